@@ -1,0 +1,1 @@
+"""Stand-ins for hardware and network, for our tests and for customers' CI."""
