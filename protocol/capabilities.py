@@ -1,0 +1,78 @@
+"""What an agent declares it can check and fix. The server's code knows no action by name; it shows what is declared.
+
+The digest in hello is the SHA-256 of the canonical JSON of ``Capabilities``; the server asks for the document when it
+does not have that digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from protocol.commands import ActionKind, DangerClass
+from protocol.identifiers import WireAction, WireCode, WireDevice, WireMetric
+from protocol.parameters import MAX_PARAMETERS, Parameter, Words
+
+MAX_ACTIONS = 64
+MAX_METRICS = 128
+MAX_STEPS = 16
+
+
+class StepNature(StrEnum):
+    """What may be done with a step after a crash: run it again, ask whether it happened, or neither."""
+
+    IDEMPOTENT = "idempotent"
+    PROBEABLE = "probeable"
+    ONCE = "once"
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    title: Words
+    nature: StepNature
+
+
+class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One check, test or fix. ``cures``: codes it may mend; ``finds``: codes it can tell."""
+
+    name: WireAction
+    kind: ActionKind
+    title: Words
+    danger_class: DangerClass
+    expected_s: Annotated[float, Meta(gt=0, le=86_400)]
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)]
+    params: Annotated[list[Parameter], Meta(max_length=MAX_PARAMETERS)] = []
+    explains: Words | None = None  # what it does, what it changes, how it is undone
+    unit: Annotated[str, Meta(max_length=24)] = ""
+    outage_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0  # how long the terminal cannot take payment meanwhile
+    pre_check: WireAction | None = None
+    post_check: WireAction | None = None
+    steps: Annotated[list[Step], Meta(max_length=MAX_STEPS)] = []
+    soak_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    cures: Annotated[list[WireCode], Meta(max_length=32)] = []
+    finds: Annotated[list[WireCode], Meta(max_length=64)] = []
+
+
+class DeviceCapabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``family`` names the driver (host, zvt, escpos, modem, …); ``terminal_class`` picks the normal ranges."""
+
+    device: WireDevice
+    family: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+    terminal_class: Annotated[str, Meta(pattern=r"^(e_sign|traditional|smart|kiosk)$")]
+    actions: Annotated[list[Action], Meta(max_length=MAX_ACTIONS)]
+    metrics: Annotated[list[WireMetric], Meta(max_length=MAX_METRICS)] = []
+    model: Annotated[str, Meta(max_length=80)] = ""
+    firmware: Annotated[str, Meta(max_length=80)] = ""
+
+
+class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    devices: Annotated[list[DeviceCapabilities], Meta(min_length=1, max_length=65)]
+
+
+def digest(capabilities: Capabilities) -> str:
+    """SHA-256 of the document as this package encodes it, in hexadecimal."""
+    return hashlib.sha256(msgspec.json.encode(capabilities, order="deterministic")).hexdigest()

@@ -1,0 +1,192 @@
+"""What a server may ask of a device, and the states an execution of it goes through.
+
+Actions are of three kinds. A check (class 0) reads and changes nothing. A test (class 1) does something visible or
+costly and gives a verdict. A fix (class 1 or 2) has pre-check, steps, post-check and soak.
+
+Invariant: final states absorb. ``advance`` never leaves one, and never goes back.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import IntEnum, StrEnum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from protocol.identifiers import ActionName, WireAction, WireDevice, WireExecution, WireHex128, WireMillis
+from protocol.parameters import Params
+
+COMMAND_TYPE = "application/vnd.tillmedic.command+json"
+AUTHORISATION_TYPE = "application/vnd.tillmedic.authorisation+json"
+MAX_COMMAND_BYTES = 64 * 1024
+MAX_TARGETS = 100
+# Replay window per device and key, as in RFC 4303.
+COUNTER_WINDOW = 1024
+
+# Asks for an execution to be ended; parameter ``execution``. Its answer is an execution state of that execution.
+CANCEL: Final = ActionName("execution.cancel")
+
+
+class ActionKind(StrEnum):
+    CHECK = "check"
+    TEST = "test"
+    FIX = "fix"
+
+
+class DangerClass(IntEnum):
+    READS = 0
+    CHANGES = 1
+    SOFTWARE = 2
+
+
+class ExecutionState(StrEnum):
+    DRAFT = "DRAFT"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    QUEUED = "QUEUED"
+    PUBLISHED = "PUBLISHED"
+    STORED = "STORED"
+    AWAITING_CONSENT = "AWAITING_CONSENT"
+    WAITING_SAFE = "WAITING_SAFE"
+    RUNNING = "RUNNING"
+    VERIFYING = "VERIFYING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    UNREACHABLE = "UNREACHABLE"
+    TIMED_OUT = "TIMED_OUT"
+    CANCELLED = "CANCELLED"
+    SUPERSEDED = "SUPERSEDED"
+    UNKNOWN = "UNKNOWN"
+    INCONSISTENT = "INCONSISTENT"
+
+
+_ORDER = (
+    ExecutionState.DRAFT,
+    ExecutionState.AWAITING_APPROVAL,
+    ExecutionState.QUEUED,
+    ExecutionState.PUBLISHED,
+    ExecutionState.STORED,
+    ExecutionState.AWAITING_CONSENT,
+    ExecutionState.WAITING_SAFE,
+    ExecutionState.RUNNING,
+    ExecutionState.VERIFYING,
+)
+FINAL: Final = frozenset(ExecutionState) - frozenset(_ORDER)
+# Only these may be said by a device; the others are the server's own.
+DEVICE_STATES: Final = frozenset(
+    {
+        ExecutionState.STORED,
+        ExecutionState.AWAITING_CONSENT,
+        ExecutionState.WAITING_SAFE,
+        ExecutionState.RUNNING,
+        ExecutionState.VERIFYING,
+        ExecutionState.SUCCEEDED,
+        ExecutionState.FAILED,
+        ExecutionState.ROLLED_BACK,
+        ExecutionState.REJECTED,
+        ExecutionState.CANCELLED,
+        ExecutionState.SUPERSEDED,
+        ExecutionState.UNKNOWN,
+        ExecutionState.INCONSISTENT,
+        ExecutionState.EXPIRED,
+    }
+)
+
+
+def _successors(state: ExecutionState) -> frozenset[ExecutionState]:
+    if state in FINAL:
+        return frozenset()
+    # Reports may be coalesced or shed, so a state may be skipped; none may be gone back to. PUBLISHED may return to
+    # QUEUED: the broker is only a hint, and what was not stored by the device is sent again.
+    later = frozenset(_ORDER[_ORDER.index(state) + 1 :]) | FINAL
+    return later | {ExecutionState.QUEUED} if state is ExecutionState.PUBLISHED else later
+
+
+TRANSITIONS: Final = {state: _successors(state) for state in ExecutionState}
+
+
+def may_follow(current: ExecutionState, reported: ExecutionState) -> bool:
+    """Whether ``reported`` moves an execution on from ``current``. The same state again is progress, not a move."""
+    return reported in TRANSITIONS[current]
+
+
+class Refusal(StrEnum):
+    """Why a device refuses a command, in the order in which it looks."""
+
+    TOO_LARGE = "too_large"
+    NOT_DECODABLE = "not_decodable"
+    SIGNATURE = "signature"
+    AUDIENCE = "audience"
+    UNKNOWN_ACTION = "unknown_action"
+    REPLAYED = "replayed"
+    SESSION_NONCE = "session_nonce"
+    TOO_LATE = "too_late"
+    PARAMETERS = "parameters"
+    AUTHORISATION_MISSING = "authorisation_missing"
+    AUTHORISATION_SIGNATURES = "authorisation_signatures"
+    AUTHORISATION_SCOPE = "authorisation_scope"
+    AUTHORISATION_TIME = "authorisation_time"
+    AUTHORISATION_USED_UP = "authorisation_used_up"
+
+
+class AuthorisationKind(StrEnum):
+    APPROVAL = "approval"
+    SHIFT_PERMIT = "shift_permit"
+    BREAK_GLASS = "break_glass"
+
+
+class Authorisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What people allow, signed ahead of time. ``params`` None means any parameters of ``action``."""
+
+    id: WireExecution
+    tenant: Annotated[str, Meta(max_length=64)]
+    kind: AuthorisationKind
+    action: WireAction
+    danger_class: DangerClass
+    targets: Annotated[list[WireDevice], Meta(min_length=1, max_length=MAX_TARGETS)]
+    not_before_ms: WireMillis
+    not_after_ms: WireMillis
+    max_count: Annotated[int, Meta(ge=1, le=100_000)]
+    params: Params | None = None
+
+
+class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One order to one device, signed by the online key at the moment of sending.
+
+    Class 1 and 2 carry the session nonce of the link's last hello, and the authorisation (a DSSE envelope as JSON text)
+    with the SHA-256 of it.
+    """
+
+    version: Annotated[int, Meta(ge=1, le=1000)]
+    audience: WireDevice
+    tenant: Annotated[str, Meta(max_length=64)]
+    execution: WireExecution
+    action: WireAction
+    danger_class: DangerClass
+    params: Params
+    issued_at_ms: WireMillis
+    not_after_ms: WireMillis
+    counter: Annotated[int, Meta(ge=1, le=2**53)]
+    nonce: WireHex128 | None = None
+    supersedes: WireExecution | None = None
+    skip_if_passing: bool = True  # a fix whose pre-check finds nothing wrong is not run unless asked to
+    authorisation_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    authorisation: Annotated[str, Meta(max_length=MAX_COMMAND_BYTES)] | None = None
+
+
+QUEUE_EXPIRY: Final = {
+    ActionKind.CHECK: timedelta(minutes=15),
+    ActionKind.TEST: timedelta(minutes=15),
+    ActionKind.FIX: timedelta(hours=24),
+}
+RUNNING_TIMEOUT: Final = {
+    ActionKind.CHECK: timedelta(seconds=60),
+    ActionKind.TEST: timedelta(minutes=5),
+    ActionKind.FIX: timedelta(minutes=15),
+}
+# A fix is proved when its post-check still passes this long after it first passed, unless it declares another.
+SOAK_S: Final = 60.0

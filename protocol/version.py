@@ -1,0 +1,10 @@
+"""The protocol's version: one integer, and a dated line for each step saying what the peer may assume.
+
+1 (2026-11-28)  Topics, hello and welcome, two streams with the server's own acknowledgement, signed commands, as here.
+"""
+
+from __future__ import annotations
+
+PROTOCOL_VERSION = 1
+# The server speaks the current and the previous version; before version 2 there is no previous one.
+SERVER_SPEAKS: tuple[int, ...] = (1,)
