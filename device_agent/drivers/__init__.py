@@ -1,0 +1,5 @@
+"""One folder per family of attached devices: `wire` turns bytes into frames (sans-IO), `device` polls, checks and mends.
+
+A driver owns one line, is synchronous and runs on one worker thread. What a peer sends never raises: it is counted and
+shows in the answer. Opening real ports is left to the adapters.
+"""

@@ -1,0 +1,1 @@
+"""ZVT payment terminals (Germany, Austria, Switzerland) on a serial line or TCP."""
