@@ -1,6 +1,6 @@
 """How a check, test or fix is declared: the allow-list of what this agent can do, and nothing else.
 
-Each lives in a file of its own under ``checks/`` or ``fixes/`` and is declared by `check`, `visible_test` or `fix`. What the
+Each lives in a file of its own under ``checks/`` or ``fixes/``, declared by `check`, `visible_test` or `fix`. What the
 server shows (titles, parameters, units, class) is the declared `protocol.capabilities.Action`; what the agent runs are
 the functions beside it. Functions run on the worker thread of the device they concern, may block up to their declared
 timeout, and are handed everything they need in an `ActionContext`.
