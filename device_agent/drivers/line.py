@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from device_agent.drivers.results import LineStatistics, Reading
+from device_agent.errors import AgentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ WINDOW_EXCHANGES = 100
 DRAIN_READS = 16
 
 
-class LineDown(Exception):
+class LineDown(AgentError):
     """The port cannot be opened, read or written now; the next exchange tries again."""
 
     code = "line_down"

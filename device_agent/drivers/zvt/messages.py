@@ -1,7 +1,7 @@
 """What the ZVT APDUs mean for the health of a terminal: typed messages both ways.
 
-Only what a diagnosis needs is kept. A terminal's message that is not understood becomes `Other` and is acknowledged like
-any other, because a register that stays silent makes the terminal wait for three minutes.
+Only what a diagnosis needs is kept. A terminal's message that is not understood becomes `Other` and is acknowledged
+like any other, because a register that stays silent makes the terminal wait for three minutes.
 """
 
 from __future__ import annotations

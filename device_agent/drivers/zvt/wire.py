@@ -16,12 +16,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from device_agent.errors import AgentError
+
 DLE, STX, ETX, ACK, NAK = 0x10, 0x02, 0x03, 0x06, 0x15
 ACK_BYTES, NAK_BYTES = bytes([ACK]), bytes([NAK])
 # The protocol allows 65,540; a text block of a long receipt is about 1,100. More is damage to us.
 MAX_APDU_BYTES = 4096
-# How often the inside of one damaged frame is searched for a frame that was cut into it.
-MAX_REPLAYS = 8
+# The inside of a damaged frame is searched for a frame that was cut into it; each byte from the line pays for
+# searching so many, so that a hostile stream cannot make the work grow with its square.
+REPLAY_BYTES_PER_BYTE = 8
+MAX_REPLAY_CREDIT = 65_536
 _SHORT_HEADER_BYTES = 3
 _LONG_HEADER_BYTES = 5
 _LONG_LENGTH = 0xFF
@@ -61,7 +65,7 @@ class NotAcknowledged:
 WireEvent = Frame | BadFrame | Acknowledged | NotAcknowledged
 
 
-class ApduTooLong(ValueError):
+class ApduTooLong(AgentError):
     """Raised by the caller's mistake only; a peer cannot cause it."""
 
     code = "apdu_too_long"
@@ -113,6 +117,7 @@ class SerialReader:
         self._raw = bytearray()
         self._body = bytearray()
         self._crc_low = 0
+        self._replay_credit = MAX_REPLAY_CREDIT
 
     @property
     def in_frame(self) -> bool:
@@ -120,24 +125,20 @@ class SerialReader:
 
     def feed(self, chunk: bytes) -> list[WireEvent]:
         events: list[WireEvent] = []
-        replays_left = MAX_REPLAYS
         # What a damaged frame held is looked through once more before the bytes that came after it.
         stack = [(chunk, False)]
         while stack:
             data, is_replay = stack.pop()
             for index, byte in enumerate(data):
+                if not is_replay:
+                    self._replay_credit = min(self._replay_credit + REPLAY_BYTES_PER_BYTE, MAX_REPLAY_CREDIT)
                 event = self._step(byte, is_replay=is_replay)
                 if event is None:
                     continue
                 events.append(event)
-                inside = self._take_damaged(event)
-                replays_left = replays_left if is_replay else MAX_REPLAYS
-                if inside and replays_left:
-                    replays_left -= 1
-                    stack.append((data[index + 1 :], is_replay))
-                    stack.append((inside, True))
+                if inside := self._take_damaged(event):
+                    stack += [(data[index + 1 :], is_replay), (inside, True)]
                     break
-                self.noise_bytes += len(inside)
         return events
 
     def on_silence(self) -> list[WireEvent]:
@@ -153,8 +154,7 @@ class SerialReader:
             case _At.IDLE:
                 return self._step_idle(byte, is_replay=is_replay)
             case _At.IDLE_DLE:
-                self._step_start(byte)
-                return None
+                return self._step_start(byte, is_replay=is_replay)
             case _At.BODY:
                 return self._step_body(byte)
             case _At.BODY_DLE:
@@ -180,14 +180,12 @@ class SerialReader:
             self.noise_bytes += 1
         return None
 
-    def _step_start(self, byte: int) -> None:
+    def _step_start(self, byte: int, *, is_replay: bool) -> WireEvent | None:
         if byte == STX:
             self._begin()
-        elif byte == DLE:
-            self.noise_bytes += 1
-        else:
-            self.noise_bytes += 2
-            self._at = _At.IDLE
+            return None
+        self._count_raw_as_noise()
+        return self._step_idle(byte, is_replay=is_replay)
 
     def _step_body(self, byte: int) -> WireEvent | None:
         self._raw.append(byte)
@@ -236,10 +234,13 @@ class SerialReader:
         return BadFrame(damage)
 
     def _take_damaged(self, event: WireEvent) -> bytes:
-        """The bytes behind the start of the frame that just failed; its start itself is noise."""
+        """What is to be searched behind the start of the frame that just failed; the rest of it is noise."""
         if not isinstance(event, BadFrame) or self._at is not _At.IDLE:
             return b""
         inside = bytes(self._raw[2:])
+        if len(inside) > self._replay_credit:
+            inside = b""
+        self._replay_credit -= len(inside)
         self.noise_bytes += len(self._raw) - len(inside)
         self._reset()
         return inside
