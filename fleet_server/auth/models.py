@@ -1,0 +1,51 @@
+"""Tables of people, their sessions, and programs' tokens. Secrets are stored only as hashes."""
+
+from datetime import datetime
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "person"  # "user" is a reserved word on PostgreSQL
+    __table_args__ = (UniqueConstraint("name", name="uq_person_name"),)
+
+    id: str = Field(primary_key=True, max_length=36)
+    tenant_id: str = Field(index=True, max_length=64)
+    name: str = Field(max_length=64)
+    display_name: str = Field(default="", max_length=120)
+    password_hash: str = Field(max_length=255)
+    role: str = Field(max_length=16)  # viewer, technician, support, approver, operator
+    language: str = Field(default="", max_length=8)  # "" follows the browser
+    theme: str = Field(default="", max_length=8)  # "" follows the system
+    failed_count: int = 0
+    locked_until: datetime | None = None
+    created_at: datetime
+    disabled_at: datetime | None = None
+
+
+class LoginSession(SQLModel, table=True):
+    __tablename__ = "login_session"
+
+    id_sha256: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = Field(max_length=64)
+    user_id: str = Field(index=True, foreign_key="person.id", max_length=36)
+    csrf: str = Field(max_length=64)
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str = Field(default="", max_length=64)
+    user_agent: str = Field(default="", max_length=200)
+
+
+class ApiToken(SQLModel, table=True):
+    __tablename__ = "api_token"
+
+    id: str = Field(primary_key=True, max_length=36)
+    tenant_id: str = Field(max_length=64)
+    name: str = Field(max_length=80)
+    token_sha256: str = Field(unique=True, max_length=64)
+    role: str = Field(max_length=16)
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None

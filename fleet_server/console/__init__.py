@@ -1,0 +1,1 @@
+"""The HTML door for people: pages, their words in two languages, their look."""

@@ -1,0 +1,1 @@
+"""What is or was wrong with a device, from raising to clearing."""

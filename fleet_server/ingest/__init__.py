@@ -1,0 +1,1 @@
+"""The device door: MQTT messages to committed rows, one transaction a flush, acknowledged only after the commit."""

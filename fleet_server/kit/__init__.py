@@ -1,0 +1,1 @@
+"""Machinery that every domain uses: paging, times, identifiers. Knows no domain."""

@@ -1,0 +1,1 @@
+"""Holds the online command key and signs commands."""
