@@ -1,8 +1,8 @@
 """Error codes with their meaning, advice and owner in Chinese and English.
 
-A code id is `prefix.code`; each prefix is one JSON file, loaded when the first code of it is asked for, so an agent with
-a printer never loads the acquirer's table. Meaning belongs to the family *and* the acquirer profile: `lookup` knows the
-profiles that re-use two digits for something else.
+A code id is `prefix.code`; each prefix is one JSON file, loaded when the first code of it is asked for, so an agent
+with a printer never loads the acquirer's table. Meaning belongs to the family *and* the acquirer profile: `lookup`
+knows the profiles that re-use two digits for something else.
 
 Invariant: `hides` has no cycles, so among present faults at least one is a cause that nothing hides.
 """
@@ -71,7 +71,10 @@ def all() -> tuple[ErrorCode, ...]:  # noqa: A001 - reads as codes.all() at the 
 
 
 def lookup(family: Family, code: str, *, acquirer_profile: str | None = None) -> ErrorCode | None:
-    """The meaning of `code` as this acquirer uses it; `code` of the answer is the one asked for."""
+    """The meaning of `code` (the part of an id after its prefix) as this acquirer uses it.
+
+    Where the meaning is another entry's, `code` of the answer is still the one asked for.
+    """
     prefix = PREFIXES[family]
     same_as = _profiles().get(acquirer_profile or "", {}).get(f"{prefix}.{code}")
     if same_as is not None:

@@ -49,6 +49,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     note: str | None = None
     value_words: dict[str, Words] = {}
+    unknown_values: tuple[float, ...] = ()  # numbers that mean "not known", such as CSQ 99
 
     @property
     def is_text(self) -> bool:
@@ -59,7 +60,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
     def judge(self, value: Value, terminal_class: TerminalClass) -> Judgement:
         normal = self.normal(terminal_class)
-        return Judgement.UNKNOWN if normal is None else normal.judge(value)
+        if normal is None or value in self.unknown_values:
+            return Judgement.UNKNOWN
+        return normal.judge(value)
 
     def words_for(self, value: Value) -> Words | None:
         """The state in words, or None for a number or a free text."""
