@@ -29,6 +29,7 @@ class Device(SQLModel, table=True):
     __table_args__ = (
         Index("ix_device_serial_tail", "tenant_id", "serial_tail"),
         Index("ix_device_attached", "link_id", "line"),
+        Index("ix_device_worst_first", "tenant_id", "condition_rank", "id"),
     )
 
     id: str = Field(primary_key=True, max_length=64)
@@ -66,6 +67,12 @@ class Device(SQLModel, table=True):
     capability_digest: str = Field(default="", max_length=64)
     clock_offset_ms: int | None = None  # the device's wall clock minus ours at its last hello
     command_counter: int = 0
+
+    # What the fleet page shows and sorts by; kept by `fleet_server.devices.condition` with every change.
+    condition: str = Field(default="unknown", max_length=16)  # faulty, silent, watch, well, off, unknown
+    condition_rank: int = 5  # 0 worst
+    condition_since: datetime | None = None
+    worst_code: str = Field(default="", max_length=80)  # of the open fault that explains it
 
 
 class Capability(SQLModel, table=True):
