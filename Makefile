@@ -1,0 +1,53 @@
+# One developer interface: each target does all its own set-up, as root or not, and works from a fresh clone.
+#
+#   make run     the whole product with a demo fleet    PORT= DATA= HOST= (Ctrl-C stops it, a second run goes on)
+#   make test    gates and every test                   make check   gates alone
+#   make bench   figures, as ratios in one run          make clean   start over: state of make run and caches
+PY ?= python3
+DATA ?= .run
+BIN := .venv/bin
+SETUP := PY="$(PY)" sh tools/setup.sh
+
+.PHONY: run test check unit bench lock generate clean distclean
+
+run:
+	@$(SETUP) run
+	@$(BIN)/simulators demo --data "$(DATA)" $(if $(PORT),--port $(PORT)) $(if $(HOST),--host $(HOST))
+
+check:
+	@$(SETUP) check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@for tool in build_catalogue build_asyncapi build_openapi build_locale build_readme; do echo "$$tool --check"; $(BIN)/python tools/$$tool.py --check || exit 1; done
+	$(BIN)/python -m pytest -q tests/architecture
+
+# The three parts run one after the other: parallel demos on two cores only make each other slow.
+test: check
+	@$(SETUP) test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not integration and not acceptance and not browser"
+	$(BIN)/python -m pytest -q -m "integration or acceptance or browser"
+
+unit:
+	@$(SETUP) check
+	$(BIN)/python -m pytest -q -m "not integration and not acceptance and not browser"
+
+bench:
+	@$(SETUP) run
+	$(BIN)/python -m tests.benchmarks
+
+# Writes every generated document anew.
+generate:
+	@$(SETUP) check
+	@for tool in build_catalogue build_asyncapi build_openapi build_locale build_readme; do $(BIN)/python tools/$$tool.py || exit 1; done
+
+# Resolves the locked, hashed package sets anew; they name no host.
+lock:
+	@$(SETUP) venv
+	sh tools/lock.sh
+
+clean:
+	rm -rf "$(DATA)" .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/screenshots
+
+distclean: clean
+	rm -rf .venv .stamps .tools node_modules fleet_server/console/static/vendor

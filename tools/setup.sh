@@ -1,0 +1,99 @@
+#!/bin/sh
+# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test. Does only what is not done yet and says in one
+# sentence what is missing. Stamps under .stamps carry the hash of what they were made from.
+set -eu
+cd "$(dirname "$0")/.."
+PY="${PY:-python3}"
+BIN=.venv/bin
+mkdir -p .stamps
+
+die() { echo "set-up stopped: $*" >&2; exit 1; }
+is_root() { [ "$(id -u)" = 0 ]; }
+quietly() { "$@" > .stamps/last.log 2>&1 || { tail -n 15 .stamps/last.log >&2; return 1; }; }
+# done_for NAME FILE...: whether NAME was made from these files as they are now; made_for writes that down.
+print_of() { cat "$@" 2>/dev/null | sha256sum | cut -c1-64; }
+done_for() { name=$1; shift; [ "$(cat ".stamps/$name" 2>/dev/null)" = "$(print_of "$@")" ]; }
+made_for() { name=$1; shift; print_of "$@" > ".stamps/$name"; }
+
+apt_install() {
+  is_root || return 1
+  export DEBIAN_FRONTEND=noninteractive
+  quietly apt-get install -y --no-install-recommends "$@" && return 0
+  quietly apt-get update && quietly apt-get install -y --no-install-recommends "$@"
+}
+
+venv() {
+  "$PY" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || die "Python 3.11 or newer is needed, $PY is $("$PY" -V 2>&1)"
+  [ -x $BIN/uv ] && return 0
+  echo "set-up: virtual environment"
+  rm -rf .venv
+  quietly "$PY" -m venv .venv || {
+    apt_install python3-venv || die "$PY cannot make virtual environments; as root: apt-get install python3-venv"
+    rm -rf .venv && quietly "$PY" -m venv .venv || die "$PY -m venv failed"
+  }
+  quietly $BIN/pip install --disable-pip-version-check uv || die "pip could not install uv"
+}
+
+packages() { # packages run|test
+  venv
+  # The test set holds the run set, so run never takes test packages away.
+  if [ "$1" = run ] && done_for packages-test requirements/test.txt pyproject.toml; then return 0; fi
+  done_for "packages-$1" "requirements/$1.txt" pyproject.toml && return 0
+  echo "set-up: Python packages ($1)"
+  quietly $BIN/uv pip install --require-hashes -r "requirements/$1.txt" || die "the locked packages could not be installed"
+  quietly $BIN/uv pip install --no-deps --no-build-isolation -e . || die "the project itself could not be installed"
+  made_for "packages-$1" "requirements/$1.txt" pyproject.toml
+}
+
+assets() { # assets run|test
+  done_for "assets-$1" package-lock.json tools/vendor_assets.py && [ -d fleet_server/console/static/vendor ] && return 0
+  echo "set-up: front-end package"
+  if ! command -v npm > /dev/null 2>&1 && [ ! -x $BIN/npm ]; then
+    quietly $BIN/uv pip install --require-hashes -r requirements/node.txt || die "neither npm nor its Python wheel is to be had"
+  fi
+  omit=; [ "$1" = run ] && omit=--omit=dev
+  # shellcheck disable=SC2086
+  PATH="$PATH:$PWD/$BIN" quietly npm ci --ignore-scripts --no-audit --no-fund $omit || die "npm ci failed"
+  quietly $BIN/python tools/vendor_assets.py || die "front-end files could not be copied"
+  made_for "assets-$1" package-lock.json tools/vendor_assets.py
+}
+
+locale() {
+  quietly $BIN/python tools/build_locale.py || die "the translations could not be compiled"
+}
+
+broker() {
+  command -v mosquitto > /dev/null 2>&1 && return 0
+  [ -x /usr/sbin/mosquitto ] && return 0
+  [ -x .tools/mosquitto/usr/sbin/mosquitto ] && return 0
+  echo "set-up: mosquitto"
+  if is_root; then
+    apt_install mosquitto || die "mosquitto could not be installed"
+    return 0
+  fi
+  # Without root: unpack Debian's own packages into the checkout.
+  mkdir -p .tools/debs
+  (cd .tools/debs && apt-get download mosquitto libmosquitto1 libcjson1 libdlt2 libwrap0 > ../../.stamps/last.log 2>&1) ||
+    die "mosquitto is missing and cannot be downloaded without root; as root: apt-get install mosquitto"
+  for deb in .tools/debs/*.deb; do dpkg -x "$deb" .tools/mosquitto; done
+}
+
+test_tools() {
+  wanted=
+  command -v chromium > /dev/null 2>&1 || wanted="$wanted chromium"
+  ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || wanted="$wanted postgresql"
+  command -v gammu > /dev/null 2>&1 || wanted="$wanted gammu"
+  fc-list :lang=zh 2>/dev/null | grep -q . || wanted="$wanted fonts-noto-cjk"
+  [ -z "$wanted" ] && return 0
+  echo "set-up: test tools ($wanted )"
+  # shellcheck disable=SC2086
+  apt_install $wanted || echo "set-up: not installed, the tests that need them are skipped:$wanted"
+}
+
+case "${1:-}" in
+  venv) venv ;;
+  run) packages run; assets run; locale; broker ;;
+  check) packages test; locale ;;
+  test) packages test; assets test; locale; broker; test_tools ;;
+  *) die "expected venv, run, check or test, came '${1:-}'" ;;
+esac
