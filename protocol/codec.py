@@ -62,7 +62,7 @@ def decode(payload: bytes, content_type: str | None, kind: type[T]) -> T | Malfo
     """``payload`` as ``kind``; a missing content type means plain JSON."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         return Malformed("too_large", f"payload is {len(payload)} bytes, limit {MAX_PAYLOAD_BYTES}")
-    plain = _inflated(payload, content_type)
+    plain = inflate(payload, content_type)
     return plain if isinstance(plain, Malformed) else from_json(plain, kind)
 
 
@@ -74,7 +74,8 @@ def from_json(plain: bytes | msgspec.Raw, kind: type[T]) -> T | Malformed:
     return value
 
 
-def _inflated(payload: bytes, content_type: str | None) -> bytes | Malformed:
+def inflate(payload: bytes, content_type: str | None) -> bytes | Malformed:
+    """The plain JSON of a payload, or why there is none."""
     if content_type in {None, JSON}:
         return payload
     if content_type != JSON_DEFLATE:
