@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, Column, Index
 from sqlmodel import Field, SQLModel
 
+from fleet_server.timeline.models import BigId
+
 
 class Site(SQLModel, table=True):
     """Where devices stand: the merchant, the place, its time zone, its declared trading hours (local, per day)."""
@@ -58,6 +60,7 @@ class Device(SQLModel, table=True):
     presence_reason: str = Field(default="", max_length=80)
     last_seen_at: datetime | None = None
     session: str = Field(default="", max_length=32)
+    ended_session: str = Field(default="", max_length=32)  # a will may arrive before the hello of its session
     nonce: str = Field(default="", max_length=32)
     boot: str = Field(default="", max_length=32)
     agent_version: str = Field(default="", max_length=64)
@@ -65,7 +68,10 @@ class Device(SQLModel, table=True):
     keepalive_s: float = 60.0
     report_s: float = 60.0
     capability_digest: str = Field(default="", max_length=64)
-    clock_offset_ms: int | None = None  # the device's wall clock minus ours at its last hello
+    # The device's wall clock minus ours, and our clock minus its monotonic one, at its last hello. The second places its
+    # records in time also when its wall clock was set in between.
+    clock_offset_ms: int | None = Field(default=None, sa_type=BigId)
+    mono_offset_ms: int | None = Field(default=None, sa_type=BigId)
     command_counter: int = 0
 
     # What the fleet page shows and sorts by; kept by `fleet_server.devices.condition` with every change.

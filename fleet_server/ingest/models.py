@@ -43,6 +43,9 @@ class LinkStream(SQLModel, table=True):
     shed: int = Field(default=0, sa_type=BigId)
     updated_at: datetime
     gap_since: datetime | None = None
+    # The gap that the timeline shows as open, until it is filled or declared; 0 when none is shown.
+    gap_first: int = Field(default=0, sa_type=BigId)
+    gap_last: int = Field(default=0, sa_type=BigId)
 
 
 class DeadLetter(SQLModel, table=True):
