@@ -1,0 +1,98 @@
+"""A PostgreSQL server of the tests' own, started once a session by an unprivileged user.
+
+It is reached by a Unix socket in its own folder, so that no port can be taken twice. Nothing in it is worth keeping, so
+it never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+_START_DEADLINE_S = 30.0
+_UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    socket_dir: Path
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://tillmedic@/{database}?host={self.socket_dir}"
+
+    def create(self, database: str, template: str = "template1") -> None:
+        self._execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+
+    def drop(self, database: str) -> None:
+        self._execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def _execute(self, statement: str) -> None:
+        with psycopg.connect(host=str(self.socket_dir), user="tillmedic", dbname="postgres", autocommit=True) as link:
+            link.execute(statement.encode())
+
+
+def binaries() -> Path | None:
+    """The folder of initdb and postgres: Debian keeps them out of PATH."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    if debian:
+        return debian[-1].parent
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
+
+
+@contextmanager
+def running_postgres(bin_dir: Path) -> Iterator[PostgresServer]:
+    base = Path(tempfile.mkdtemp(prefix="pg"))
+    prefix = _as_unprivileged(base)
+    options = [word for option in _UNSAFE_BUT_FAST for word in ("-c", option)]
+    initdb = [*prefix, str(bin_dir / "initdb"), "-D", str(base / "data"), "-U", "tillmedic"]
+    start = [*prefix, str(bin_dir / "postgres"), "-D", str(base / "data"), "-k", str(base), *options]
+    try:
+        subprocess.run(
+            [*initdb, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], cwd=base, check=True, capture_output=True
+        )
+        with (base / "log").open("wb") as log:
+            process = subprocess.Popen([*start, "-c", "listen_addresses="], cwd=base, stdout=log, stderr=log)
+        try:
+            _await_answer(process, base)
+            yield PostgresServer(base)
+        finally:
+            process.terminate()
+            process.wait(_START_DEADLINE_S)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def _as_unprivileged(base: Path) -> list[str]:
+    """PostgreSQL refuses to run as root; ``setpriv`` replaces itself, so the pid is the server's own."""
+    if os.getuid() != 0:
+        return []
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    os.chown(base, user.pw_uid, user.pw_gid)
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return ["setpriv", *ids, "env", f"HOME={base}"]
+
+
+def _await_answer(process: subprocess.Popen[bytes], base: Path) -> None:
+    give_up_at = time.monotonic() + _START_DEADLINE_S
+    while True:
+        try:
+            psycopg.connect(host=str(base), user="tillmedic", dbname="postgres").close()
+        except psycopg.OperationalError as error:
+            if process.poll() is not None or time.monotonic() > give_up_at:
+                said = (base / "log").read_text("utf-8", "replace")[-2000:]
+                raise RuntimeError(f"PostgreSQL did not start: {error}\n{said}") from error
+            time.sleep(0.05)
+        else:
+            return
