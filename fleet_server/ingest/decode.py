@@ -1,0 +1,226 @@
+"""Messages of devices, parsed once: what comes out is typed, bounded and scrubbed of card data, or a dead letter.
+
+Identity comes from the topic only, which the broker ties to the certificate. Decoding never raises on peer input.
+Whether a link is enrolled, and which devices it may speak for, is not known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+import msgspec
+
+from fleet_server.mqtt import Received
+from protocol import codec
+from protocol.capabilities import Capabilities
+from protocol.errors import Malformed
+from protocol.identifiers import LinkId, StreamId
+from protocol.records import (
+    ExecutionReport,
+    FaultCleared,
+    FaultRaised,
+    HealthColumns,
+    Record,
+    RecordBody,
+    SecurityEvent,
+    SpoolLost,
+    Tombstone,
+    Verdict,
+)
+from protocol.redaction import scrub
+from protocol.session import Hello, Presence
+from protocol.streams import Batch, StreamKind
+from protocol.topics import Up, parse_up
+
+MAX_SEQ = 2**53
+# Larger whole numbers fit neither database.
+_MAX_WHOLE = 2**63 - 1
+# PostgreSQL stores no NUL in a text. The odd one out of an escaped backslash stays as it is.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class HelloMessage:
+    link: LinkId
+    hello: Hello
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilitiesMessage:
+    link: LinkId
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceMessage:
+    link: LinkId
+    presence: Presence
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place in a stream: its record, or why there is none. ``hits``: pieces of card data that were taken out."""
+
+    seq: int
+    record: Record | Malformed
+    raw: bytes
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchMessage:
+    link: LinkId
+    kind: StreamKind
+    stream: StreamId
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadMessage:
+    """A payload nothing can be made of; ``link`` is None when not even its topic is one of ours."""
+
+    link: LinkId | None
+    topic_kind: str
+    why: Malformed
+    payload: bytes
+    content_type: str
+
+
+T = TypeVar("T")
+Decoded = HelloMessage | CapabilitiesMessage | PresenceMessage | BatchMessage | DeadMessage
+
+
+def decode(message: Received) -> Decoded:
+    topic = parse_up(message.topic)
+    if topic is None:
+        return _dead(None, "", Malformed("topic", "not a topic of a device"), message)
+    match topic.kind:
+        case Up.HELLO:
+            hello = _whole(message, Hello)
+            return (
+                _dead(topic.link, topic.kind, hello, message)
+                if isinstance(hello, Malformed)
+                else HelloMessage(topic.link, hello)
+            )
+        case Up.CAPABILITIES:
+            declared = _whole(message, Capabilities)
+            return (
+                _dead(topic.link, topic.kind, declared, message)
+                if isinstance(declared, Malformed)
+                else CapabilitiesMessage(topic.link, declared)
+            )
+        case Up.PRESENCE:
+            presence = _whole(message, Presence)
+            return (
+                _dead(topic.link, topic.kind, presence, message)
+                if isinstance(presence, Malformed)
+                else PresenceMessage(topic.link, presence)
+            )
+        case Up.URGENT | Up.BULK:
+            return _batch(topic.link, StreamKind(topic.kind), message)
+        case Up.LIVE:
+            return _dead(topic.link, topic.kind, Malformed("topic", "live messages are not taken here"), message)
+
+
+def _whole(message: Received, kind: type[T]) -> T | Malformed:
+    value = codec.decode(message.payload, message.content_type, kind)
+    if not isinstance(value, Malformed) and b"\\u0000" in codec.to_json(value):
+        return Malformed("nul", "a text holds NUL")
+    return value
+
+
+def _batch(link: LinkId, kind: StreamKind, message: Received) -> BatchMessage | DeadMessage:
+    batch = codec.decode(message.payload, message.content_type, Batch)
+    if isinstance(batch, Malformed):
+        return _dead(link, kind, batch, message)
+    if batch.first_seq + len(batch.records) - 1 > MAX_SEQ:
+        return _dead(link, kind, Malformed("sequence", f"sequence numbers end at {MAX_SEQ}"), message)
+    entries = tuple(_entry(batch.first_seq + place, raw, kind) for place, raw in enumerate(batch.records))
+    return BatchMessage(link, kind, StreamId(batch.stream), entries)
+
+
+def _entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:
+    plain = bytes(raw)
+    if b"\\u0000" in plain:
+        plain = _NUL.sub(rb"\1\\ufffd", plain)
+    record = codec.from_json(plain, Record)
+    why = record if isinstance(record, Malformed) else _refusal(record.body, kind)
+    if isinstance(record, Malformed) or why is not None:
+        return Entry(seq, why or record, plain)
+    body, hits = _scrubbed(record.body)
+    return Entry(seq, msgspec.structs.replace(record, body=body) if hits else record, plain, hits)
+
+
+def _refusal(body: RecordBody, kind: StreamKind) -> Malformed | None:
+    """What the types alone cannot say."""
+    if isinstance(body, HealthColumns) is not (kind is StreamKind.BULK):
+        return Malformed("wrong_stream", f"a {record_kind(body)} came on {kind}")
+    samples: Iterable[object] = ()
+    if isinstance(body, HealthColumns):
+        if any(len(column) != body.steps for column in body.columns.values()):
+            return Malformed("columns", f"expected {body.steps} samples in every column")
+        samples = chain.from_iterable(body.columns.values())
+    elif isinstance(body, Verdict):
+        samples = (body.value,)
+    if any(isinstance(sample, int) and abs(sample) > _MAX_WHOLE for sample in samples):
+        return Malformed("number", "a whole number does not fit eight bytes")
+    return None
+
+
+def record_kind(body: RecordBody) -> str:
+    """The body's name on the wire."""
+    return str(type(body).__struct_config__.tag)
+
+
+def _scrubbed(body: RecordBody) -> tuple[RecordBody, int]:
+    """The body without card data, and how many pieces were taken out: the agent should have left none."""
+    texts: dict[str, str]
+    match body:
+        case FaultRaised() | FaultCleared():
+            texts = {"evidence": body.evidence}
+        case Verdict():
+            texts = {"evidence": body.evidence, "item": body.item}
+            if isinstance(body.value, str):
+                texts["value"] = body.value
+        case ExecutionReport():
+            texts = {"detail": body.detail, "output_tail": body.output_tail, "step": body.step}
+        case SecurityEvent():
+            texts = {"detail": body.detail}
+        case Tombstone():
+            texts = {"reason": body.reason}
+        case HealthColumns():
+            return _scrubbed_columns(body)
+        case SpoolLost():
+            return body, 0
+    changed: dict[str, str] = {}
+    hits = 0
+    for name, text in texts.items():
+        # Shorter texts hold no card number: most records take no time here.
+        if len(text) < 8:
+            continue
+        clean = scrub(text)
+        if clean.hits:
+            hits += len(clean.hits)
+            changed[name] = clean.text[: len(text)]
+    return (msgspec.structs.replace(body, **changed), hits) if changed else (body, 0)
+
+
+def _scrubbed_columns(body: HealthColumns) -> tuple[RecordBody, int]:
+    hits = 0
+    columns: dict[str, list[float | int | str | None]] = {}
+    for name, column in body.columns.items():
+        columns[name] = column
+        for place, sample in enumerate(column):
+            if isinstance(sample, str) and len(sample) >= 8 and (clean := scrub(sample)).hits:
+                hits += len(clean.hits)
+                columns[name] = [*columns[name][:place], clean.text[:64], *columns[name][place + 1 :]]
+    return (msgspec.structs.replace(body, columns=columns), hits) if hits else (body, 0)
+
+
+def _dead(link: LinkId | None, topic_kind: str, why: Malformed, message: Received) -> DeadMessage:
+    payload = message.payload[: codec.MAX_PAYLOAD_BYTES]
+    return DeadMessage(link, str(topic_kind), why, payload, (message.content_type or "")[:60])
