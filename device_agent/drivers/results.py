@@ -19,7 +19,7 @@ StateT = TypeVar("StateT")
 
 # Codes of the catalogue for what a line itself shows, whatever speaks on it.
 LINE_SILENT_CODE = "agent.LINE_SILENT"
-LINE_NOISE_CODE = "agent.LINE_NOISE"
+LINE_NOISE_CODE = "term.SERIAL_FRAME"
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,9 +175,10 @@ def parse_scan(lines: tuple[str, ...]) -> tuple[Operator, ...]:
         for group in line.partition(":")[2].split("("):
             values = tuple(_split(group.partition(")")[0]))
             status, access = _number(values, 0), _number(values, 4)
-            if len(values) >= 4 and status is not None and values[3].isdecimal():
+            # The groups behind the operators list the supported modes; only operators have a network code.
+            if len(values) >= 4 and status is not None and values[3].isdecimal() and len(values[3]) in {5, 6}:
                 technology = None if access is None else _ACCESS.get(access)
-                found.append(Operator(status, values[1][:MAX_TEXT_CHARACTERS], values[3][:6], technology))
+                found.append(Operator(status, values[1][:MAX_TEXT_CHARACTERS], values[3], technology))
     return tuple(found[:MAX_OPERATORS])
 
 
