@@ -1,0 +1,76 @@
+"""Is this string of ASCII digits a card number? Issuer prefix with a length that issuer uses, and the Luhn check digit.
+
+Prefixes and lengths are from public IIN lists; ISO/IEC 7812-1 allows 12 to 19 digits. ICCIDs (89…) and IMEIs are
+Luhn-valid by construction and match no prefix with their length.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MIN_DIGITS = 12
+MAX_DIGITS = 19
+PREFIX_DIGITS = 6
+
+_TO_19 = frozenset(range(16, 20))
+_PREFIX_CACHE = 4096
+_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+
+# Scheme rows: inclusive prefix ranges of equal width, and the lengths in use.
+_SCHEMES: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = (
+    (("62", "81"), _TO_19),  # UnionPay, also co-branded
+    (("955880", "95599", "601382", "603367", "690755", "966666", "940056", "6013", "9400", "9111"), _TO_19),  # China,
+    (("900000", "685800", "602907", "603602", "694301", "984301", "998801-998802"), _TO_19),  # before the 62 programme
+    (("9",), frozenset({19})),  # the list before 62 is not complete
+    (("4",), frozenset({13, 16, 19})),  # Visa
+    (("51-55", "222100-272099"), frozenset({16})),  # Mastercard
+    (("34", "37"), frozenset({15})),  # American Express
+    (("6011", "644-649", "65"), _TO_19),  # Discover
+    (("300-305", "3095", "36", "38", "39"), frozenset(range(14, 20))),  # Diners Club
+    (("3528-3589",), _TO_19),  # JCB
+    (("50", "56-69"), frozenset(range(12, 20))),  # Maestro
+    (("2200-2204",), _TO_19),  # Mir
+    (("60", "65", "81", "82", "508"), frozenset({16})),  # RuPay
+    (("9792",), frozenset({16})),  # Troy
+)
+
+
+def is_card_number(digits: str) -> bool:
+    return has_issuer(digits) and passes_luhn(digits)
+
+
+def has_issuer(digits: str) -> bool:
+    """Whether a scheme issues numbers of this length under this prefix."""
+    return len(digits) in issuer_lengths(digits[:PREFIX_DIGITS])
+
+
+@lru_cache(maxsize=_PREFIX_CACHE)
+def issuer_lengths(prefix: str) -> frozenset[int]:
+    """The lengths of numbers that begin with `prefix` (its first `PREFIX_DIGITS` digits)."""
+    return frozenset().union(*(_LENGTHS.get(prefix[:width], ()) for width in range(1, PREFIX_DIGITS + 1)))
+
+
+def passes_luhn(digits: str) -> bool:
+    values = [ord(char) - 48 for char in digits]
+    return (sum(values[-1::-2]) + sum(_DOUBLED[value] for value in values[-2::-2])) % 10 == 0
+
+
+def _prefixes(text: str) -> Iterator[str]:
+    first, _, last = text.partition("-")
+    for number in range(int(first), int(last or first) + 1):
+        yield str(number)
+
+
+def _lengths_by_prefix() -> Mapping[str, frozenset[int]]:
+    lengths: dict[str, frozenset[int]] = {}
+    for ranges, in_use in _SCHEMES:
+        for prefix in (prefix for text in ranges for prefix in _prefixes(text)):
+            lengths[prefix] = lengths.get(prefix, frozenset()) | in_use
+    return lengths
+
+
+_LENGTHS = _lengths_by_prefix()
