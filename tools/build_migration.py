@@ -1,8 +1,8 @@
 """Writes a revision of the schema from the models.
 
 ``python tools/build_migration.py`` makes ``0001`` anew (only before the first release);
-``python tools/build_migration.py "why it is needed"`` adds the step from the newest revision to the models. Steps only go
-forward: a backup is the way back.
+``python tools/build_migration.py "why it is needed"`` adds the step from the newest revision to the models.
+Steps only go forward: a backup is the way back.
 """
 
 from __future__ import annotations

@@ -1,0 +1,104 @@
+"""People and programs that may ask: made, changed, switched off. Every change is in the audit."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from sqlmodel import Session
+
+from fleet_server.audit.service import record
+from fleet_server.auth.errors import NameTaken, PasswordTooShort
+from fleet_server.auth.models import ApiToken, User
+from fleet_server.auth.passwords import MIN_LENGTH
+from fleet_server.auth.repository import AuthRepository
+from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.kit.identifiers import uuid7
+
+TOKEN_PREFIX = "tm_"  # noqa: S105  # what every token begins with, so that leaked ones are recognised
+MAX_TOKEN_CHARS = 128
+
+
+def check_length(password: str) -> None:
+    if len(password) < MIN_LENGTH:
+        raise PasswordTooShort(f"password has {len(password)} characters, expected at least {MIN_LENGTH}")
+
+
+class Accounts:
+    """``actor`` makes the change. Passwords come hashed, because hashing is slow and this runs in a transaction."""
+
+    def __init__(self, session: Session, actor: Actor, now: datetime) -> None:
+        self._session = session
+        self._repository = AuthRepository(session)
+        self._actor = actor
+        self._now = now
+
+    def add_person(self, name: str, password_hash: str, role: Role) -> User:
+        if self._repository.find_person(name) is not None:
+            raise NameTaken(f"there is a person named {name} already")
+        person = User(
+            id=uuid7(self._now),
+            tenant_id=self._actor.tenant_id,
+            name=name,
+            password_hash=password_hash,
+            role=role.value,
+            created_at=self._now,
+        )
+        self._repository.add(person)
+        self._note("person_added", name, role=role.value)
+        return person
+
+    def set_password(self, name: str, password_hash: str) -> None:
+        """Ends all sessions of that person."""
+        person = self._repository.lock_person(name)
+        if person is not None and person.tenant_id == self._actor.tenant_id:
+            person.password_hash, person.failed_count, person.locked_until = password_hash, 0, None
+            self._repository.remove_sessions_of(person.id)
+            self._note("password_set", name)
+
+    def set_preferences(self, *, language: str | None = None, theme: str | None = None) -> None:
+        """The actor's own."""
+        person = self._repository.find_person(self._actor.name)
+        if person is not None:
+            person.language = person.language if language is None else language
+            person.theme = person.theme if theme is None else theme
+
+    def issue_token(self, name: str, role: Role, expires_at: datetime | None = None) -> str:
+        """The token itself, which is kept nowhere."""
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        self._repository.add(
+            ApiToken(
+                id=uuid7(self._now),
+                tenant_id=self._actor.tenant_id,
+                name=name,
+                token_sha256=token_digest(token),
+                role=role.value,
+                created_at=self._now,
+                expires_at=expires_at,
+            )
+        )
+        self._note("token_issued", name, role=role.value)
+        return token
+
+    def revoke_token(self, name: str) -> bool:
+        row = self._repository.find_token_named(self._actor.tenant_id, name)
+        if row is None:
+            return False
+        row.revoked_at = self._now
+        self._note("token_revoked", name)
+        return True
+
+    def _note(self, action: str, target: str, **data: str) -> None:
+        record(self._session, self._actor, action, target, data, now=self._now)
+
+
+def find_token_actor(session: Session, token: str, now: datetime) -> Actor | None:
+    row = AuthRepository(session).find_token(token_digest(token))
+    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+        return None
+    return Actor(row.id, row.name, Role(row.role), row.tenant_id, ActorKind.TOKEN)
+
+
+def token_digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

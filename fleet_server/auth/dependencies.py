@@ -1,0 +1,183 @@
+"""The door of HTTP: who asks, and whether they may. Programs bring a bearer token, people a session cookie.
+
+Every console route that takes `ConsoleSessionDep` is guarded against forged requests: an unsafe method must carry the
+session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origin`` header must be ours.
+"""
+
+import hmac
+import time
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, Request, Response
+from sqlalchemy import Engine
+from starlette.datastructures import UploadFile
+
+from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_digest
+from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
+from fleet_server.auth.passwords import Passwords
+from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.service import ABSOLUTE_LIMIT, AuthService, ConsoleSession
+from fleet_server.auth.token_cache import TokenCache
+from fleet_server.db import reading
+from fleet_server.kit.times import utc_now
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def passwords() -> Passwords:
+    """Tests override it by `Passwords.cheap`."""
+    return Passwords.standard()
+
+
+def auth_service(request: Request, hasher: Annotated[Passwords, Depends(passwords)]) -> AuthService:
+    engine: Engine = request.app.state.engine
+    return AuthService(engine, hasher)
+
+
+AuthServiceDep = Annotated[AuthService, Depends(auth_service)]
+
+
+def api_actor(request: Request) -> Actor:
+    """Who holds the bearer token."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise NotSignedIn("expected the header 'Authorization: Bearer TOKEN'")
+    if len(token) > MAX_TOKEN_CHARS:
+        raise NotSignedIn("this token is unknown, expired or revoked")
+    cache, digest = _token_cache(request), token_digest(token)
+    known = cache.get(digest, time.monotonic())
+    if known is not None:
+        return known
+    with reading(request.app.state.engine) as session:
+        actor = find_token_actor(session, token, utc_now())
+    if actor is None:
+        raise NotSignedIn("this token is unknown, expired or revoked")
+    cache.put(digest, actor, time.monotonic())
+    return actor
+
+
+ActorDep = Annotated[Actor, Depends(api_actor)]
+
+
+def at_least(needed: Role) -> Callable[[Actor], Actor]:
+    """A dependency for the API: ``Annotated[Actor, Depends(at_least(Role.SUPPORT))]``."""
+
+    def allowed(actor: ActorDep) -> Actor:
+        return check_role(actor, needed)
+
+    return allowed
+
+
+def check_role(actor: Actor, needed: Role) -> Actor:
+    if not actor.role.reaches(needed):
+        raise RoleTooLow(f"this needs the role {needed}, yours is {actor.role}")
+    return actor
+
+
+async def _sent_csrf(request: Request) -> str:
+    if request.method in _SAFE_METHODS:
+        return ""
+    header = request.headers.get("x-csrf-token")
+    if header is not None:
+        return header
+    # Uploaded files are closed by this: a form that uploads sends the header.
+    async with request.form() as form:
+        field = form.get("csrf", "")
+    return "" if isinstance(field, UploadFile) else field
+
+
+def same_origin(request: Request) -> None:
+    """For unsafe requests without a session yet, such as the sign-in form. Browsers state where a form came from."""
+    origin = request.headers.get("origin")
+    if request.method not in _SAFE_METHODS and origin is not None:
+        # The scheme is not compared: behind a proxy that ends TLS ours is http.
+        ours = {request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc}
+        if urlsplit(origin).netloc not in ours - {""}:
+            raise RequestForged("this request came from another site")
+
+
+SameOrigin = Depends(same_origin)
+
+
+def console_session(
+    request: Request, service: AuthServiceDep, csrf: Annotated[str, Depends(_sent_csrf)]
+) -> ConsoleSession:
+    secret = request.cookies.get(cookie_name(request), "")
+    session = service.resolve(secret, utc_now()) if secret else None
+    if session is None:
+        raise SignInNeeded(_wanted_page(request))
+    if request.method not in _SAFE_METHODS:
+        same_origin(request)
+        if not hmac.compare_digest(csrf.encode(), session.csrf.encode()):
+            raise RequestForged("this form is from an earlier session: load the page again")
+    return session
+
+
+ConsoleSessionDep = Annotated[ConsoleSession, Depends(console_session)]
+
+
+def console_actor(session: ConsoleSessionDep) -> Actor:
+    return session.actor
+
+
+ConsoleActorDep = Annotated[Actor, Depends(console_actor)]
+
+
+def console_at_least(needed: Role) -> Callable[[ConsoleSession], Actor]:
+    def allowed(session: ConsoleSessionDep) -> Actor:
+        return check_role(session.actor, needed)
+
+    return allowed
+
+
+def lead_to_sign_in(request: Request, error: Exception) -> Response:
+    """The handler of `SignInNeeded`: ``app.add_exception_handler(SignInNeeded, lead_to_sign_in)``."""
+    wanted = error.wanted if isinstance(error, SignInNeeded) else "/"
+    target = f"/sign-in?next={quote(wanted, safe='/')}"
+    if request.headers.get("hx-request") == "true":
+        # A redirect would put the sign-in page into a fragment of the present one.
+        return Response(status_code=401, headers={"HX-Redirect": target})
+    return Response(status_code=303, headers={"Location": target, "Cache-Control": "no-store"})
+
+
+def cookie_name(request: Request) -> str:
+    """``__Host-`` needs https; plain http is served on loopback only."""
+    return "__Host-tillmedic" if _is_https(request) else "tillmedic"
+
+
+def set_session_cookie(request: Request, response: Response, secret: str) -> None:
+    response.set_cookie(
+        cookie_name(request),
+        secret,
+        max_age=int(ABSOLUTE_LIMIT.total_seconds()),
+        path="/",
+        secure=_is_https(request),
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def clear_session_cookie(request: Request, response: Response) -> None:
+    response.delete_cookie(cookie_name(request), path="/", secure=_is_https(request), httponly=True, samesite="strict")
+
+
+def _is_https(request: Request) -> bool:
+    url: str = request.app.state.settings.url
+    return url.startswith("https:")
+
+
+def _wanted_page(request: Request) -> str:
+    if request.method != "GET":
+        return "/"
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
+def _token_cache(request: Request) -> TokenCache:
+    state = request.app.state
+    if not hasattr(state, "token_cache"):
+        state.token_cache = TokenCache()
+    cache: TokenCache = state.token_cache
+    return cache

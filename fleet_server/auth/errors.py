@@ -1,0 +1,43 @@
+"""Refusals at the door."""
+
+from __future__ import annotations
+
+from fleet_server.errors import FleetError
+
+
+class NotSignedIn(FleetError):
+    code = "not_signed_in"
+    status = 401
+
+
+class RoleTooLow(FleetError):
+    code = "role_too_low"
+    status = 403
+
+
+class RequestForged(FleetError):
+    """An unsafe request from another site, or without this session's token."""
+
+    code = "request_forged"
+    status = 403
+
+
+class SignInNeeded(FleetError):
+    """A page was asked for without a session: answered by `dependencies.lead_to_sign_in`."""
+
+    code = "sign_in_needed"
+    status = 303
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__("sign in to see this page")
+        self.wanted = wanted
+
+
+class NameTaken(FleetError):
+    code = "name_taken"
+    status = 409
+
+
+class PasswordTooShort(FleetError):
+    code = "password_too_short"
+    status = 422

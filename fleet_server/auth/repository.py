@@ -1,0 +1,57 @@
+"""Questions to the tables of people, sessions and tokens. People's names are unique over all tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete
+from sqlmodel import Session, col, select
+
+from fleet_server.auth.models import ApiToken, LoginSession, User
+
+
+class AuthRepository:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find_person(self, name: str) -> User | None:
+        return self._session.exec(select(User).where(User.name == name)).one_or_none()
+
+    def lock_person(self, name: str) -> User | None:
+        """The row, held until the transaction ends."""
+        return self._session.exec(select(User).where(User.name == name).with_for_update()).one_or_none()
+
+    def list_people(self, tenant_id: str) -> Sequence[User]:
+        return self._session.exec(select(User).where(User.tenant_id == tenant_id).order_by(User.name)).all()
+
+    def find_session(self, id_sha256: str) -> tuple[LoginSession, User] | None:
+        statement = (
+            select(LoginSession, User).where(LoginSession.id_sha256 == id_sha256).where(LoginSession.user_id == User.id)
+        )
+        return self._session.exec(statement).one_or_none()
+
+    def remove_session(self, id_sha256: str) -> None:
+        self._session.exec(delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256))
+
+    def remove_sessions_of(self, user_id: str) -> None:
+        self._session.exec(delete(LoginSession).where(col(LoginSession.user_id) == user_id))
+
+    def remove_sessions_dead_at(self, now: datetime, idle_since: datetime) -> int:
+        dead = (col(LoginSession.expires_at) <= now) | (col(LoginSession.last_used_at) <= idle_since)
+        return self._session.exec(delete(LoginSession).where(dead)).rowcount
+
+    def find_token(self, token_sha256: str) -> ApiToken | None:
+        return self._session.exec(select(ApiToken).where(ApiToken.token_sha256 == token_sha256)).one_or_none()
+
+    def find_token_named(self, tenant_id: str, name: str) -> ApiToken | None:
+        statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.name == name)
+        return self._session.exec(statement.where(col(ApiToken.revoked_at).is_(None))).first()
+
+    def list_tokens(self, tenant_id: str) -> Sequence[ApiToken]:
+        return self._session.exec(
+            select(ApiToken).where(ApiToken.tenant_id == tenant_id).order_by(col(ApiToken.created_at))
+        ).all()
+
+    def add(self, row: User | LoginSession | ApiToken) -> None:
+        self._session.add(row)

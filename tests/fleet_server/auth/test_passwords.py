@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from fleet_server.auth.passwords import MAX_LENGTH, MIN_LENGTH, Passwords, readable_password
+
+
+def test_hashes_are_argon2id_and_never_alike() -> None:
+    passwords = Passwords.cheap()
+    first, second = passwords.hash("same"), passwords.hash("same")
+    assert first.startswith("$argon2id$")
+    assert first != second
+
+
+def test_the_standard_cost_is_what_the_design_asks_for() -> None:
+    assert "m=65536,t=3,p=4" in Passwords.standard().hash("x")
+
+
+def test_readable_passwords_are_long_and_differ() -> None:
+    made = {readable_password() for _ in range(200)}
+    assert len(made) == 200
+    assert all(len(one) >= MIN_LENGTH and not set(one) & set("il01o") for one in made)
+
+
+def test_absurdly_long_passwords_and_foreign_hashes_never_match() -> None:
+    passwords = Passwords.cheap()
+    assert not passwords.matches("x" * (MAX_LENGTH + 1), passwords.hash("x"))
+    assert not passwords.matches("x", "not a hash")
+    assert not passwords.matches("x", None)

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import col, select
+
+from fleet_server.audit.models import AuditEntry
+from fleet_server.auth.accounts import Accounts
+from fleet_server.auth.models import LoginSession
+from fleet_server.auth.passwords import Passwords
+from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.service import ABSOLUTE_LIMIT, IDLE_LIMIT, LOCK_TIME, MAX_TRIES, AuthService, SignedIn
+from fleet_server.db import reading, transaction
+
+NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
+PASSWORD = "correct-horse-battery"
+SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
+
+
+@pytest.fixture
+def service(engine: Engine) -> AuthService:
+    passwords = Passwords.cheap()
+    with transaction(engine) as session:
+        Accounts(session, SYSTEM, NOW).add_person("li.wei", passwords.hash(PASSWORD), Role.SUPPORT)
+    return AuthService(engine, passwords)
+
+
+def sign_in(
+    service: AuthService, password: str = PASSWORD, now: datetime = NOW, name: str = "li.wei"
+) -> SignedIn | None:
+    return service.sign_in(name, password, address="127.0.0.1", user_agent="test", now=now)
+
+
+def signed_in(service: AuthService, now: datetime = NOW) -> SignedIn:
+    result = sign_in(service, now=now)
+    assert result is not None
+    return result
+
+
+def audited(engine: Engine) -> list[tuple[str, str]]:
+    with reading(engine) as session:
+        return [(row.actor, row.action) for row in session.exec(select(AuditEntry).order_by(col(AuditEntry.id))).all()]
+
+
+def test_the_right_password_opens_a_session_that_knows_the_person(service: AuthService) -> None:
+    opened = signed_in(service)
+    found = service.resolve(opened.secret, NOW)
+    assert found == opened.session
+    assert found is not None
+    assert (found.actor.name, found.actor.role) == ("li.wei", Role.SUPPORT)
+
+
+def test_neither_cookie_nor_password_is_in_the_database(service: AuthService, engine: Engine) -> None:
+    opened = signed_in(service)
+    with reading(engine) as session:
+        row = session.exec(select(LoginSession)).one()
+    assert opened.secret not in str(row.model_dump())
+
+
+def test_unknown_person_and_wrong_password_are_refused_alike(service: AuthService) -> None:
+    assert sign_in(service, "wrong") is None
+    assert sign_in(service, name="nobody") is None
+
+
+def test_ten_wrong_passwords_lock_the_name_even_for_the_right_one(service: AuthService) -> None:
+    for _ in range(MAX_TRIES):
+        assert sign_in(service, "wrong") is None
+    assert sign_in(service) is None
+    assert sign_in(service, now=NOW + LOCK_TIME - timedelta(seconds=1)) is None
+    assert sign_in(service, now=NOW + LOCK_TIME) is not None
+
+
+def test_success_forgets_earlier_wrong_tries(service: AuthService) -> None:
+    for _ in range(3):
+        for _ in range(MAX_TRIES - 1):
+            assert sign_in(service, "wrong") is None
+        assert sign_in(service) is not None
+
+
+def test_tries_at_the_same_moment_cannot_pass_the_limit_together(service: AuthService, engine: Engine) -> None:
+    looked_at = []
+
+    class Counting(Passwords):
+        def matches(self, password: str, hashed: str | None) -> bool:
+            if hashed is not None:
+                looked_at.append(password)
+            return super().matches(password, hashed)
+
+    counting = AuthService(engine, Counting(Passwords.cheap().hasher))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: sign_in(counting, f"wrong{n}"), range(30)))
+    assert len(looked_at) == MAX_TRIES
+
+
+def test_a_session_ends_after_fifteen_idle_minutes(service: AuthService) -> None:
+    opened = signed_in(service)
+    assert service.resolve(opened.secret, NOW + IDLE_LIMIT) is None
+
+
+def test_use_keeps_a_session_alive_until_eight_hours(service: AuthService) -> None:
+    opened = signed_in(service)
+    moment = NOW
+    while moment + timedelta(minutes=10) < NOW + ABSOLUTE_LIMIT:
+        moment += timedelta(minutes=10)
+        assert service.resolve(opened.secret, moment) is not None
+    assert service.resolve(opened.secret, NOW + ABSOLUTE_LIMIT) is None
+
+
+def test_signing_in_again_makes_the_earlier_cookie_worthless(service: AuthService) -> None:
+    first = signed_in(service)
+    second = service.sign_in("li.wei", PASSWORD, address="", user_agent="", now=NOW, replaces=first.secret)
+    assert second is not None
+    assert second.secret != first.secret
+    assert service.resolve(first.secret, NOW) is None
+
+
+def test_signing_out_ends_the_session(service: AuthService) -> None:
+    opened = signed_in(service)
+    service.sign_out(opened.secret, now=NOW)
+    assert service.resolve(opened.secret, NOW) is None
+
+
+def test_a_new_password_ends_all_sessions_of_that_person(service: AuthService, engine: Engine) -> None:
+    opened = signed_in(service)
+    with transaction(engine) as session:
+        Accounts(session, SYSTEM, NOW).set_password("li.wei", Passwords.cheap().hash("another-long-one"))
+    assert service.resolve(opened.secret, NOW) is None
+    assert sign_in(service) is None
+    assert sign_in(service, "another-long-one") is not None
+
+
+def test_another_tenants_operator_cannot_set_a_password(service: AuthService, engine: Engine) -> None:
+    stranger = Actor("", "system", Role.OPERATOR, "other", ActorKind.PERSON)
+    with transaction(engine) as session:
+        Accounts(session, stranger, NOW).set_password("li.wei", Passwords.cheap().hash("another-long-one"))
+    assert sign_in(service) is not None
+
+
+def test_sweeping_removes_only_dead_sessions(service: AuthService) -> None:
+    signed_in(service)
+    later = NOW + IDLE_LIMIT
+    alive = signed_in(service, later)
+    assert service.sweep(later) == 1
+    assert service.resolve(alive.secret, later) is not None
+
+
+def test_every_try_is_audited_without_naming_strangers(service: AuthService, engine: Engine) -> None:
+    sign_in(service, "wrong")
+    sign_in(service, name="my-password-in-the-wrong-field")
+    signed_in(service)
+    assert audited(engine)[1:] == [("li.wei", "sign_in_refused"), ("unknown", "sign_in_refused"), ("li.wei", "sign_in")]
