@@ -1,0 +1,125 @@
+"""The server's side of the demo: ``fleet-server init`` as a process, its answer as a value, waiting until all is up."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulators.demo.fleet import fleet_document
+from simulators.errors import SimulatorError
+from simulators.processes import Child
+
+UP_WITHIN_S = 90.0
+_INIT_S = 120.0
+
+
+class StartFailed(SimulatorError):
+    code = "start_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What ``fleet-server init`` made, with the secrets of its first run, which it tells only once."""
+
+    url: str
+    api_token: str
+    users: list[dict[str, Any]]
+    devices: dict[str, dict[str, Any]]
+    broker_config: Path
+    mqtt_port: int
+    ca_file: Path
+
+    def published(self) -> dict[str, Any]:
+        devices = {key: {"id": device["id"]} for key, device in self.devices.items()}
+        return {"url": self.url, "api_token": self.api_token, "users": self.users, "devices": devices}
+
+
+def initialise(data: Path, host: str, port: int, mqtt_port: int) -> Installation:
+    """Raises ``StartFailed`` with the sentence that init said."""
+    fleet = data / "fleet.json"
+    write_private(fleet, json.dumps(fleet_document(), ensure_ascii=False, indent=1))
+    command = [sys.executable, "-m", "fleet_server", "init", "--data", str(data), "--fleet", str(fleet), "--demo"]
+    command += ["--mqtt-port", str(mqtt_port), "--http-host", host, "--http-port", str(port), "--json"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_INIT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise StartFailed(f"fleet-server init did not end within {_INIT_S:g} s") from error
+    if answer.returncode != 0:
+        raise StartFailed(answer.stderr.strip() or f"fleet-server init ended with exit code {answer.returncode}")
+    made = json.loads(answer.stdout)
+    secrets = _keep_secrets(data / "demo-secrets.json", made)
+    return Installation(
+        url=made["url"],
+        api_token=secrets["api_token"],
+        users=secrets["users"],
+        devices=made["devices"],
+        broker_config=Path(made["broker_config"]),
+        mqtt_port=made["mqtt_port"],
+        ca_file=data / "server" / "keys" / "ca.crt",
+    )
+
+
+def _keep_secrets(path: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """Passwords are told only when they are made: written down before anything else can fail."""
+    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {"users": [], "api_token": ""}
+    passwords = {user["name"]: user["password"] for user in known["users"]}
+    for user in made["users"]:
+        if user["password"]:
+            passwords[user["name"]] = user["password"]
+    users = [user | {"password": passwords.get(user["name"])} for user in made["users"]]
+    secrets = {"users": users, "api_token": made["api_token"] or known["api_token"]}
+    write_private(path, json.dumps(secrets, ensure_ascii=False))
+    return secrets
+
+
+def write_private(path: Path, text: str) -> None:
+    """Whole or not at all, readable by the owner alone."""
+    beside = path.with_name(f".{path.name}.new")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    beside.replace(path)
+
+
+def wait_until_up(installation: Installation, children: Sequence[Child]) -> None:
+    """Until the server answers and every link is online. Raises ``StartFailed`` when a process dies or time is up."""
+    deadline = time.monotonic() + UP_WITHIN_S
+    waiting_for = "the fleet server"
+    while time.monotonic() < deadline:
+        for child in children:
+            if not child.is_running():
+                raise StartFailed(f"{child.name} ended (exit code {child.exit_code}): {child.log_tail()[-600:]}")
+        waiting_for = _not_up(installation)
+        if not waiting_for:
+            return
+        time.sleep(0.2)
+    raise StartFailed(f"not up within {UP_WITHIN_S:g} s: still waiting for {waiting_for}")
+
+
+def _not_up(installation: Installation) -> str:
+    try:
+        devices = get_json(installation, "/api/v1/devices?limit=200")["items"]
+    except (urllib.error.URLError, OSError, ValueError):
+        return "the fleet server"
+    missing = [device["id"] for device in devices if device["presence"] != "online"]
+    return f"{len(missing)} devices to be heard" if missing else ""
+
+
+def get_json(installation: Installation, path: str) -> dict[str, Any]:
+    """One GET with the demo's token."""
+    request = urllib.request.Request(installation.url.rstrip("/") + path)  # noqa: S310 - our own http(s) address
+    request.add_header("Authorization", f"Bearer {installation.api_token}")
+    context = ssl.create_default_context(cafile=str(installation.ca_file)) if path and request.type == "https" else None
+    with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - as above
+        body: dict[str, Any] = json.load(answer)
+    return body

@@ -1,0 +1,212 @@
+"""``simulators demo``: starts everything in order, says what it does, owns it all, stops it all.
+
+Order: state folder and lock, ``fleet-server init``, broker, hardware, fleet server and agents together. Everything runs
+as processes of its own except the simulated hardware, which lives here. A second start on the same folder goes on with
+the same data; a second demo on a folder in use is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import queue
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from simulators.broker import find_mosquitto, free_port, is_free
+from simulators.demo.control import ControlSocket, Request
+from simulators.demo.installation import Installation, initialise, wait_until_up, write_private
+from simulators.demo.rig import Rig
+from simulators.errors import SimulatorError
+from simulators.processes import Child
+
+DEFAULT_PORT = 8700
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+class DemoCannotStart(SimulatorError):
+    code = "demo_cannot_start"
+
+
+def add_demo_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("demo", help="the whole product with a small fleet of simulated terminals")
+    parser.add_argument("--data", type=Path, default=Path(".run"), help="state folder (default .run)")
+    parser.add_argument("--host", default="127.0.0.1", help="address of the console (other than loopback: https)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port of the console (default {DEFAULT_PORT})")
+    parser.add_argument("--poll", type=float, default=0.5, help="seconds between polls of a serial line")
+    parser.set_defaults(run=run_demo)
+
+
+def run_demo(arguments: argparse.Namespace) -> int:
+    """Exit code 0 after Ctrl-C or SIGTERM."""
+    demo = Demo(arguments)
+    stop = {"asked": False}
+
+    def ask_to_stop(_number: int, _frame: object) -> None:
+        if stop["asked"]:
+            return
+        stop["asked"] = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    try:
+        demo.start()
+        demo.serve()
+    except KeyboardInterrupt:
+        _say("stopping …")
+    finally:
+        stop["asked"] = True
+        demo.stop()
+    _say("stopped")
+    return 0
+
+
+class Demo:
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._host: str = arguments.host
+        self._port: int = arguments.port
+        self._poll_s: float = arguments.poll
+        self.data: Path = arguments.data.absolute()
+        self._lock: IO[str] | None = None
+        self._servers: list[Child] = []
+        self._rig: Rig | None = None
+        self._control: ControlSocket | None = None
+
+    def start(self) -> None:
+        began = time.monotonic()
+        self._take_folder()
+        mosquitto = find_mosquitto()
+        if not is_free(self._host, self._port):
+            raise DemoCannotStart(f"port {self._port} on {self._host} is taken: choose another with PORT=")
+        _say(f"state folder {self.data}")
+        installation = initialise(self.data, self._host, self._port, self._broker_port())
+        _say("identities, database and broker configuration are ready")
+        broker = self._child("broker", mosquitto.command(installation.broker_config), mosquitto.environment)
+        broker.start()
+        self._rig = Rig(self.data, installation, self._child, poll_s=self._poll_s)
+        self._rig.start_hardware()
+        server = self._child("fleet-server", _python("fleet_server", "run", "--data", str(self.data)))
+        server.start()
+        self._rig.start_agents()
+        _say("broker, fleet server, three agents and their devices are starting")
+        wait_until_up(installation, [broker, server, *self._rig.agents()])
+        self._control = ControlSocket(self.data / "simulators.sock")
+        write_private(self.data / "demo.json", json.dumps(installation.published(), ensure_ascii=False, indent=1))
+        self._greet(installation, time.monotonic() - began)
+
+    def serve(self) -> None:
+        """Answers the control socket and watches the processes until somebody stops us."""
+        while self._control is not None:
+            try:
+                request = self._control.requests.get(timeout=0.3)
+            except queue.Empty:
+                self._watch()
+                continue
+            self._answer(request)
+
+    def stop(self) -> None:
+        """In the reverse order of starting; agents say goodbye while broker and server still listen."""
+        if self._control is not None:
+            self._control.close()
+        if self._rig is not None:
+            self._rig.stop()
+        for child in reversed(self._servers):
+            child.stop()
+        (self.data / "demo.json").unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take_folder(self) -> None:
+        try:
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data.chmod(0o700)
+            (self.data / "logs").mkdir(exist_ok=True)
+            self._lock = (self.data / "demo.lock").open("w", encoding="utf-8")
+        except OSError as error:
+            raise DemoCannotStart(
+                f"state folder {self.data} cannot be used: {error.strerror}; choose another with DATA="
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock = None
+            raise DemoCannotStart(
+                f"another demo runs on {self.data}: stop it first, or choose another with DATA="
+            ) from error
+
+    def _broker_port(self) -> int:
+        """The port of the last run when it is free, so that nothing has to be written anew."""
+        kept = self.data / "broker-port"
+        port = int(kept.read_text("utf-8")) if kept.is_file() else 0
+        if not port or not is_free("127.0.0.1", port):
+            port = free_port()
+            write_private(kept, str(port))
+        return port
+
+    def _child(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
+        child = Child(name, command, self.data / "logs" / f"{name}.log", environment)
+        if name in {"broker", "fleet-server"}:
+            self._servers.append(child)
+        return child
+
+    def _watch(self) -> None:
+        for child in self._servers:
+            if not child.is_running():
+                raise DemoCannotStart(f"{child.name} ended by itself (exit code {child.exit_code}): see {child.log}")
+        if self._rig is not None:
+            for sentence in self._rig.watch():
+                _say(sentence)
+
+    def _answer(self, request: Request) -> None:
+        message, rig = request.message, self._rig
+        if rig is None:
+            return
+        try:
+            match message.get("cmd"):
+                case "list":
+                    request.reply({"ok": True, "devices": rig.listing()})
+                case "break" | "mend" as command:
+                    said = rig.change(command, str(message.get("device")), message.get("fault"))
+                    _say(said)
+                    request.reply({"ok": True, "said": said})
+                case other:
+                    request.reply(
+                        {
+                            "ok": False,
+                            "code": "not_understood",
+                            "detail": f"expected list, break or mend, came {other!r}",
+                        }
+                    )
+        except SimulatorError as error:
+            request.reply({"ok": False, "code": error.code, "detail": str(error)})
+
+    def _greet(self, installation: Installation, took_s: float) -> None:
+        _say(f"all up after {took_s:.0f} s\n\n  console   {installation.url}\n")
+        for user in installation.users:
+            password = user["password"] or "(as printed at the first start)"
+            _say(f"  sign in as {user['name']:<12} {password}   {user['role']}")
+        _say(f"\n  break something:  {_script('simulators')} break prn1 paper_out --data {self.data}")
+        _say(f"  mend it:          {_script('simulators')} mend prn1 --data {self.data}")
+        if self._host not in _LOOPBACK:
+            _say(f"\n  trust the certificate: import {self.data / 'server' / 'keys' / 'ca.crt'} into the browser")
+        _say("\n  Ctrl-C stops everything; the data stays.")
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _script(name: str) -> str:
+    beside = Path(sys.executable).with_name(name)
+    return os.path.relpath(beside) if beside.exists() else name
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
