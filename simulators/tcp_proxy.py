@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
+import struct
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
 _CHUNK_BYTES = 16 * 1024
+# SO_LINGER on, for no time: closing sends a reset instead of a polite end.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class TcpProxy:
 
     def _abort_all(self) -> None:
         for writer in list(self._writers):
+            if (near := writer.get_extra_info("socket")) is not None:
+                near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             writer.transport.abort()
 
     async def _open(self) -> None:

@@ -130,9 +130,9 @@ class Rig:
     def _start_terminal(self, link: LinkSpec, *, seed: int) -> None:
         folder = self._line_dir / link.key
         folder.mkdir(parents=True, exist_ok=True)
-        terminal = SimulatedTerminal(
-            TerminalClass[link.model.upper()], seed=seed, socket_path=folder / "service.sock", log_path=folder / "payment.log"
-        )
+        its_class = TerminalClass[link.model.upper()]
+        service, log = folder / "service.sock", folder / "payment.log"
+        terminal = SimulatedTerminal(its_class, seed=seed, socket_path=service, log_path=log)
         terminal.start()
         self._terminals[link.key] = terminal
 
