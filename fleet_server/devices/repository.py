@@ -1,0 +1,177 @@
+"""Every query on devices, their sites and what they declared. Made for one tenant; never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, update
+from sqlalchemy.orm import aliased
+from sqlmodel import Session, col, select
+
+from fleet_server.devices.models import Capability, Device, HeardHour, Site
+
+_LIKE_SPECIAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+
+
+@dataclass(frozen=True, slots=True)
+class CommandTarget:
+    """What must be known of a device to send it a command. ``nonce``: of its link's last hello."""
+
+    device_id: str
+    link_id: str
+    is_link_online: bool
+    nonce: str
+    capability_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFilters:
+    """``fault``: a code that is open; handed in as the ids of the devices that have it."""
+
+    q: str = ""
+    presence: str | None = None
+    condition: str | None = None
+    site: str | None = None
+    device_ids: frozenset[str] | None = None
+
+
+class DeviceRepository:
+    def __init__(self, session: Session, tenant_id: str) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+
+    def get(self, device_id: str) -> tuple[Device, Site] | None:
+        statement = self._with_site().where(col(Device.id) == device_id)
+        row = self._session.exec(statement).first()
+        return None if row is None else (row[0], row[1])
+
+    def exists(self, device_id: str) -> bool:
+        statement = select(Device.id).where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
+        return self._session.exec(statement).first() is not None
+
+    def worst_first(
+        self, filters: DeviceFilters, after: tuple[int, str] | None, limit: int
+    ) -> list[tuple[Device, Site]]:
+        """At most ``limit``, those with the worst condition first."""
+        statement = self._filtered(self._with_site(), filters)
+        if after is not None:
+            rank, device_id = after
+            same = and_(col(Device.condition_rank) == rank, col(Device.id) > device_id)
+            statement = statement.where(or_(col(Device.condition_rank) > rank, same))
+        statement = statement.order_by(col(Device.condition_rank), col(Device.id)).limit(limit)
+        return [(device, site) for device, site in self._session.exec(statement)]  # type: ignore[call-overload]  # a Select of two tables, as built here
+
+    def attached_to(self, link_id: str) -> list[tuple[Device, Site]]:
+        statement = self._with_site().where(col(Device.link_id) == link_id, col(Device.id) != link_id)
+        rows = self._session.exec(statement.order_by(col(Device.line)))
+        return [(device, site) for device, site in rows]
+
+    def heard_since(self, device_ids: Collection[str], since: datetime) -> list[tuple[str, datetime]]:
+        """The hours (UTC starts) in which each was heard."""
+        statement = select(HeardHour.device_id, HeardHour.hour_at).where(
+            col(HeardHour.device_id).in_(device_ids),
+            col(HeardHour.tenant_id) == self._tenant_id,
+            col(HeardHour.hour_at) >= since,
+        )
+        return list(self._session.exec(statement))
+
+    def named(self, text: str, limit: int) -> list[tuple[Device, Site]]:
+        """Devices one of whose numbers is exactly ``text`` (lower case), or whose serial number ends in it."""
+        matches = [
+            func.lower(Device.serial_number) == text,
+            func.lower(Device.terminal_id) == text,
+            func.lower(Site.merchant_id) == text,
+            col(Device.id) == text,
+            col(Device.sim_phone) == text,
+            col(Site.phone) == text,
+        ]
+        if len(text) == 6:
+            matches.append(col(Device.serial_tail) == text)
+        statement = self._with_site().where(or_(*matches)).order_by(col(Device.condition_rank), col(Device.id))
+        return [(device, site) for device, site in self._session.exec(statement.limit(limit))]
+
+    def one_of(self, column: str, values: Sequence[str], limit: int) -> list[tuple[Device, Site]]:
+        """By one number only: ``serial``, ``serial_tail``, ``terminal``, ``merchant`` or ``phone``."""
+        columns: dict[str, Any] = {
+            "serial": func.lower(Device.serial_number),
+            "serial_tail": col(Device.serial_tail),
+            "terminal": func.lower(Device.terminal_id),
+            "merchant": func.lower(Site.merchant_id),
+        }
+        if column == "phone":
+            condition = or_(col(Site.phone).in_(values), col(Device.sim_phone).in_(values))
+        else:
+            condition = columns[column].in_(values)
+        statement = self._with_site().where(condition).order_by(col(Device.condition_rank), col(Device.id))
+        return [(device, site) for device, site in self._session.exec(statement.limit(limit))]
+
+    def census(self, column: str) -> dict[str, int]:
+        counted = getattr(Device, column)
+        statement = select(counted, func.count()).where(
+            col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None)
+        )
+        return dict(self._session.exec(statement.group_by(counted)).all())
+
+    def capability_digest(self, device_id: str) -> str | None:
+        statement = select(Capability.digest).where(
+            col(Capability.device_id) == device_id, col(Capability.tenant_id) == self._tenant_id
+        )
+        return self._session.exec(statement).first()
+
+    def capability_document(self, device_id: str) -> dict[str, Any] | None:
+        statement = select(Capability.document).where(
+            col(Capability.device_id) == device_id, col(Capability.tenant_id) == self._tenant_id
+        )
+        found = self._session.exec(statement).first()
+        return None if found is None else dict(found)
+
+    def command_target(self, device_id: str) -> CommandTarget | None:
+        link = aliased(Device)
+        statement: Select[Any] = (
+            Select(col(Device.id), col(link.id), col(link.presence), col(link.nonce), col(Capability.digest))
+            .join(link, col(link.id) == col(Device.link_id))
+            .outerjoin(Capability, col(Capability.device_id) == col(Device.id))
+            .where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
+            .where(col(Device.retired_at).is_(None))
+        )
+        row = self._session.execute(statement).first()
+        if row is None:
+            return None
+        return CommandTarget(row[0], row[1], is_link_online=row[2] == "online", nonce=row[3], capability_digest=row[4])
+
+    def next_counter(self, device_id: str) -> int:
+        """A command counter of the device that no other process has or gets."""
+        statement = (
+            update(Device)
+            .where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
+            .values(command_counter=col(Device.command_counter) + 1)
+            .returning(col(Device.command_counter))
+        )
+        unsynchronised = {"synchronize_session": False}
+        counter: int = self._session.execute(statement, execution_options=unsynchronised).scalar_one()
+        return counter
+
+    def _with_site(self) -> Any:
+        return (
+            select(Device, Site)
+            .join(Site, col(Site.id) == col(Device.site_id))
+            .where(col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None))
+        )
+
+    @staticmethod
+    def _filtered(statement: Select[Any], filters: DeviceFilters) -> Select[Any]:
+        for word in filters.q.lower().split()[:8]:
+            pattern = f"%{word.translate(_LIKE_SPECIAL)}%"
+            statement = statement.where(col(Device.search_text).like(pattern, escape="\\"))
+        if filters.presence is not None:
+            statement = statement.where(col(Device.presence) == filters.presence)
+        if filters.condition is not None:
+            statement = statement.where(col(Device.condition) == filters.condition)
+        if filters.site is not None:
+            statement = statement.where(col(Device.site_id) == filters.site)
+        if filters.device_ids is not None:
+            statement = statement.where(col(Device.id).in_(filters.device_ids))
+        return statement

@@ -1,0 +1,189 @@
+"""From the ledger to the broker: takes what is to be sent, signs it, and hands out messages to be published.
+
+Taking and marking as sent are one transaction, with the rows locked, so exactly one process sends an execution; the
+caller publishes after the commit. A message lost between commit and broker is sent again when nothing is heard.
+
+Invariant: whatever is handed out was marked PUBLISHED in the same transaction.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlmodel import Session
+
+from fleet_server.devices.repository import CommandTarget, DeviceRepository
+from fleet_server.devices.service import DeviceService
+from fleet_server.executions import happenings
+from fleet_server.executions.ledger import (
+    Standing,
+    may_send_again,
+    overdue,
+    sent,
+    unsent,
+)
+from fleet_server.executions.repository import Entry, ExecutionRepository
+from fleet_server.kit.identifiers import uuid7
+from fleet_server.settings import ServerSettings
+from fleet_server.signer.errors import SigningRefused
+from fleet_server.signer.service import Order, Signer
+from fleet_server.timeline.service import newest_received_at
+from fleet_server.timeline.writer import NewEvent
+from protocol.codec import JSON
+from protocol.commands import CANCEL, DangerClass
+from protocol.identifiers import LinkId
+from protocol.topics import Down, down
+
+COMMAND_QOS = 1
+# What waits for one link, and what is due at one moment, is taken in pieces of this size.
+BATCH = 64
+_CLOCK_CHECKED_EVERY = timedelta(seconds=30)
+# A command this young may still be answered; an older one was lost with the connection it was sent on.
+_ANSWERED_WITHIN = timedelta(seconds=3)
+_CANCEL_WITHIN = timedelta(minutes=10)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish after the commit. ``event``, if any, is to be appended with the caller's own."""
+
+    topic: str
+    payload: bytes
+    content_type: str
+    event: NewEvent | None = None
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one sweep of the ledger made. The events of what is sent are in ``outgoing``."""
+
+    outgoing: list[Outgoing] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+
+
+class Dispatcher:
+    def __init__(
+        self,
+        signer: Signer,
+        settings: ServerSettings,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._signer = signer
+        self._tenant_id = settings.tenant
+        self._jitter = jitter
+        self._clock_checked_at: datetime | None = None
+
+    @property
+    def may_change(self) -> bool:
+        return self._signer.may_change
+
+    def send(
+        self, session: Session, entry: Entry, target: CommandTarget, now: datetime, *, actor: str = ""
+    ) -> tuple[Standing, Outgoing]:
+        """Signs ``entry`` for its device; the caller stores the standing. Raises ``SigningRefused``."""
+        self._check_clock(session, now)
+        order = Order(
+            device_id=entry.device_id,
+            tenant_id=self._tenant_id,
+            execution_id=entry.id,
+            action=entry.action,
+            danger_class=entry.danger_class,
+            params=entry.params,
+            counter=self._devices(session).next_counter(entry.device_id),
+            not_after=entry.terms.queued_until,
+            nonce=target.nonce or None,
+            skip_if_passing=entry.override_reason is None,
+        )
+        payload = self._signer.sign(order, now)
+        standing = sent(entry.standing, now, jitter=self._jitter())
+        event = happenings.moved(entry, standing, now, actor=actor)
+        return standing, Outgoing(_topic(entry.link_id), payload, JSON, event)
+
+    def cancel(self, session: Session, entry: Entry, now: datetime) -> Outgoing:
+        """The order to end ``entry``; the device's answer is a state of ``entry`` itself."""
+        self._check_clock(session, now)
+        order = Order(
+            device_id=entry.device_id,
+            tenant_id=self._tenant_id,
+            execution_id=uuid7(now),
+            action=CANCEL,
+            danger_class=DangerClass.READS,
+            params={"execution": entry.id},
+            counter=self._devices(session).next_counter(entry.device_id),
+            not_after=now + _CANCEL_WITHIN,
+        )
+        return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
+
+    def take_for_link(self, session: Session, link_id: str, now: datetime) -> list[Outgoing]:
+        """What waits for a link that has just said hello, oldest first. Events are in the answer, not yet appended."""
+        repository = ExecutionRepository(session, self._tenant_id)
+        waiting = repository.waiting_on_link(link_id, now - _ANSWERED_WITHIN, BATCH)
+        outgoing = self._send_all(session, repository, waiting, now).outgoing
+        to_cancel = repository.to_cancel_on_link(link_id, BATCH)
+        return outgoing + [self.cancel(session, entry, now) for entry in to_cancel]
+
+    def take_overdue(self, session: Session, now: datetime, *, spare_started: bool = False) -> Taken:
+        """Everything whose deadline has passed: sent again, or ended with the reason.
+
+        ``spare_started``: right after a start, devices' words of the time before may still be on their way, so what
+        they have begun is not ended yet.
+        """
+        repository = ExecutionRepository(session, self._tenant_id)
+        due = [entry for entry in repository.due(now, BATCH) if not (spare_started and entry.standing.stored_at)]
+        again = [entry for entry in due if may_send_again(entry.standing, entry.terms, now)]
+        ended = [entry for entry in due if not may_send_again(entry.standing, entry.terms, now)]
+        taken = self._send_all(session, repository, again, now)
+        for entry in ended:
+            standing = overdue(entry.standing, entry.terms, now)
+            repository.save([(entry.id, standing)])
+            if standing.state is not entry.standing.state:
+                taken.events.append(happenings.moved(entry, standing, now))
+        return taken
+
+    def _send_all(
+        self, session: Session, repository: ExecutionRepository, entries: list[Entry], now: datetime
+    ) -> Taken:
+        taken = Taken()
+        devices = self._devices(session)
+        for entry in entries:
+            target = devices.command_target(entry.device_id)
+            sending = self._try_to_send(session, entry, target, now)
+            if sending is None:
+                standing = unsent(entry.standing, entry.terms, now, is_online=target.is_link_online)
+                if standing.state is not entry.standing.state:
+                    taken.events.append(happenings.moved(entry, standing, now))
+            else:
+                standing, message = sending
+                taken.outgoing.append(message)
+            repository.save([(entry.id, standing)])
+        return taken
+
+    def _try_to_send(
+        self, session: Session, entry: Entry, target: CommandTarget, now: datetime
+    ) -> tuple[Standing, Outgoing] | None:
+        if not target.is_link_online:
+            return None
+        try:
+            return self.send(session, entry, target, now)
+        except SigningRefused as error:
+            # It stays queued until its end; who asked sees that it was not sent.
+            _log.warning("command was not signed", execution=entry.id, code=error.code, detail=str(error))
+            return None
+
+    def _check_clock(self, session: Session, now: datetime) -> None:
+        checked_at = self._clock_checked_at
+        if checked_at is None or not checked_at <= now < checked_at + _CLOCK_CHECKED_EVERY:
+            self._signer.check_clock(now, newest_received_at(session))
+            self._clock_checked_at = now
+
+    def _devices(self, session: Session) -> DeviceService:
+        return DeviceService(DeviceRepository(session, self._tenant_id))
+
+
+def _topic(link_id: str) -> str:
+    return down(LinkId(link_id), Down.COMMAND)

@@ -1,0 +1,168 @@
+"""Every query on the ledger of executions and on callers' idempotency keys. Made for one tenant; never commits.
+
+Rows that are about to be moved are read with their lock held, so that two processes never move one execution from the
+same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, delete, func, insert, or_, update
+from sqlmodel import Session, col, select
+
+from fleet_server.executions.ledger import Standing, Terms
+from fleet_server.executions.models import Execution, IdempotencyKey
+from protocol.commands import FINAL, SOAK_S, ActionKind, DangerClass, ExecutionState
+from protocol.parameters import ParamValue
+
+_STANDING = tuple(field.name for field in fields(Standing))
+_FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "params", "declared", "actor")
+_ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
+_TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One execution as the ledger moves it."""
+
+    id: str
+    device_id: str
+    link_id: str
+    action: str
+    kind: ActionKind
+    danger_class: DangerClass
+    params: dict[str, ParamValue]
+    actor: str
+    override_reason: str | None
+    terms: Terms
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFilters:
+    device: str | None = None
+    state: ExecutionState | None = None
+    open_only: bool = False
+
+
+class ExecutionRepository:
+    def __init__(self, session: Session, tenant_id: str) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+
+    def get(self, execution_id: str) -> Execution | None:
+        statement = select(Execution).where(
+            col(Execution.id) == execution_id, col(Execution.tenant_id) == self._tenant_id
+        )
+        return self._session.exec(statement).first()
+
+    def add(self, values: dict[str, Any]) -> None:
+        self._session.execute(insert(Execution), [{**values, "tenant_id": self._tenant_id}])
+
+    def newest_first(
+        self, filters: ExecutionFilters, after: tuple[datetime, str] | None, limit: int
+    ) -> list[Execution]:
+        statement = select(Execution).where(col(Execution.tenant_id) == self._tenant_id)
+        if filters.device is not None:
+            statement = statement.where(col(Execution.device_id) == filters.device)
+        if filters.state is not None:
+            statement = statement.where(col(Execution.state) == filters.state)
+        if filters.open_only:
+            statement = statement.where(col(Execution.is_final).is_(False))
+        if after is not None:
+            created_at, execution_id = after
+            same = and_(col(Execution.created_at) == created_at, col(Execution.id) < execution_id)
+            statement = statement.where(or_(col(Execution.created_at) < created_at, same))
+        ordered = statement.order_by(col(Execution.created_at).desc(), col(Execution.id).desc())
+        return list(self._session.exec(ordered.limit(limit)))
+
+    def counts_by_state(self) -> dict[str, int]:
+        statement = select(Execution.state, func.count()).where(col(Execution.tenant_id) == self._tenant_id)
+        return dict(self._session.exec(statement.group_by(col(Execution.state))).all())
+
+    def locked(self, ids: Collection[str]) -> dict[str, Entry]:
+        """Those of ``ids`` that exist, locked in one order whoever asks."""
+        entries = self._entries(self._entry_query().where(_TABLE.c.id.in_(ids)).order_by(_TABLE.c.id).with_for_update())
+        return {entry.id: entry for entry in entries}
+
+    def waiting_on_link(self, link_id: str, sent_before: datetime, limit: int) -> list[Entry]:
+        """The oldest that are queued or were sent and never answered, except those another process is just sending."""
+        unanswered = and_(_TABLE.c.state == ExecutionState.PUBLISHED.value, _TABLE.c.published_at < sent_before)
+        statement = self._entry_query().where(
+            _TABLE.c.link_id == link_id,
+            or_(_TABLE.c.state == ExecutionState.QUEUED.value, unanswered),
+            _TABLE.c.cancel_asked_at.is_(None),
+        )
+        return self._entries(statement.order_by(_TABLE.c.id).limit(limit).with_for_update(skip_locked=True))
+
+    def to_cancel_on_link(self, link_id: str, limit: int) -> list[Entry]:
+        """Those that somebody wants ended and the device has not answered for."""
+        statement = self._entry_query().where(
+            _TABLE.c.link_id == link_id,
+            _TABLE.c.state.not_in([state.value for state in FINAL | {ExecutionState.QUEUED}]),
+            _TABLE.c.cancel_asked_at.is_not(None),
+        )
+        return self._entries(statement.order_by(_TABLE.c.id).limit(limit))
+
+    def due(self, now: datetime, limit: int) -> list[Entry]:
+        """Those whose state's deadline has passed, longest overdue first."""
+        statement = self._entry_query().where(_TABLE.c.is_final.is_(False), _TABLE.c.deadline_at <= now)
+        return self._entries(statement.order_by(_TABLE.c.deadline_at).limit(limit).with_for_update(skip_locked=True))
+
+    def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
+        rows = [{"id": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
+        if rows:
+            self._session.execute(update(Execution), rows, execution_options={"synchronize_session": False})
+
+    def note_cancel(self, execution_id: str, actor: str, now: datetime) -> None:
+        statement = update(Execution).where(col(Execution.id) == execution_id)
+        self._session.execute(statement.values(cancel_asked_at=now, cancel_asked_by=actor))
+
+    def idempotency(self, caller: str, key: str) -> IdempotencyKey | None:
+        return self._session.get(IdempotencyKey, (caller, key))
+
+    def remember(self, key: IdempotencyKey) -> None:
+        """Takes the place of an expired one of the same name."""
+        self._session.merge(key)
+        self._session.flush()
+
+    def forget_expired_keys(self, now: datetime) -> int:
+        result = self._session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.expires_at) < now))
+        return int(getattr(result, "rowcount", 0))
+
+    def _entry_query(self) -> Select[Any]:
+        columns = [_TABLE.c[name] for name in _ENTRY]
+        query: Select[Any] = Select(*columns)
+        return query.where(_TABLE.c.tenant_id == self._tenant_id)
+
+    def _entries(self, statement: Select[Any]) -> list[Entry]:
+        return [_entry(row) for row in self._session.execute(statement)]
+
+
+def standing_columns(standing: Standing) -> dict[str, Any]:
+    values = {name: getattr(standing, name) for name in _STANDING}
+    return {**values, "state": standing.state.value, "is_final": standing.is_final}
+
+
+def _entry(row: Row[Any]) -> Entry:
+    values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row by column names
+    declared: dict[str, Any] = values["declared"]
+    kind = ActionKind(values["kind"])
+    standing = {name: values[name] for name in _STANDING}
+    return Entry(
+        id=values["id"],
+        device_id=values["device_id"],
+        link_id=values["link_id"],
+        action=values["action"],
+        kind=kind,
+        danger_class=DangerClass(values["danger_class"]),
+        params=values["params"],
+        actor=values["actor"],
+        override_reason=values["override_reason"],
+        terms=Terms(kind, float(declared["timeout_s"]), float(declared.get("soak_s", SOAK_S)), values["queued_until"]),
+        standing=Standing(**{**standing, "state": ExecutionState(values["state"])}),
+    )

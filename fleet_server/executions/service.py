@@ -1,0 +1,228 @@
+"""Asking devices for checks, tests and fixes, and reading what became of it.
+
+What may be asked, of which kind and class and with which parameters, is what the device declared; no action is known
+here by name. Asking, its first event and its audit entry are one transaction; the command leaves after the commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlmodel import Session
+
+from fleet_server.audit.service import record
+from fleet_server.auth.errors import RoleTooLow
+from fleet_server.auth.roles import Actor, Role
+from fleet_server.devices.repository import CommandTarget
+from fleet_server.devices.service import DeviceService
+from fleet_server.executions import happenings, ledger
+from fleet_server.executions.dispatch import Dispatcher, Outgoing
+from fleet_server.executions.errors import (
+    ActionNotDeclared,
+    CapabilitiesUnknown,
+    ClassNotOffered,
+    ExecutionFinished,
+    ExecutionNotFound,
+    IdempotencyKeyReused,
+    ParamsInvalid,
+)
+from fleet_server.executions.models import Execution, IdempotencyKey
+from fleet_server.executions.outbound import Outbound
+from fleet_server.executions.repository import Entry, ExecutionFilters, ExecutionRepository, standing_columns
+from fleet_server.kit.identifiers import uuid7
+from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
+from fleet_server.kit.times import from_us, to_us
+from fleet_server.timeline.writer import NewEvent, append_events
+from protocol.capabilities import Action
+from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass, ExecutionState
+from protocol.parameters import ParamValue, check_params
+
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+NEEDED_ROLE = {ActionKind.CHECK: Role.TECHNICIAN, ActionKind.TEST: Role.SUPPORT, ActionKind.FIX: Role.SUPPORT}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks of a device. ``override_reason``: why a fix is to run although its pre-check passes."""
+
+    device_id: str
+    action: str
+    params: dict[str, ParamValue]
+    override_reason: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        document = [self.device_id, self.action, self.params, self.override_reason]
+        return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
+
+
+class ExecutionService:
+    def __init__(
+        self,
+        session: Session,
+        tenant_id: str,
+        devices: DeviceService,
+        dispatcher: Dispatcher,
+        outbound: Outbound,
+    ) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+        self._executions = ExecutionRepository(session, tenant_id)
+        self._devices = devices
+        self._dispatcher = dispatcher
+        self._outbound = outbound
+
+    def get(self, execution_id: str) -> Execution:
+        found = self._executions.get(execution_id)
+        if found is None:
+            raise ExecutionNotFound(execution_id)
+        return found
+
+    def list(self, filters: ExecutionFilters, cursor: str | None, limit: int) -> Page[Execution]:
+        """Newest first."""
+        rows = self._executions.newest_first(filters, None if cursor is None else _after(cursor), limit + 1)
+        items = rows[:limit]
+        last = items[-1] if len(rows) > limit else None
+        return Page(items, None if last is None else encode_cursor(to_us(last.created_at), last.id))
+
+    def request(self, actor: Actor, wish: Wish, now: datetime, idempotency_key: str | None = None) -> Execution:
+        """Queued, and sent at once when the device's link is online. The same key again answers the same execution."""
+        if idempotency_key is not None:
+            known = self._known_by_key(actor, wish, now, idempotency_key)
+            if known is not None:
+                return known
+        target = self._devices.command_target(wish.device_id)
+        entry, declared = self._entry(actor, wish, target, now)
+        standing, outgoing = entry.standing, None
+        if target.is_link_online and self._outbound.is_connected:
+            standing, outgoing = self._dispatcher.send(self._session, entry, target, now, actor=actor.name)
+        elif target.is_link_online:
+            standing = ledger.unsent(standing, entry.terms, now, is_online=True)
+        event = happenings.moved(entry, standing, now, actor=actor.name)
+        values = _row(entry, standing, declared, actor, now)
+        self._executions.add(values)
+        if idempotency_key is not None:
+            self._remember(actor, wish, now, idempotency_key, entry.id)
+        data = {"execution": entry.id, "action": wish.action, "params": wish.params, "override": wish.override_reason}
+        record(self._session, actor, "execution_requested", wish.device_id, data, now=now)
+        self._announce([] if outgoing is None else [outgoing], [event], now)
+        return Execution(**values, tenant_id=self._tenant_id)
+
+    def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
+        """Ended at once while it is queued; else the device is asked, and its answer decides."""
+        entry = self._executions.locked([execution_id]).get(execution_id)
+        if entry is None:
+            raise ExecutionNotFound(execution_id)
+        _require_role(actor, entry.kind)
+        if entry.standing.is_final:
+            raise ExecutionFinished(f"execution {entry.id} has already ended as {entry.standing.state}")
+        outgoing: list[Outgoing] = []
+        standing = replace(entry.standing, cancel_asked_at=now)
+        if entry.standing.state is ExecutionState.QUEUED:
+            standing = ledger.cancelled(standing, now)
+        else:
+            outgoing = [self._dispatcher.cancel(self._session, entry, now)]
+        self._executions.save([(entry.id, standing)])
+        self._executions.note_cancel(entry.id, actor.name, now)
+        record(self._session, actor, "execution_cancelled", entry.device_id, {"execution": entry.id}, now=now)
+        event = happenings.moved(entry, standing, now, actor=actor.name, cancel_asked=True)
+        self._announce(outgoing, [event], now)
+        return self.get(execution_id)
+
+    def counts_by_state(self) -> dict[str, int]:
+        return self._executions.counts_by_state()
+
+    def _entry(self, actor: Actor, wish: Wish, target: CommandTarget, now: datetime) -> tuple[Entry, Action]:
+        if target.capability_digest is None:
+            raise CapabilitiesUnknown(f"device {target.device_id} has not yet said what it can do")
+        declared = self._devices.declared_action(target, wish.action)
+        if declared is None:
+            raise ActionNotDeclared(wish.action)
+        _require_role(actor, declared.kind)
+        self._require_offered(declared)
+        params = check_params(declared.params, wish.params)
+        if isinstance(params, list):
+            raise ParamsInvalid("; ".join(str(error) for error in params)[:500])
+        terms = ledger.Terms(declared.kind, declared.timeout_s, declared.soak_s, now + QUEUE_EXPIRY[declared.kind])
+        entry = Entry(
+            id=uuid7(now),
+            device_id=target.device_id,
+            link_id=target.link_id,
+            action=declared.name,
+            kind=declared.kind,
+            danger_class=declared.danger_class,
+            params=params,
+            actor=actor.name,
+            override_reason=wish.override_reason,
+            terms=terms,
+            standing=ledger.queued(terms),
+        )
+        return entry, declared
+
+    def _require_offered(self, declared: Action) -> None:
+        if declared.danger_class is DangerClass.SOFTWARE:
+            raise ClassNotOffered("class 2 needs two approvers and a signed target, which this server does not offer")
+        if declared.danger_class is DangerClass.CHANGES and not self._dispatcher.may_change:
+            raise ClassNotOffered("class 1 needs the authorisation of an approver, which this server cannot obtain")
+
+    def _known_by_key(self, actor: Actor, wish: Wish, now: datetime, key: str) -> Execution | None:
+        known = self._executions.idempotency(actor.id, key)
+        if known is None or known.expires_at <= now:
+            return None
+        if known.request_sha256 != wish.sha256:
+            raise IdempotencyKeyReused("this Idempotency-Key was used for another request in the last 24 hours")
+        return self.get(known.execution_id)
+
+    def _remember(self, actor: Actor, wish: Wish, now: datetime, key: str, execution_id: str) -> None:
+        row = IdempotencyKey(
+            caller=actor.id,
+            key=key,
+            tenant_id=self._tenant_id,
+            request_sha256=wish.sha256,
+            execution_id=execution_id,
+            expires_at=now + IDEMPOTENCY_KEPT,
+        )
+        self._executions.remember(row)
+
+    def _announce(self, outgoing: Sequence[Outgoing], events: Sequence[NewEvent], now: datetime) -> None:
+        # The audit entry goes first: from the first event to the commit PostgreSQL holds a lock that all writers want.
+        self._session.flush()
+        ids = append_events(self._session, self._tenant_id, events, now)
+        self._outbound.after_commit(self._session, outgoing, ids)
+
+
+def _require_role(actor: Actor, kind: ActionKind) -> None:
+    needed = NEEDED_ROLE[kind]
+    if not actor.role.reaches(needed):
+        raise RoleTooLow(f"a {kind} needs the role {needed}, yours is {actor.role}")
+
+
+def _row(entry: Entry, standing: ledger.Standing, declared: Action, actor: Actor, now: datetime) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "device_id": entry.device_id,
+        "link_id": entry.link_id,
+        "action": entry.action,
+        "kind": entry.kind.value,
+        "danger_class": int(entry.danger_class),
+        "params": entry.params,
+        "declared": msgspec.to_builtins(declared),
+        "actor": actor.name[:120],
+        "override_reason": entry.override_reason,
+        "cancel_asked_by": "",
+        "created_at": now,
+        "queued_until": entry.terms.queued_until,
+        **standing_columns(standing),
+    }
+
+
+def _after(cursor: str) -> tuple[datetime, str]:
+    created_us, execution_id = decode_cursor(cursor, 2)
+    if not isinstance(created_us, int) or not isinstance(execution_id, str):
+        raise CursorInvalid("cursor is not one of the list of executions")
+    return from_us(created_us), execution_id

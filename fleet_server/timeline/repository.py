@@ -1,0 +1,40 @@
+"""Every reading query on the event table. Made for one tenant; never commits."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import and_, or_
+from sqlmodel import Session, col, select
+
+from fleet_server.timeline.models import Event
+
+
+class TimelineRepository:
+    def __init__(self, session: Session, tenant_id: str) -> None:
+        self._session = session
+        self._tenant_id = tenant_id
+
+    def newest_first(
+        self, device_id: str, types: Collection[str], before: tuple[datetime, int] | None, limit: int
+    ) -> list[Event]:
+        """One device's events by when they happened; no types means all."""
+        statement = select(Event).where(col(Event.device_id) == device_id, col(Event.tenant_id) == self._tenant_id)
+        if types:
+            statement = statement.where(col(Event.type).in_(types))
+        if before is not None:
+            at, event_id = before
+            # The first condition alone walks the index; the second is for events of the same moment.
+            same = and_(col(Event.at) == at, col(Event.id) < event_id)
+            statement = statement.where(col(Event.at) <= at, or_(col(Event.at) < at, same))
+        return list(self._session.exec(statement.order_by(col(Event.at).desc(), col(Event.id).desc()).limit(limit)))
+
+    def of_execution(self, execution_id: str, after_id: int, limit: int) -> list[Event]:
+        """In the order in which they were recorded."""
+        statement = select(Event).where(
+            col(Event.execution_id) == execution_id,
+            col(Event.tenant_id) == self._tenant_id,
+            col(Event.id) > after_id,
+        )
+        return list(self._session.exec(statement.order_by(col(Event.id)).limit(limit)))
