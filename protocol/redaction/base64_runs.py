@@ -15,7 +15,9 @@ from protocol.redaction.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_RUN = re.compile(r"[A-Za-z0-9+/_\-]{16,}={0,2}")
+_RUN = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}|[A-Za-z0-9+/_\-]{10,}={1,2}")
+_MIN_CUT_RUN = 16  # of a shorter one too little would be left after a cut
+_ALIGNMENTS = 4
 _URL_SAFE = str.maketrans("-_", "+/")
 _MAX_INFLATED_BYTES = 1 << 20
 _GZIP = b"\x1f\x8b"
@@ -39,7 +41,7 @@ def _findings_inside(
     run: str, scan_text: Callable[[str], list[Finding]], scan_hex: Callable[[str], list[Finding]]
 ) -> Iterator[Finding]:
     body = run.rstrip("=").translate(_URL_SAFE)
-    for shift in range(4):
+    for shift in range(_ALIGNMENTS if len(run) >= _MIN_CUT_RUN else 1):
         piece = body[shift:]
         usable = len(piece) - (len(piece) % 4 == 1)
         octets = base64.b64decode(piece[:usable] + "=" * (-usable % 4))

@@ -18,6 +18,10 @@ PREFIX_DIGITS = 6
 
 _TO_19 = frozenset(range(16, 20))
 _PREFIX_CACHE = 4096
+_ANY_LENGTH = ("62", "81")  # UnionPay uses 16 to 19
+_SHORT = ("30", "34", "36", "37", "38", "39")  # Diners Club and American Express
+_SHORT_LENGTHS = frozenset({14, 15, 16})
+_USUAL_LENGTHS = frozenset({16, 19})
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
 # Scheme rows: inclusive prefix ranges of equal width, and the lengths in use.
@@ -52,6 +56,15 @@ def has_issuer(digits: str) -> bool:
 def issuer_lengths(prefix: str) -> frozenset[int]:
     """The lengths of numbers that begin with `prefix` (its first `PREFIX_DIGITS` digits)."""
     return frozenset().union(*(_LENGTHS.get(prefix[:width], ()) for width in range(1, PREFIX_DIGITS + 1)))
+
+
+@lru_cache(maxsize=_PREFIX_CACHE)
+def common_lengths(prefix: str) -> frozenset[int]:
+    """As `issuer_lengths`, only the frequent ones: for places where digits of many meanings stand side by side."""
+    lengths = issuer_lengths(prefix)
+    if prefix.startswith(_ANY_LENGTH):
+        return lengths
+    return lengths & (_SHORT_LENGTHS if prefix.startswith(_SHORT) else _USUAL_LENGTHS)
 
 
 def passes_luhn(digits: str) -> bool:

@@ -11,7 +11,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from protocol.redaction.card_numbers import MAX_DIGITS, PREFIX_DIGITS, is_card_number, issuer_lengths, passes_luhn
+from protocol.redaction.card_numbers import (
+    MAX_DIGITS,
+    MIN_DIGITS,
+    PREFIX_DIGITS,
+    common_lengths,
+    has_issuer,
+    is_card_number,
+    issuer_lengths,
+    passes_luhn,
+)
 from protocol.redaction.findings import Finding, HitKind
 from protocol.redaction.iso8583 import sensitive_fields
 from protocol.redaction.tlv import sensitive_values
@@ -26,10 +35,12 @@ _SEPARATED = re.compile(
 _BYTE = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})")
 
 _TRACK_2 = re.compile(r"[0-9]{12,21}D[0-9]{7,24}F?")
+_LUHN_EXEMPT_LENGTHS = frozenset({16, 19})
 _BCD_RUN = re.compile(r"[0-9]{13,}")
 _LENGTH_PREFIXED = re.compile(r"1[2-9](?=[0-9]{12})")
 _MIN_LENGTH_PREFIXED_RUN = 40  # longer than any order number, so that this is a message
 _MIN_BCD_DIGITS = 13
+_FRAMING_NIBBLES = 8  # start, length, end and check bytes around a number that is alone in its frame
 _SWAPPED_ALONE = frozenset({16, 18})  # digits of a bare run that may be a number with its nibbles swapped
 _TEXT_DIGITS = re.compile(r"(?:3[0-9](?:20|2D|00)?){12}|(?:F[0-9]){12}|5E")
 _EBCDIC = re.compile(r"(?:F[0-9]){12,}")
@@ -73,7 +84,9 @@ def _in_nibbles(dump: _Dump) -> Iterator[Finding]:
     for found in (*sensitive_values(nibbles), *sensitive_fields(nibbles)):
         yield dump.finding(*found)
     for match in _TRACK_2.finditer(nibbles):
-        yield dump.finding(_number_start(match), match.end(), HitKind.TRACK)
+        start = _number_start(match)
+        if start is not None:
+            yield dump.finding(start, match.end(), HitKind.TRACK)
     if len(nibbles) >= _MIN_LENGTH_PREFIXED_RUN:
         yield from _length_prefixed(dump)
     if dump.is_dump:
@@ -83,13 +96,15 @@ def _in_nibbles(dump: _Dump) -> Iterator[Finding]:
         yield dump.finding(0, len(nibbles), HitKind.PAN, other[-4:])
 
 
-def _number_start(track: re.Match[str]) -> int:
+def _number_start(track: re.Match[str]) -> int | None:
     """The digits before the separator may begin with a tag and length: the number is what an issuer would issue."""
     digits = track[0].partition("D")[0]
-    for length in range(min(MAX_DIGITS, len(digits)), 11, -1):
-        if is_card_number(digits[-length:]):
-            return track.start() + len(digits) - length
-    return track.start()
+    lengths = range(min(MAX_DIGITS, len(digits)), MIN_DIGITS - 1, -1)
+    for is_number in (is_card_number, has_issuer):
+        for length in lengths:
+            if is_number(digits[-length:]):
+                return track.start() + len(digits) - length
+    return track.start() if len(digits) in _LUHN_EXEMPT_LENGTHS else None
 
 
 def _length_prefixed(dump: _Dump) -> Iterator[Finding]:
@@ -104,10 +119,14 @@ def _bcd_numbers(dump: _Dump, nibbles: str) -> Iterator[Finding]:
     for run in _BCD_RUN.finditer(nibbles):
         begin, stop = run.span()
         is_padded = nibbles[stop : stop + 1] == "F"
+        is_number_alone = (
+            len(nibbles) - (stop - begin) <= _FRAMING_NIBBLES and stop - begin <= MAX_DIGITS + _FRAMING_NIBBLES // 2
+        )
+        lengths_of = issuer_lengths if is_number_alone else common_lengths
         # Numbers begin on a byte's border, or where the digits begin.
         starts = [begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)]
         for start in starts:
-            for length in issuer_lengths(nibbles[start : start + PREFIX_DIGITS]):
+            for length in lengths_of(nibbles[start : start + PREFIX_DIGITS]):
                 end = start + length
                 is_on_border = end % 2 == 0 or end == stop
                 if is_on_border and _MIN_BCD_DIGITS <= length <= stop - start and passes_luhn(nibbles[start:end]):

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from protocol.redaction.findings import Finding
 
-# %36, \u0036, \x36, \"…, &#54; and what is invisible: UTF-16's zero bytes, zero-width characters, soft hyphens.
+# %36, \u0036, \x36, &#54;, a form's plus between digits, and what is invisible: UTF-16's zero bytes, zero-width
+# characters, soft hyphens.
 _ESCAPE = re.compile(
     r"%([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|&#x([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
-    r"|[\x00\u00ad\u200b-\u200f\u2060\ufeff]",
+    r"|(?<=[0-9])\+(?=[0-9])|[\x00\u00ad\u200b-\u200f\u2060\ufeff]",
 )
 _DECIMAL_GROUP = 5
 _FOLD_CACHE = 4096
@@ -73,7 +74,7 @@ def without_escapes(text: str) -> View | None:
 
 def _unescaped(match: re.Match[str]) -> str:
     if match.lastindex is None:
-        return ""
+        return " " if match[0] == "+" else ""
     number = int(match[match.lastindex], 10 if match.lastindex == _DECIMAL_GROUP else 16)
     return chr(number) if 0 < number <= _MAX_CODE_POINT else ""
 

@@ -20,19 +20,24 @@ if TYPE_CHECKING:
 _CLUSTER = re.compile(r"[0-9](?:[ \-._/]?[0-9]){11,}")
 _GROUP = re.compile(r"[0-9]+")
 _LINE_BREAK = re.compile(r"(?<=[0-9])[ \t\\+]{0,4}\r?\n[ \t+>]{0,16}(?=[0-9])")
-_STARTS_WITH_DATE = re.compile(r"(?:19|20)[0-9]{2}[-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12][0-9]|3[01])")
+_STARTS_WITH_DATE = re.compile(r"20[0-3][0-9][-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12][0-9]|3[01])")
 # Where a field is known to hold a card number, an issuer's prefix is enough: some old domestic cards fail Luhn.
 _CARD_FIELD = re.compile(r"(?:card|pan|acct|account|卡号|账号|帐号)[a-z_]{0,6}[\"' :=：#]{0,4}$", re.IGNORECASE)
+# Retrieval references (field 37) have twelve digits and begin with the year's last digit and the day, often 5 or 6,
+# like the few Maestro numbers of that length. The last part of a UUID has twelve digits too.
+_REFERENCE_FIELD = re.compile(
+    r"(?:rrn|ref|reference|refno|ref_no|retrieval|参考号|检索号)[\"' :=：#]{0,4}$|[0-9a-f]{4}-[0-9a-f]{4}-$",
+    re.IGNORECASE,
+)
 _LUHN_EXEMPT_LENGTHS = frozenset({16, 19})
 _CONTEXT_CHARS = 24
 _LINE_WINDOW_CHARS = 48
 
 # Sizes of groups in which numbers are printed, beside groups of one equal size.
-_SHAPES = frozenset(
-    {(4, 6, 5), (4, 6, 4), (6, 13), (6, 10), (8, 11), (4, 4, 5), (4, 4, 4, 5), (4, 4, 4, 6), (4, 4, 4, 7)}
-)
+_SHAPES = frozenset({(4, 6, 5), (4, 6, 4), (6, 13), (6, 10), (8, 11), (4, 4, 4, 5), (4, 4, 4, 6), (4, 4, 4, 7)})
 _SHAPE_BEGINNINGS = frozenset(shape[:length] for shape in _SHAPES for length in range(1, len(shape) + 1))
-_EQUAL_SIZES = frozenset({2, 3, 4, 5, 6, 8})
+_EQUAL_SIZES = frozenset({3, 4, 5, 6, 8})
+_COLUMN_DIGITS = 2
 _NEVER_FIRST = frozenset("017")  # no scheme issues numbers that begin so
 
 
@@ -62,9 +67,9 @@ def _in_cluster(text: str, cluster: re.Match[str]) -> Iterator[Finding]:
 def _is_masked_alone(text: str, group: _Group) -> bool:
     if not has_issuer(group.digits):
         return False
-    if passes_luhn(group.digits):
-        return True
     before = text[max(0, group.start - _CONTEXT_CHARS) : group.start]
+    if passes_luhn(group.digits):
+        return len(group.digits) > MIN_DIGITS or _REFERENCE_FIELD.search(before) is None
     return len(group.digits) in _LUHN_EXEMPT_LENGTHS and _CARD_FIELD.search(before) is not None
 
 
@@ -89,15 +94,16 @@ def _windows_from(groups: list[_Group], first: int) -> Iterator[Finding]:
 
 
 def _is_even_print(groups: list[_Group], first: int, count: int) -> bool:
-    """Columns of single digits are common; only a run of them that is a number as a whole counts."""
+    """Columns of one or two digits are common; only a run of them that is a number as a whole counts."""
     size = len(groups[first].digits)
-    return size in _EQUAL_SIZES or (size == 1 and _is_whole_run(groups, first, count))
+    return size in _EQUAL_SIZES or (size <= _COLUMN_DIGITS and _is_whole_run(groups, first, count))
 
 
 def _is_whole_run(groups: list[_Group], first: int, count: int) -> bool:
-    is_first = first == 0 or len(groups[first - 1].digits) > 1
+    size = len(groups[first].digits)
     after = first + count
-    return is_first and (after == len(groups) or len(groups[after].digits) > 1)
+    is_first = first == 0 or len(groups[first - 1].digits) > size
+    return is_first and (after == len(groups) or len(groups[after].digits) > size)
 
 
 def _over_lines(text: str) -> Iterator[Finding]:
