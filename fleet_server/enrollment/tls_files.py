@@ -1,0 +1,87 @@
+"""Certificates of the installation itself, and the broker's files. Called at every start: what is still good stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by
+from fleet_server.enrollment.errors import DataFolderUnusable
+from fleet_server.enrollment.private_files import make_private_dir, write_private
+from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+# Addresses that mean "every interface" are not what anybody connects to.
+_WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    mqtt_host: str
+    mqtt_port: int
+    http_host: str
+
+
+def load_or_make_authority(keys_dir: Path, now: datetime) -> Authority:
+    certificate, key = keys_dir / "ca.crt", keys_dir / "ca.key"
+    if not certificate.exists() and not key.exists():
+        made = Authority.make(now)
+        # The key first: a certificate without its key would be taken for a broken folder.
+        write_private(key, made.key_pem)
+        write_private(certificate, made.certificate_pem)
+        return made
+    try:
+        return Authority.from_pem(certificate.read_bytes(), key.read_bytes())
+    except (OSError, ValueError, TypeError) as error:
+        raise DataFolderUnusable(f"{keys_dir} holds no usable ca.crt and ca.key: {error}") from error
+
+
+def renew_own_certificates(authority: Authority, tls_dir: Path, addresses: Addresses, now: datetime) -> list[str]:
+    """Certificates of broker, console and services; the names of those that were made anew."""
+    make_private_dir(tls_dir)
+    renewed = []
+    for name, host in (("broker", addresses.mqtt_host), ("http", addresses.http_host)):
+        hosts = [*_LOOPBACK, *(() if host in _WILDCARDS else (host,))]
+        if _is_due(tls_dir / f"{name}.crt", authority, now, hosts):
+            _write(tls_dir, name, authority.issue_server(hosts, now))
+            renewed.append(name)
+    for name in SERVICE_NAMES:
+        if _is_due(tls_dir / f"{name}.crt", authority, now, ()):
+            _write(tls_dir, name, authority.issue_service(name, now))
+            renewed.append(name)
+    write_private(tls_dir / "ca.crt", authority.certificate_pem)
+    return renewed
+
+
+def write_broker_files(broker_dir: Path, tls_dir: Path, addresses: Addresses) -> Path:
+    """The path of mosquitto's configuration."""
+    make_private_dir(broker_dir)
+    places = BrokerPlaces(
+        ca_file=str(tls_dir.resolve() / "ca.crt"),
+        certificate_file=str(tls_dir.resolve() / "broker.crt"),
+        key_file=str(tls_dir.resolve() / "broker.key"),
+        acl_file=str(broker_dir.resolve() / "acl"),
+        persistence_dir=str(make_private_dir(broker_dir / "state").resolve()),
+    )
+    # mosquitto drops root for a user who cannot look into a private folder, unless it is told to stay.
+    run_as = "root" if os.getuid() == 0 else None
+    write_private(broker_dir / "acl", acl())
+    configuration = broker_dir / "mosquitto.conf"
+    text = mosquitto_conf(places, address=addresses.mqtt_host, port=addresses.mqtt_port, run_as=run_as)
+    write_private(configuration, text)
+    return configuration
+
+
+def _is_due(path: Path, authority: Authority, now: datetime, hosts: Sequence[str]) -> bool:
+    if not path.exists() or not path.with_suffix(".key").exists():
+        return True
+    pem = path.read_bytes()
+    return due_for_renewal(pem, now) or not is_issued_by(pem, authority) or not set(hosts) <= hosts_of(pem)
+
+
+def _write(folder: Path, name: str, issued: Issued) -> None:
+    write_private(folder / f"{name}.key", issued.key_pem)
+    write_private(folder / f"{name}.crt", issued.certificate_pem)

@@ -1,0 +1,147 @@
+"""A real mosquitto with the configuration, access rules and certificates that an installation gets, on a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleet_server.enrollment.authority import Authority, Issued
+from fleet_server.enrollment.private_files import make_private_dir, write_private
+from fleet_server.enrollment.tls_files import (
+    Addresses,
+    load_or_make_authority,
+    renew_own_certificates,
+    write_broker_files,
+)
+from fleet_server.kit.times import utc_now
+
+_START_DEADLINE_S = 20.0
+_PORT_TRIES = 5
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFiles:
+    ca: Path
+    certificate: Path
+    key: Path
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.ca))
+        context.load_cert_chain(str(self.certificate), str(self.key))
+        return context
+
+
+@dataclass(slots=True)
+class Broker:
+    """``tls_dir`` holds the services' certificates under their names, as in an installation."""
+
+    host: str
+    port: int
+    tls_dir: Path
+    authority: Authority
+    configuration: Path
+    process: subprocess.Popen[bytes]
+
+    def service(self, name: str) -> ClientFiles:
+        return ClientFiles(self.tls_dir / "ca.crt", self.tls_dir / f"{name}.crt", self.tls_dir / f"{name}.key")
+
+    def link(self, link_id: str) -> ClientFiles:
+        """A client certificate of a device."""
+        return store(
+            self.tls_dir.parent / "links" / link_id, self.authority, self.authority.issue_link(link_id, utc_now())
+        )
+
+    def restart(self, *, kill: bool = False) -> None:
+        """Stops (``kill``: without a chance to save) and starts it on the same port."""
+        _stop(self.process, kill=kill)
+        process = _start(self.configuration, self.port)
+        if process is None:
+            raise RuntimeError(f"mosquitto did not come back on port {self.port}")
+        self.process = process
+
+    def stop(self) -> None:
+        _stop(self.process)
+
+
+def store(folder: Path, authority: Authority, issued: Issued) -> ClientFiles:
+    make_private_dir(folder)
+    files = ClientFiles(folder / "ca.crt", folder / "client.crt", folder / "client.key")
+    write_private(files.ca, authority.certificate_pem)
+    write_private(files.certificate, issued.certificate_pem)
+    write_private(files.key, issued.key_pem)
+    return files
+
+
+def mosquitto() -> str | None:
+    """Debian keeps it out of users' PATH; without root it may have been unpacked into ``.tools``."""
+    unpacked = sorted(_REPOSITORY.glob(".tools/**/sbin/mosquitto"))
+    candidates = [shutil.which("mosquitto"), "/usr/sbin/mosquitto", *map(str, unpacked)]
+    return next((path for path in candidates if path and os.access(path, os.X_OK)), None)
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[Broker]:
+    """Skips where mosquitto is not installed; under ``CI=true`` that is a failure."""
+    if mosquitto() is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("mosquitto is not installed")
+        pytest.skip("mosquitto is not installed")
+    make_private_dir(folder / "keys")
+    authority = load_or_make_authority(folder / "keys", utc_now())
+    for _ in range(_PORT_TRIES):
+        port = free_port()
+        addresses = Addresses("127.0.0.1", port, "127.0.0.1")
+        renew_own_certificates(authority, folder / "tls", addresses, utc_now())
+        configuration = write_broker_files(folder / "broker", folder / "tls", addresses)
+        process = _start(configuration, port)
+        if process is not None:
+            break
+    else:
+        log = (folder / "broker" / "log").read_text("utf-8", "replace")[-2000:]
+        raise RuntimeError(f"mosquitto did not start on any of {_PORT_TRIES} ports:\n{log}")
+    broker = Broker("127.0.0.1", port, folder / "tls", authority, configuration, process)
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _start(configuration: Path, port: int) -> subprocess.Popen[bytes] | None:
+    """None when it ended by itself, as it does when somebody else took the port."""
+    libraries = ":".join(str(path) for path in sorted(_REPOSITORY.glob(".tools/**/lib/*-linux-gnu")))
+    environment = {**os.environ, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
+    command = [mosquitto() or "mosquitto", "-c", str(configuration)]
+    with configuration.with_name("log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    give_up_at = time.monotonic() + _START_DEADLINE_S
+    while process.poll() is None and time.monotonic() < give_up_at:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process
+        time.sleep(0.02)
+    _stop(process, kill=True)
+    return None
+
+
+def _stop(process: subprocess.Popen[bytes], *, kill: bool = False) -> None:
+    if process.poll() is None:
+        process.kill() if kill else process.terminate()
+    process.wait(_START_DEADLINE_S)
