@@ -130,9 +130,10 @@ class DeviceRepository:
 
     def command_target(self, device_id: str) -> CommandTarget | None:
         link = aliased(Device)
-        statement: Select[Any] = (
-            Select(col(Device.id), col(link.id), col(link.presence), col(link.nonce), col(Capability.digest))
-            .join(link, col(link.id) == col(Device.link_id))
+        columns: list[Any] = [Device.id, link.id, link.presence, link.nonce, Capability.digest]
+        query: Select[Any] = Select(*columns)
+        statement = (
+            query.join(link, col(link.id) == col(Device.link_id))
             .outerjoin(Capability, col(Capability.device_id) == col(Device.id))
             .where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
             .where(col(Device.retired_at).is_(None))

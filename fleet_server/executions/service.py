@@ -108,7 +108,7 @@ class ExecutionService:
         self._executions.add(values)
         if idempotency_key is not None:
             self._remember(actor, wish, now, idempotency_key, entry.id)
-        data = {"execution": entry.id, "action": wish.action, "params": wish.params, "override": wish.override_reason}
+        data = {"execution": entry.id, "action": wish.action, "params": entry.params, "override": wish.override_reason}
         record(self._session, actor, "execution_requested", wish.device_id, data, now=now)
         self._announce([] if outgoing is None else [outgoing], [event], now)
         return Execution(**values, tenant_id=self._tenant_id)
