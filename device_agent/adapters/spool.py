@@ -1,0 +1,281 @@
+"""The agent's memory on disk: both streams, the journal and small facts in one SQLite file (WAL, synchronous=FULL).
+
+One file, so that a journal row and its record are one transaction. Invariants: `seq` of a stream has no holes but those
+that a tombstone declares, and is never used twice under one stream id; what `commit` returned from survives kill and
+power cut; the file stays under its quota. Acknowledged records are kept for a retention window, in case the server is
+set back, and are the first to go. A disk error is fatal for the process: the same descriptor is never tried again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from device_agent.adapters.spool_rescue import Salvaged, rescue
+from device_agent.adapters.spool_schema import PAGE_BYTES, SCHEMA
+from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
+from device_agent.core.shedding import SHED_ORDER, SHED_RECORDS, Run, runs, tombstone
+from device_agent.errors import AgentError
+from protocol.records import RecordBody
+from protocol.session import StreamPosition
+from protocol.streams import StreamKind
+
+DEFAULT_QUOTA_BYTES: Final = 32 * 1024 * 1024
+RETENTION_MS: Final = 72 * 3600 * 1000
+# Acknowledged records may take this share of the quota before the retention window is over.
+RETENTION_SHARE: Final = 0.2
+# Final executions kept to answer a command that is delivered again.
+JOURNAL_ROWS: Final = 1000
+_SHED_TRIES: Final = 64
+
+
+class SpoolFailed(AgentError):
+    """The disk did not keep what it was given; the process ends and opens the file anew."""
+
+    code = "spool_failed"
+
+
+class Spool:
+    """Used by one thread. ``wrap`` makes a record's bytes of what the spool itself has to declare."""
+
+    def __init__(
+        self, path: Path, wrap: Callable[[RecordBody], bytes], *, quota_bytes: int = DEFAULT_QUOTA_BYTES
+    ) -> None:
+        self._path = path
+        self._wrap = wrap
+        self.salvaged: Salvaged | None = rescue(path)
+        self.shed_unacknowledged = 0
+        self._db = _opened(path, quota_bytes)
+        # Written with the next commit: losing one costs a batch sent twice.
+        self._acked: dict[StreamKind, int] = {}
+        self._positions = self._load_positions()
+        if self.salvaged is not None:
+            self._take_over(self.salvaged)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def positions(self) -> dict[StreamKind, StreamPosition]:
+        return self._positions
+
+    def commit(self, changes: Changes, at_ms: int) -> bool:
+        must_shed = False
+        for _ in range(_SHED_TRIES):
+            try:
+                with self._transaction():
+                    self._write(changes, at_ms)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise SpoolFailed(f"expected {self._path.name} to be written, came {error}") from error
+                must_shed = self._shed(at_ms) or must_shed
+            else:
+                self._positions = self._load_positions()
+                return must_shed
+        raise SpoolFailed(f"no room in {self._path.name} for a commit after shedding {_SHED_TRIES} times")
+
+    def read(
+        self, kind: StreamKind, first_seq: int, *, max_records: int, max_bytes: int
+    ) -> Sequence[tuple[int, bytes]]:
+        rows: list[tuple[int, bytes]] = []
+        size = 0
+        query = "SELECT seq, payload FROM record WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT ?"
+        for seq, payload in self._db.execute(query, (kind.value, first_seq, max_records)):
+            size += len(payload) + 1
+            if rows and (seq != rows[-1][0] + 1 or size > max_bytes):
+                break
+            rows.append((seq, payload))
+        return rows
+
+    def acknowledge(self, kind: StreamKind, upto: int) -> None:
+        self._acked[kind] = upto
+        self._positions[kind] = msgspec.structs.replace(self._positions[kind], acked=upto)
+
+    def renew_stream(self, kind: StreamKind, new_id: str) -> int:
+        acked = self._positions[kind].acked
+        held = "SELECT rank, at_ms, payload FROM record WHERE stream = ? AND seq > ? ORDER BY seq"
+        rows = self._db.execute(held, (kind.value, acked)).fetchall()
+        with self._guarded():
+            self._db.execute("DELETE FROM record WHERE stream = ?", (kind.value,))
+            self._db.execute("UPDATE stream SET id = ?, last = 0, acked = 0 WHERE kind = ?", (new_id, kind.value))
+            self._acked.pop(kind, None)
+            for rank, at_ms, payload in rows:
+                self._append(NewRecord(kind, rank, payload), at_ms)
+        self._positions = self._load_positions()
+        return len(rows)
+
+    def fact(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def facts(self, prefix: str) -> dict[str, str]:
+        query = "SELECT name, value FROM fact WHERE substr(name, 1, ?) = ? ORDER BY name"
+        return dict(self._db.execute(query, (len(prefix), prefix)))
+
+    def journal(self) -> dict[str, bytes]:
+        return dict(self._db.execute("SELECT execution, body FROM journal ORDER BY place"))
+
+    def newest_record_ms(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(at_ms), 0) FROM record").fetchone()[0])
+
+    def tidy(self, now_ms: int) -> None:
+        """Forgets acknowledged records beyond the retention window or share, and old final executions."""
+        with self._guarded():
+            for kind, position in self._positions.items():
+                old = "DELETE FROM record WHERE stream = ? AND seq <= ? AND at_ms < ?"
+                self._db.execute(old, (kind.value, position.acked, now_ms - RETENTION_MS))
+            limit = int(RETENTION_SHARE * self._quota_pages())
+            if self._used_pages() > limit:
+                self._forget_acknowledged(SHED_RECORDS)
+            self._db.execute("DELETE FROM journal WHERE place <= (SELECT max(place) FROM journal) - ?", (JOURNAL_ROWS,))
+        self._positions = self._load_positions()
+
+    def check(self) -> str:
+        """SQLite's own word on the file: ``ok``, or what is wrong with it."""
+        return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+    def _write(self, changes: Changes, at_ms: int) -> None:
+        for record in changes.records:
+            self._append(record, at_ms)
+        for execution, body in changes.journal.items():
+            if body is None:
+                self._db.execute("DELETE FROM journal WHERE execution = ?", (execution,))
+            else:
+                self._db.execute(
+                    "INSERT INTO journal (execution, body) VALUES (?, ?) "
+                    "ON CONFLICT (execution) DO UPDATE SET body = excluded.body",
+                    (execution, body),
+                )
+        for name, value in changes.facts.items():
+            if value is None:
+                self._db.execute("DELETE FROM fact WHERE name = ?", (name,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", (name, value))
+
+    def _append(self, record: NewRecord, at_ms: int) -> None:
+        kind = record.stream.value
+        seq = self._db.execute("UPDATE stream SET last = last + 1 WHERE kind = ? RETURNING last", (kind,)).fetchone()[0]
+        self._db.execute(
+            "INSERT INTO record (stream, seq, rank, at_ms, payload) VALUES (?, ?, ?, ?, ?)",
+            (kind, seq, record.rank, at_ms, record.payload),
+        )
+
+    def _shed(self, at_ms: int) -> bool:
+        """Makes room: acknowledged records first, then the lowest rank, oldest first, with a tombstone for each run."""
+        with self._guarded():
+            if self._forget_acknowledged(SHED_RECORDS):
+                return False
+            for kind, seqs in self._oldest():
+                for run in runs(kind, seqs):
+                    self._give_up(run, at_ms)
+        self._positions = self._load_positions()
+        return True
+
+    def _oldest(self) -> Iterator[tuple[StreamKind, list[int]]]:
+        query = "SELECT seq FROM record WHERE stream = ? AND rank < ? ORDER BY seq LIMIT ?"
+        for kind in SHED_ORDER:
+            rows = self._db.execute(query, (kind.value, RANK_DECLARATION, SHED_RECORDS)).fetchall()
+            if rows:
+                yield kind, [row[0] for row in rows]
+                return
+        raise SpoolFailed(f"the quota of {self._path.name} holds not even one record")
+
+    def _give_up(self, run: Run, at_ms: int) -> None:
+        grave = tombstone(run, self._positions[run.kind].stream)
+        self._db.execute(
+            "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", (run.kind.value, run.first, run.last)
+        )
+        self._db.execute("UPDATE stream SET shed = shed + ? WHERE kind = ?", (run.count, run.kind.value))
+        self._append(NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(grave)), at_ms)
+        self.shed_unacknowledged += run.count
+
+    def _forget_acknowledged(self, count: int) -> int:
+        forgotten = 0
+        for kind, position in self._positions.items():
+            first = self._db.execute(
+                "SELECT min(seq) FROM record WHERE stream = ? AND seq <= ?", (kind.value, position.acked)
+            ).fetchone()[0]
+            if first is not None:
+                last = min(first + count - 1, position.acked)
+                done = self._db.execute(
+                    "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", (kind.value, first, last)
+                )
+                forgotten += done.rowcount
+        return forgotten
+
+    def _take_over(self, salvaged: Salvaged) -> None:
+        with self._guarded():
+            for record in salvaged.records:
+                self._append(record, 0)
+            self._write(Changes(journal=dict(salvaged.journal), facts=dict(salvaged.facts)), 0)
+            for loss in salvaged.losses():
+                self._append(NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(loss)), 0)
+        self._positions = self._load_positions()
+
+    def _load_positions(self) -> dict[StreamKind, StreamPosition]:
+        query = (
+            "SELECT kind, id, last, acked, shed, "
+            "(SELECT coalesce(min(seq), 0) FROM record WHERE record.stream = stream.kind) FROM stream"
+        )
+        return {
+            StreamKind(kind): StreamPosition(stream, StreamKind(kind), last, oldest, acked, shed)
+            for kind, stream, last, acked, shed, oldest in self._db.execute(query)
+        }
+
+    def _quota_pages(self) -> int:
+        return int(self._db.execute("PRAGMA max_page_count").fetchone()[0])
+
+    def _used_pages(self) -> int:
+        total = int(self._db.execute("PRAGMA page_count").fetchone()[0])
+        return total - int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            with self._transaction():
+                yield
+        except sqlite3.OperationalError as error:
+            raise SpoolFailed(f"expected {self._path.name} to be written, came {error}") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for kind, upto in self._acked.items():
+                self._db.execute("UPDATE stream SET acked = ? WHERE kind = ?", (upto, kind.value))
+            yield
+        except BaseException:
+            # After some errors SQLite has rolled back by itself.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        self._acked.clear()
+
+
+def _opened(path: Path, quota_bytes: int) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        path.chmod(0o600)
+        for pragma in (
+            f"page_size = {PAGE_BYTES}",
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            f"max_page_count = {quota_bytes // PAGE_BYTES}",
+            "cache_size = -256",
+            "wal_autocheckpoint = 256",
+            f"journal_size_limit = {1024 * 1024}",
+            "temp_store = MEMORY",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        db.executescript(SCHEMA)
+        for kind in StreamKind:
+            db.execute("INSERT OR IGNORE INTO stream (kind, id) VALUES (?, ?)", (kind.value, secrets.token_hex(16)))
+    except sqlite3.Error as error:
+        raise SpoolFailed(f"expected a writable spool at {path.name}, came {error}") from error
+    return db

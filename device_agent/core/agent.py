@@ -1,0 +1,308 @@
+"""The whole agent without its hands: told what happened and when, it answers what to do.
+
+    handle(event) ... -> settle() -> [commit] -> effects
+
+Everything that events cause is collected; `settle` commits it in one transaction and only then gives out what may be
+published or begun. Invariants: nothing that changes a device begins before its intent is durable; no record is
+published before it is durable. A class 0 check is the one exception that changes nothing: it runs while intent and
+result wait `CHECK_HOLD_S` for one another and go into one commit, and a crash in between simply runs it again when
+the command is delivered again. Threads, sockets, files and clocks are the runner's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from device_agent.core.command_gate import AlreadyKnown, CommandGate, Refused, Standing
+from device_agent.core.connection import Connection
+from device_agent.core.declaration import capabilities_of, hello
+from device_agent.core.effects import (
+    Arrived,
+    Effect,
+    Event,
+    JobDone,
+    JobProgress,
+    JobStarted,
+    LinkDown,
+    LinkUp,
+    Noticed,
+    Polled,
+    Publish,
+)
+from device_agent.core.executions import Executions
+from device_agent.core.instant import Instant, earliest
+from device_agent.core.live import Live
+from device_agent.core.outbox import Outbox
+from device_agent.core.pace import Pacing
+from device_agent.core.ports import Dice, Store
+from device_agent.core.records import Changes, RecordMaker
+from device_agent.core.refusals import Refusals
+from device_agent.core.session import Session, State
+from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.turns import Moment, Turn
+from device_agent.core.watch import DeviceSpec, Watch
+from protocol.capabilities import digest
+from protocol.identifiers import DeviceId, LinkId, Nonce, SessionId
+from protocol.records import RecordBody
+from protocol.session import Flow, Hello, PresenceStatus, Welcome
+from protocol.signing import Policy
+from protocol.streams import Ack
+from protocol.topics import Down, Up
+
+# How long a check's intent waits for its result: longer than a quick check takes, shorter than a person notices.
+CHECK_HOLD_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    link: LinkId
+    tenant: str
+    boot: str
+    agent_version: str
+    unregistered: tuple[str, ...] = ()
+
+
+class AgentCore:
+    def __init__(
+        self,
+        identity: Identity,
+        specs: Sequence[DeviceSpec],
+        policy: Policy,
+        floor: Flow,
+        store: Store,
+        dice: Dice,
+        clock: TrustedClock,
+        now: Instant,
+    ) -> None:
+        self.identity = identity
+        self.clock = clock
+        self._store = store
+        self._dice = dice
+        self.maker = RecordMaker(identity.boot)
+        self._changes = Changes()
+        self._effects: list[Effect] = []
+        self.pacing = Pacing(floor, store.fact(Pacing.FACT))
+        self.watches = {
+            spec.device: Watch(spec, self.pacing.pace, store.fact(f"faults/{spec.device}"), now) for spec in specs
+        }
+        definitions = {spec.device: spec.definitions for spec in specs}
+        self._definitions = definitions
+        declared = capabilities_of(specs)
+        self._digest = digest(declared)
+        self.session = Session(dice, self._hello, declared, int(self.pacing.flow.keepalive_s), policy)
+        self.connection = Connection(self.session, dice, now)
+        self.connection.set_pace(self.pacing.flow)
+        self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
+        self.outbox.set_rate(self.pacing.flow.drain_records_per_s)
+        self.gate = CommandGate(policy, store.fact)
+        self.executions = Executions(definitions, store.journal())
+        self.refusals = Refusals()
+        self.live = Live()
+        self._apply(self.executions.recover(self._moment(now)), now)
+
+    def handle(self, event: Event, now: Instant) -> None:
+        match event:
+            case JobDone():
+                self._apply(self.executions.on_done(event, self._moment(now)), now)
+            case JobStarted():
+                self.executions.on_started(event.execution, event.serial, self._moment(now))
+            case Arrived():
+                self._arrived(event, now)
+            case Polled():
+                self._polled(event, now)
+            case Noticed() if event.device in self.watches:
+                self._watched(self.watches[event.device], self.watches[event.device].on_noticed(event, now), now)
+            case JobProgress():
+                self.live.on_progress(event, self.executions.device_of(event.execution))
+            case LinkUp():
+                self._effects += self.session.on_connected(now)
+            case LinkDown():
+                self.connection.on_lost(event, now)
+                self.outbox.on_lost()
+            case Noticed():
+                pass  # A device that was taken out of the configuration.
+
+    def tick(self, now: Instant) -> None:
+        """What is due by time alone."""
+        self._effects += self.connection.on_tick(now)
+        self._effects += self.session.on_tick(now)
+        self._apply(self.executions.on_tick(self._moment(now)), now)
+        for watch in self.watches.values():
+            self._watched(watch, watch.on_tick(now), now)
+        self._add(self._own_device, self.refusals.on_tick(now), now)
+        if self.session.state is State.ESTABLISHED:
+            latest = {device: watch.sampler.latest for device, watch in self.watches.items()}
+            self._effects += self.live.on_tick(latest, now)
+        floor_ms = self.clock.to_persist(now)
+        if floor_ms is not None:
+            self._changes.facts["floor_ms"] = str(floor_ms)
+
+    def settle(self, now: Instant) -> list[Effect]:
+        """Makes durable what must be, and gives out what may now be done."""
+        if self._changes and not self._changes.is_held(now.monotonic_ns):
+            changes, self._changes = self._changes, Changes()
+            if self._store.commit(changes, self.clock.now_ms(now)):
+                self.outbox.on_shed()
+        effects, self._effects = self._effects, []
+        for outgoing in self.outbox.pump(now):
+            encoded = outgoing.encoded
+            effects.append(Publish(Up(outgoing.kind.value), encoded.payload, encoded.content_type))
+        return effects
+
+    def next_due_ns(self) -> int | None:
+        return earliest(
+            self.connection.next_due_ns(),
+            self.session.next_due_ns(),
+            self.outbox.next_due_ns(),
+            self.executions.next_due_ns(),
+            self.refusals.next_due_ns(),
+            self.live.next_due_ns() if self.session.state is State.ESTABLISHED else None,
+            self._changes.hold_until_ns if self._changes else None,
+            *(watch.next_due_ns() for watch in self.watches.values()),
+        )
+
+    def goodbye(self) -> Publish | None:
+        """The word on a clean stop, when there is anybody to hear it."""
+        if self.session.state not in {State.GREETING, State.ESTABLISHED}:
+            return None
+        return self.session.presence(PresenceStatus.OFFLINE, "stopped")
+
+    def _arrived(self, event: Arrived, now: Instant) -> None:
+        match event.kind:
+            case Down.COMMAND:
+                self._commanded(event.payload, now)
+            case Down.ACK:
+                ack = self.session.on_ack(event.payload, event.content_type)
+                if ack is not None:
+                    self._acknowledged(ack, now)
+            case Down.WELCOME:
+                welcome = self.session.on_welcome(event.payload, event.content_type)
+                if welcome is not None:
+                    self._welcomed(welcome, now)
+            case Down.FLOW:
+                flow = self.session.on_flow(event.payload, event.content_type)
+                if flow is not None:
+                    self._paced(flow, now)
+
+    def _welcomed(self, welcome: Welcome, now: Instant) -> None:
+        self.connection.on_established(now)
+        self.outbox.on_established()
+        self._acknowledged(welcome.ack, now)
+        self._paced(welcome.flow, now)
+        if welcome.want_capabilities:
+            self._effects.append(self.session.declare())
+
+    def _acknowledged(self, ack: Ack, now: Instant) -> None:
+        self.clock.on_signed_time(ack.server_time_ms, now)
+        before = self.outbox.db_epoch
+        result = self.outbox.on_ack(ack, now)
+        for kind, upto in result.moved.items():
+            self._store.acknowledge(kind, upto)
+        for kind in result.conflicts:
+            # The server has what this spool never numbered: an old copy of the file. No number may be used twice.
+            self._store.renew_stream(kind, self._dice.hex128())
+        if result.conflicts:
+            self.outbox.on_renewed()
+            self._effects += self.session.greet_again(now)
+        if self.outbox.db_epoch != before:
+            self._changes.facts["db_epoch"] = ack.db_epoch
+        if result.epoch_changed:
+            self._effects += self.session.greet_again(now)
+
+    def _paced(self, flow: Flow, now: Instant) -> None:
+        if not self.pacing.on_flow(flow):
+            return
+        self._changes.facts[Pacing.FACT] = self.pacing.to_text()
+        self.connection.set_pace(flow)
+        self.outbox.set_rate(flow.drain_records_per_s)
+        self.session.keepalive_s = self.pacing.keepalive_s(self.session.keepalive_s)
+        self.live.on_flow(flow, now)
+        for watch in self.watches.values():
+            watch.sampler.set_pace(self.pacing.pace, now)
+
+    def _commanded(self, payload: bytes, now: Instant) -> None:
+        moment = self._moment(now)
+        standing = Standing(
+            tenant=self.identity.tenant,
+            session_nonce=self.session.nonce if self.session.state is not State.IDLE else "",
+            trusted_ms=moment.trusted_ms,
+            devices=self._definitions,
+            journalled=self.executions.known,
+        )
+        decision = self.gate.decide(payload, standing)
+        match decision:
+            case Refused():
+                events = self.refusals.add(f"command.{decision.refusal}", decision.detail, now)
+                self._add(self._own_device, events, now)
+                if decision.device is not None:
+                    self._add(decision.device, self.executions.refuse(decision), now)
+            case AlreadyKnown():
+                device = self.executions.device_of(decision.execution)
+                self._add(device or self._own_device, self.executions.answer_known(decision.execution), now)
+            case _:
+                turn = self.executions.accept(decision, moment)
+                self._changes.facts.update(decision.facts)
+                self._apply(turn, now, may_wait=not turn.is_durable)
+
+    def _polled(self, event: Polled, now: Instant) -> None:
+        watch = self.watches.get(event.device)
+        if watch is None:
+            return
+        is_own = event.device == self._own_device
+        own = {"agent.queue_depth": self._queue_depth()} if is_own else {}
+        self._watched(watch, watch.on_polled(event, own, now), now)
+
+    def _queue_depth(self) -> int:
+        return sum(position.last - position.acked for position in self._store.positions().values())
+
+    def _watched(self, watch: Watch, bodies: Sequence[RecordBody], now: Instant) -> None:
+        if not bodies:
+            return
+        self._add(watch.spec.device, bodies, now)
+        faults = watch.changed_faults()
+        if faults is not None:
+            self._changes.facts[watch.fact_name] = faults
+
+    def _apply(self, turn: Turn, now: Instant, *, may_wait: bool = False) -> None:
+        rows = self.executions.changed_rows()
+        for row in rows:
+            self._changes.journal[row.execution] = row.encoded()
+        # Bodies of one turn may concern executions of several devices only when one supersedes another: same device.
+        for body in turn.bodies:
+            device = self.executions.device_of(getattr(body, "execution", "") or "") or self._own_device
+            self._changes.records += self.maker.spooled(device, body, now)
+        self._effects += turn.effects
+        if may_wait:
+            self._changes.hold(now.in_s(CHECK_HOLD_S))
+        elif rows or turn.bodies:
+            self._changes.is_due = True
+
+    def _add(self, device: DeviceId, bodies: Sequence[RecordBody], now: Instant) -> None:
+        for body in bodies:
+            self._changes.records += self.maker.spooled(device, body, now)
+            self._changes.is_due = True
+
+    @property
+    def _own_device(self) -> DeviceId:
+        return DeviceId(self.identity.link)
+
+    def _moment(self, now: Instant) -> Moment:
+        return Moment(now, self.clock.now_ms(now))
+
+    def _hello(self, nonce: Nonce, session: SessionId, now: Instant) -> Hello:
+        return hello(
+            boot=self.identity.boot,
+            agent_version=self.identity.agent_version,
+            unregistered=self.identity.unregistered,
+            nonce=nonce,
+            session=session,
+            digest=self._digest,
+            watches=self.watches.values(),
+            positions=self._store.positions().values(),
+            flow=self.pacing.flow,
+            keepalive_s=self.session.keepalive_s,
+            trusted_ms=self.clock.now_ms(now),
+            now=now,
+        )

@@ -1,0 +1,212 @@
+"""Whether a command is obeyed. The broker and the web process are untrusted couriers; only signatures count.
+
+Refusals, in the order in which they are looked for, each with its own code: larger than 64 KiB; not parseable or an
+unknown field; command signature; audience; action not in the list; counter used; nonce not of this session; past its
+time on the trusted clock; parameters; authorisation. A command whose execution is journalled is answered with what is
+stored, whatever its counter.
+
+Invariants: nothing is accepted without a command key's signature over exactly these bytes; a counter is accepted once;
+class 1 and above need the present session's nonce and people's authorisation for this device, action and parameters.
+Journalling and running are left to `executions`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from device_agent.actions import Definition
+from device_agent.core.replay import ReplayWindow
+from protocol import codec
+from protocol.commands import (
+    AUTHORISATION_TYPE,
+    CANCEL,
+    COMMAND_TYPE,
+    MAX_COMMAND_BYTES,
+    Authorisation,
+    Command,
+    DangerClass,
+    Refusal,
+)
+from protocol.errors import Malformed
+from protocol.identifiers import DeviceId, ExecutionId, KeyId
+from protocol.parameters import Parameter, ParamType, ParamValue, Words, check_params
+from protocol.signing import Envelope, Policy, open_envelope, public_keys, verify
+from protocol.version import PROTOCOL_VERSION
+
+_CANCEL_PARAMS: Final = [
+    Parameter("execution", Words("执行编号", "execution"), ParamType.TEXT, pattern=r"[0-9a-f-]{36}")
+]
+# Approvers that must have signed, by class.
+_APPROVERS: Final = {DangerClass.CHANGES: 1, DangerClass.SOFTWARE: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """``definition`` is None for `CANCEL`. ``facts``: what must be durable before anything is changed."""
+
+    command: Command
+    definition: Definition | None
+    params: Mapping[str, ParamValue]
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyKnown:
+    execution: ExecutionId
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """``execution`` and ``device`` are known when an authentic command named one of ours."""
+
+    refusal: Refusal
+    detail: str
+    execution: ExecutionId | None = None
+    device: DeviceId | None = None
+
+
+Decision = Accepted | AlreadyKnown | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds at the moment of deciding."""
+
+    tenant: str
+    session_nonce: str
+    trusted_ms: int
+    devices: Mapping[DeviceId, Mapping[str, Definition]]
+    journalled: Collection[str]
+
+
+class CommandGate:
+    def __init__(self, policy: Policy, fact: Callable[[str], str | None]) -> None:
+        self._policy = policy
+        self._fact = fact
+        self._windows: dict[str, ReplayWindow] = {}
+        self._uses: dict[str, int] = {}
+
+    def decide(self, payload: bytes, standing: Standing) -> Decision:
+        if len(payload) > MAX_COMMAND_BYTES:
+            return Refused(Refusal.TOO_LARGE, f"command is {len(payload)} bytes, limit {MAX_COMMAND_BYTES}")
+        envelope = codec.from_json(payload, Envelope)
+        if isinstance(envelope, Malformed):
+            return Refused(Refusal.NOT_DECODABLE, envelope.detail)
+        command = self._command(envelope)
+        if isinstance(command, Malformed):
+            return Refused(Refusal.NOT_DECODABLE, command.detail)
+        opened = verify(envelope, COMMAND_TYPE, public_keys(self._policy.command_keys))
+        if isinstance(opened, Malformed):
+            return Refused(Refusal.SIGNATURE, opened.detail)
+        return self._authentic(command, min(opened.signers), standing)
+
+    def _command(self, envelope: Envelope) -> Command | Malformed:
+        """What the envelope says, not yet believed."""
+        try:
+            body = base64.b64decode(envelope.payload, validate=True)
+        except ValueError:
+            return Malformed("not_decodable", "payload is not base64")
+        command = codec.from_json(body, Command)
+        if isinstance(command, Command) and command.version != PROTOCOL_VERSION:
+            return Malformed("version", f"expected version {PROTOCOL_VERSION}, came {command.version}")
+        return command
+
+    def _authentic(self, command: Command, signer: KeyId, standing: Standing) -> Decision:
+        device = DeviceId(command.audience)
+        execution = ExecutionId(command.execution)
+        if device not in standing.devices or command.tenant != standing.tenant:
+            return Refused(Refusal.AUDIENCE, f"{command.audience} of {command.tenant} is not served here")
+
+        def refuse(refusal: Refusal, detail: str) -> Refused:
+            return Refused(refusal, detail, execution, device)
+
+        definition = standing.devices[device].get(command.action)
+        if command.action != CANCEL and definition is None:
+            return refuse(Refusal.UNKNOWN_ACTION, f"{command.action} is not an action of this device")
+        declared = DangerClass.READS if definition is None else definition.declared.danger_class
+        if command.danger_class is not declared:
+            return refuse(
+                Refusal.UNKNOWN_ACTION, f"{command.action} is of class {declared}, not {command.danger_class}"
+            )
+        if command.action != CANCEL and execution in standing.journalled:
+            return AlreadyKnown(execution)
+        name = f"counter/{device}/{signer}"
+        window = self._window(name)
+        if window.was_used(command.counter):
+            return refuse(Refusal.REPLAYED, f"counter {command.counter} was used, highest is {window.highest}")
+        if declared > DangerClass.READS and (not standing.session_nonce or command.nonce != standing.session_nonce):
+            return refuse(Refusal.SESSION_NONCE, "the nonce is not that of this session")
+        if standing.trusted_ms > command.not_after_ms:
+            late_s = (standing.trusted_ms - command.not_after_ms) // 1000
+            return refuse(Refusal.TOO_LATE, f"its time was over {late_s} s ago")
+        params = check_params(_CANCEL_PARAMS if definition is None else definition.declared.params, command.params)
+        if isinstance(params, list):
+            return refuse(Refusal.PARAMETERS, "; ".join(map(str, params)))
+        facts: dict[str, str] = {}
+        if declared > DangerClass.READS:
+            allowed = self._allowed(command, declared, standing)
+            if isinstance(allowed, tuple):
+                return refuse(*allowed)
+            facts.update(self._used(allowed))
+        # Only what is accepted uses its counter up: a refused command may be mended and sent again.
+        self._windows[name] = window.with_used(command.counter)
+        facts[name] = self._windows[name].to_text()
+        return Accepted(command, definition, params, facts)
+
+    def _allowed(
+        self, command: Command, declared: DangerClass, standing: Standing
+    ) -> Authorisation | tuple[Refusal, str]:
+        if command.authorisation is None:
+            return Refusal.AUTHORISATION_MISSING, f"class {declared} needs people's authorisation"
+        document = command.authorisation.encode()
+        if hashlib.sha256(document).hexdigest() != command.authorisation_sha256:
+            return Refusal.AUTHORISATION_SIGNATURES, "the command names another authorisation than it carries"
+        approvers = public_keys(approver.public for approver in self._policy.approvers)
+        opened = open_envelope(document, AUTHORISATION_TYPE, approvers)
+        if isinstance(opened, Malformed):
+            return Refusal.AUTHORISATION_SIGNATURES, opened.detail
+        if len(opened.signers) < _APPROVERS[declared]:
+            return (
+                Refusal.AUTHORISATION_SIGNATURES,
+                f"{_APPROVERS[declared]} approvers needed, {len(opened.signers)} signed",
+            )
+        if declared is DangerClass.SOFTWARE:
+            return Refusal.AUTHORISATION_SIGNATURES, "class 2 needs a signed software target; this agent takes none"
+        allowed = codec.from_json(opened.payload, Authorisation)
+        if isinstance(allowed, Malformed):
+            return Refusal.AUTHORISATION_SIGNATURES, allowed.detail
+        return self._covers(allowed, command, declared, standing) or allowed
+
+    def _covers(
+        self, allowed: Authorisation, command: Command, declared: DangerClass, standing: Standing
+    ) -> tuple[Refusal, str] | None:
+        if allowed.tenant != standing.tenant or command.audience not in allowed.targets:
+            return Refusal.AUTHORISATION_SCOPE, "the authorisation does not name this device"
+        if allowed.action != command.action or allowed.danger_class < declared:
+            return Refusal.AUTHORISATION_SCOPE, f"the authorisation is for {allowed.action}"
+        if allowed.params is not None and allowed.params != command.params:
+            return Refusal.AUTHORISATION_SCOPE, "the authorisation is for other parameters"
+        if not allowed.not_before_ms <= standing.trusted_ms <= allowed.not_after_ms:
+            return Refusal.AUTHORISATION_TIME, "the authorisation does not hold now"
+        if self._use_count(allowed) >= allowed.max_count:
+            return Refusal.AUTHORISATION_USED_UP, f"used {allowed.max_count} times on this link"
+        return None
+
+    def _use_count(self, allowed: Authorisation) -> int:
+        if allowed.id not in self._uses:
+            self._uses[allowed.id] = int((self._fact(f"used/{allowed.id}") or "0").partition("@")[0])
+        return self._uses[allowed.id]
+
+    def _used(self, allowed: Authorisation) -> dict[str, str]:
+        """The count and the moment after which it may be forgotten with the authorisation itself."""
+        self._uses[allowed.id] = self._use_count(allowed) + 1
+        return {f"used/{allowed.id}": f"{self._uses[allowed.id]}@{allowed.not_after_ms}"}
+
+    def _window(self, name: str) -> ReplayWindow:
+        if name not in self._windows:
+            self._windows[name] = ReplayWindow.from_text(self._fact(name))
+        return self._windows[name]

@@ -1,0 +1,50 @@
+"""When to be connected: the first try, the tries after a loss, and the pace that the server asks for.
+
+Invariant: at most one connection is being opened or open; between a loss and the next try lies the backoff's delay.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from device_agent.core.backoff import OWN_LINK_FIRST_TRY_S, Backoff
+from device_agent.core.effects import Connect, LinkDown
+from device_agent.core.instant import Instant
+from device_agent.core.ports import Dice
+from device_agent.core.session import Session, State
+from protocol.session import Flow, PresenceStatus
+
+WILL_REASON: Final = "connection lost"
+
+
+class Connection:
+    def __init__(self, session: Session, dice: Dice, now: Instant) -> None:
+        self._session = session
+        self._dice = dice
+        self.backoff = Backoff()
+        # A restart is this device's own affair; waiting as wide as the fleet would only hide it.
+        self._due_ns: int | None = now.in_s(dice.uniform() * min(OWN_LINK_FIRST_TRY_S, 2 * self.backoff.base_s))
+        self.attempts = 0
+
+    def set_pace(self, flow: Flow) -> None:
+        self.backoff.set_pace(base_s=flow.reconnect_base_s, cap_s=flow.reconnect_cap_s)
+
+    def on_tick(self, now: Instant) -> list[Connect]:
+        if self._session.state is not State.IDLE or self._due_ns is None or now.monotonic_ns < self._due_ns:
+            return []
+        self._due_ns = None
+        self.attempts += 1
+        self._session.on_connect()
+        will = self._session.presence(PresenceStatus.OFFLINE, WILL_REASON)
+        return [Connect(will, self._session.keepalive_s)]
+
+    def on_established(self, now: Instant) -> None:
+        self.backoff.on_established(now.monotonic_ns)
+
+    def on_lost(self, event: LinkDown, now: Instant) -> None:
+        self._session.on_lost(is_silent=event.is_silent)
+        delay_s = self.backoff.on_lost(now.monotonic_ns, own_link_down=event.own_link_down, jitter=self._dice.uniform())
+        self._due_ns = now.in_s(delay_s)
+
+    def next_due_ns(self) -> int | None:
+        return self._due_ns if self._session.state is State.IDLE else None

@@ -1,0 +1,151 @@
+"""What the core orders: publish, connect, run a part of an action on a device's worker, answer the local command line.
+
+And what it is told: the events. Both are values; carrying them out and bringing them in is the runner's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from device_agent.actions import Definition, Finding
+from device_agent.drivers.results import FaultSign
+from protocol.codec import JSON
+from protocol.identifiers import DeviceId, ExecutionId
+from protocol.parameters import ParamValue
+from protocol.safety import Condition
+from protocol.topics import Down, Up
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    kind: Up
+    payload: bytes
+    content_type: str = JSON
+    qos: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a connection whose last will is ``will`` on the presence topic."""
+
+    will: Publish
+    keepalive_s: int
+
+
+class JobKind(Enum):
+    CONDITIONS = "conditions"
+    CHECK = "check"
+    STEP = "step"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One blocking call on a device's worker. ``serial`` tells its answer from a late one of an earlier job."""
+
+    execution: ExecutionId
+    serial: int
+    device: DeviceId
+    kind: JobKind
+    definition: Definition
+    params: Mapping[str, ParamValue] = field(default_factory=dict)
+    step_index: int = 0
+    boot_before: str = ""
+    trusted_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunJob:
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonWorker:
+    """The device's worker did not answer in the declared time; another takes its place."""
+
+    device: DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJobs:
+    """Asks a running function to stop at its next chance (`ActionContext.is_cancelled`)."""
+
+    execution: ExecutionId
+
+
+Effect = Publish | Connect | RunJob | AbandonWorker | CancelJobs
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """The broker accepted the connection and the subscription is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """``own_link_down``: this device has no network of its own; ``is_silent``: the peer fell silent."""
+
+    reason: str
+    own_link_down: bool = False
+    is_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    kind: Down
+    payload: bytes
+    content_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """One look at a device: what was read, what is wrong now, whether it answers at all."""
+
+    device: DeviceId
+    alive: bool
+    readings: Mapping[str, Any]
+    signs: frozenset[FaultSign]
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Codes that happened (a line of the payment application's log), as against those that hold."""
+
+    device: DeviceId
+    signs: tuple[FaultSign, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobStarted:
+    """The worker has begun the job; its declared time runs from here."""
+
+    execution: ExecutionId
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobDone:
+    """What a job answered: the part that belongs to its kind, or ``error`` (a code) with ``detail`` in words."""
+
+    execution: ExecutionId
+    serial: int
+    findings: tuple[Finding, ...] = ()
+    conditions: frozenset[Condition] = frozenset()
+    probe: bool | None = None
+    boot: str = ""
+    error: str = ""
+    detail: str = ""
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    execution: ExecutionId
+    percent: int
+    note: str
+
+
+Event = LinkUp | LinkDown | Arrived | Polled | Noticed | JobStarted | JobDone | JobProgress

@@ -1,0 +1,199 @@
+"""All executions of this agent: one that changes something at a time on each device, checks beside it.
+
+Invariants: at most one mutating execution of a device is past QUEUED; at most `MAX_QUEUED` wait and as many checks run,
+more are refused as busy; an execution id has one row for ever, and a command for it that comes again is answered from
+that row. Deciding whether to obey is `command_gate`'s part.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+from device_agent.actions import Definition
+from device_agent.core import journal
+from device_agent.core.command_gate import Accepted, Refused
+from device_agent.core.effects import JobDone
+from device_agent.core.execution import Execution
+from device_agent.core.instant import earliest
+from device_agent.core.journal import Row
+from device_agent.core.turns import Moment, Stage, Turn
+from protocol.commands import CANCEL, ActionKind, ExecutionState
+from protocol.identifiers import DeviceId, ExecutionId
+from protocol.records import RecordBody
+
+MAX_QUEUED: Final = 16
+# Finished rows kept in memory to answer a command that is delivered again; the store keeps more.
+MAX_REMEMBERED: Final = 1000
+
+
+class Executions:
+    def __init__(self, devices: Mapping[DeviceId, Mapping[str, Definition]], stored: Mapping[str, bytes]) -> None:
+        self._devices = devices
+        self._rows: dict[str, Row] = {}
+        for execution, body in list(stored.items())[-MAX_REMEMBERED:]:
+            row = journal.decode(body)
+            if row is not None:
+                self._rows[execution] = row
+        self._running: dict[ExecutionId, Execution] = {}
+        self._waiting: dict[DeviceId, deque[Execution]] = {device: deque() for device in devices}
+        self._slot: dict[DeviceId, Execution] = {}
+        self._changed: list[Row] = []
+
+    @property
+    def known(self) -> Mapping[str, Row]:
+        return self._rows
+
+    def open_count(self) -> int:
+        return len(self._running)
+
+    def changed_rows(self) -> list[Row]:
+        """The rows to be journalled since the last time asked."""
+        changed, self._changed = self._changed, []
+        return changed
+
+    def recover(self, moment: Moment) -> Turn:
+        """What a stop of the agent interrupted goes on from its rows, in the order in which it came."""
+        turn = Turn()
+        for row in [row for row in self._rows.values() if not row.is_final]:
+            definition = self._devices.get(row.device, {}).get(row.action)
+            if definition is None:
+                gone = journal.ended(row, ExecutionState.FAILED, "unknown_action", "no longer an action of this device")
+                self._keep(gone, turn.bodies)
+                continue
+            execution = Execution(row, definition, self._devices[row.device])
+            self._running[row.execution] = execution
+            if execution.is_mutating:
+                self._waiting[row.device].append(execution)
+            else:
+                self._take(turn, execution, execution.start(moment))
+        for device in self._waiting:
+            self._fill_slot(turn, device, moment)
+        return turn
+
+    def accept(self, accepted: Accepted, moment: Moment) -> Turn:
+        command = accepted.command
+        device = DeviceId(command.audience)
+        turn = Turn(is_durable=False)
+        if command.action == CANCEL or accepted.definition is None:
+            return self._cancel(ExecutionId(str(accepted.params["execution"])), device, moment)
+        if command.supersedes is not None and command.supersedes in self._running:
+            self._supersede(turn, ExecutionId(command.supersedes), device, moment)
+        row = Row(
+            execution=ExecutionId(command.execution),
+            device=device,
+            action=command.action,
+            kind=accepted.definition.declared.kind,
+            state=ExecutionState.STORED,
+            not_after_ms=command.not_after_ms,
+            params=dict(accepted.params),
+            skip_if_passing=command.skip_if_passing,
+            step_count=len(accepted.definition.steps),
+        )
+        execution = Execution(row, accepted.definition, self._devices[device])
+        if self._is_busy(execution):
+            words = f"{MAX_QUEUED} executions are waiting already"
+            self._keep(journal.ended(row, ExecutionState.REJECTED, "busy", words), turn.bodies)
+            return turn
+        self._running[row.execution] = execution
+        self._keep(row, turn.bodies)
+        if execution.is_mutating:
+            turn.is_durable = True
+            self._waiting[device].append(execution)
+            self._fill_slot(turn, device, moment)
+        else:
+            self._take(turn, execution, execution.start(moment))
+        return turn
+
+    def refuse(self, refused: Refused) -> list[RecordBody]:
+        """The answer to an authentic command that is not obeyed. It gets no row: mended, it may be sent again."""
+        if refused.execution is None or refused.device is None or refused.execution in self._rows:
+            return []
+        row = Row(refused.execution, refused.device, "", ActionKind.CHECK, ExecutionState.REJECTED)
+        return [journal.ended(row, ExecutionState.REJECTED, refused.refusal.value, refused.detail).report()]
+
+    def answer_known(self, execution: ExecutionId) -> list[RecordBody]:
+        return [self._rows[execution].report()]
+
+    def device_of(self, execution: str) -> DeviceId | None:
+        row = self._rows.get(execution)
+        return None if row is None else row.device
+
+    def on_started(self, execution: ExecutionId, serial: int, moment: Moment) -> None:
+        if execution in self._running:
+            self._running[execution].on_started(serial, moment)
+
+    def on_done(self, done: JobDone, moment: Moment) -> Turn:
+        execution = self._running.get(done.execution)
+        turn = Turn(is_durable=False)
+        if execution is not None:
+            self._take(turn, execution, execution.on_done(done, moment))
+            self._fill_slot(turn, execution.row.device, moment)
+        return turn
+
+    def on_tick(self, moment: Moment) -> Turn:
+        turn = Turn(is_durable=False)
+        for execution in list(self._running.values()):
+            self._take(turn, execution, execution.on_tick(moment))
+            self._fill_slot(turn, execution.row.device, moment)
+        return turn
+
+    def next_due_ns(self) -> int | None:
+        return earliest(*(execution.due_ns for execution in self._running.values()))
+
+    def _cancel(self, execution: ExecutionId, device: DeviceId, moment: Moment) -> Turn:
+        turn = Turn()
+        if execution in self._running and self._running[execution].row.device == device:
+            running = self._running[execution]
+            self._take(turn, running, running.cancel())
+            self._fill_slot(turn, device, moment)
+        elif execution in self._rows:
+            turn.bodies += self.answer_known(execution)
+        else:
+            # The order to end it has overtaken it: when it comes, it is answered with this row.
+            row = Row(execution, device, "", ActionKind.CHECK, ExecutionState.STORED)
+            self._keep(journal.ended(row, ExecutionState.CANCELLED, "", "ended before it arrived"), turn.bodies)
+        return turn
+
+    def _supersede(self, turn: Turn, execution: ExecutionId, device: DeviceId, moment: Moment) -> None:
+        old = self._running[execution]
+        if old.row.device == device:
+            self._take(turn, old, old.cancel(state=ExecutionState.SUPERSEDED))
+            self._fill_slot(turn, device, moment)
+
+    def _is_busy(self, execution: Execution) -> bool:
+        device = execution.row.device
+        if execution.is_mutating:
+            return len(self._waiting[device]) >= MAX_QUEUED
+        checks = [one for one in self._running.values() if one.row.device == device and not one.is_mutating]
+        return len(checks) >= MAX_QUEUED
+
+    def _fill_slot(self, turn: Turn, device: DeviceId, moment: Moment) -> None:
+        waiting = self._waiting[device]
+        while waiting and (device not in self._slot or self._slot[device].stage is Stage.ENDED):
+            execution = waiting.popleft()
+            if execution.stage is Stage.ENDED:
+                continue
+            self._slot[device] = execution
+            is_new = execution.row.state is ExecutionState.STORED
+            self._take(turn, execution, execution.start(moment) if is_new else execution.resume(moment))
+
+    def _take(self, turn: Turn, execution: Execution, part: Turn) -> None:
+        turn.bodies += part.bodies
+        turn.effects += part.effects
+        if part.bodies or part.effects:
+            turn.is_durable = turn.is_durable or part.is_durable
+        if self._rows.get(execution.row.execution) != execution.row:
+            # Its reports are among the part's own bodies.
+            self._keep(execution.row, [])
+        if execution.stage is Stage.ENDED:
+            self._running.pop(execution.row.execution, None)
+
+    def _keep(self, row: Row, bodies: list[RecordBody]) -> None:
+        self._rows[row.execution] = row
+        self._changed.append(row)
+        bodies.append(row.report())
+        for execution in list(self._rows)[: max(len(self._rows) - MAX_REMEMBERED, 0)]:
+            if self._rows[execution].is_final:
+                del self._rows[execution]

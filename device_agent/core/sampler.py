@@ -1,0 +1,142 @@
+"""Health samples of one device: collected in columns, sent once per report interval, at once when a value leaves its
+range.
+
+Invariants: at most `MAX_STEPS` samples of at most `max_metrics` metrics are held; a metric that was not measured is
+null in its column, never zero; a value that crosses the edge of its normal range is reported without waiting, but no
+device reports out of turn more often than each `OUT_OF_TURN_S`. What is normal is the catalogue's part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from device_agent.core.instant import Instant
+from protocol.records import MAX_COLUMNS, MAX_STEPS, HealthColumns, Sample
+from protocol.session import Profile
+
+# Metrics in a report of the metered profile: with 30 samples each they fit the 1,000 bytes of its budget.
+METERED_METRICS: Final = 15
+# A value that swings about its limit does not turn a metered link into a live one.
+OUT_OF_TURN_S: Final = 5.0
+_MAX_TEXT_CHARS: Final = 64
+# Numbers on the wire carry four significant digits; sensors are no better.
+_SIGNIFICANT: Final = 4
+
+IsAbnormal = Callable[[str, Sample], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    profile: Profile
+    sample_s: float
+    report_s: float
+
+    @property
+    def max_metrics(self) -> int:
+        return METERED_METRICS if self.profile is Profile.METERED else MAX_COLUMNS
+
+
+class Sampler:
+    def __init__(self, pace: Pace, is_abnormal: IsAbnormal) -> None:
+        self._pace = pace
+        self._is_abnormal = is_abnormal
+        self._latest: dict[str, Sample] = {}
+        self._abnormal: frozenset[str] = frozenset()
+        self._columns: dict[str, list[Sample]] = {}
+        self._steps = 0
+        self._first_mono_ns = 0
+        self._sample_due_ns: int | None = None
+        self._report_due_ns: int | None = None
+        self._out_of_turn_ns: int | None = None
+        self.left_out = 0  # metrics that found no place among `max_metrics`
+
+    @property
+    def latest(self) -> Mapping[str, Sample]:
+        return self._latest
+
+    def set_pace(self, pace: Pace, now: Instant) -> None:
+        self._pace = pace
+        if self._sample_due_ns is not None:
+            self._sample_due_ns = min(self._sample_due_ns, now.in_s(pace.sample_s))
+        if self._report_due_ns is not None:
+            self._report_due_ns = min(self._report_due_ns, now.in_s(pace.report_s))
+
+    def on_readings(self, readings: Mapping[str, Sample], now: Instant) -> list[HealthColumns]:
+        """A poll's readings; what is absent was not measured."""
+        self._latest = {name: _tidy(value) for name, value in readings.items()}
+        abnormal = frozenset(name for name, value in self._latest.items() if self._is_abnormal(name, value))
+        crossed, self._abnormal = abnormal ^ self._abnormal, abnormal
+        if self._sample_due_ns is None:
+            # The first look at a device is worth a report: nothing is known of it yet.
+            self._report_due_ns = now.in_s(self._pace.report_s)
+            return self._report(now)
+        may_speak = self._out_of_turn_ns is None or now.monotonic_ns >= self._out_of_turn_ns
+        if crossed and may_speak:
+            self._out_of_turn_ns = now.in_s(OUT_OF_TURN_S)
+            return self._report(now)
+        return []
+
+    def on_silent(self) -> None:
+        """The device does not answer: its last values are no longer its present ones."""
+        self._latest = {}
+
+    def on_tick(self, now: Instant) -> list[HealthColumns]:
+        if self._sample_due_ns is None or now.monotonic_ns < self._sample_due_ns:
+            return []
+        is_full = self._steps + 1 >= MAX_STEPS
+        if is_full or (self._report_due_ns is not None and now.monotonic_ns >= self._report_due_ns):
+            self._report_due_ns = now.in_s(self._pace.report_s)
+            return self._report(now)
+        self._sample(now)
+        return []
+
+    def next_due_ns(self) -> int | None:
+        return self._sample_due_ns
+
+    def _sample(self, now: Instant) -> None:
+        self._sample_due_ns = now.in_s(self._pace.sample_s)
+        if not self._latest and not self._steps:
+            return
+        if not self._steps:
+            self._first_mono_ns = now.monotonic_ns
+        for name in self._chosen():
+            self._columns.setdefault(name, [None] * self._steps).append(self._latest[name])
+        self._steps += 1
+        for column in self._columns.values():
+            column.extend([None] * (self._steps - len(column)))
+
+    def _chosen(self) -> list[str]:
+        """Metrics that have a column keep it; then abnormal ones, then the rest, up to the limit."""
+        rank = {name: (name not in self._columns, name not in self._abnormal, name) for name in self._latest}
+        names = sorted(rank, key=rank.__getitem__)
+        room = self._pace.max_metrics - sum(name not in self._latest for name in self._columns)
+        self.left_out += max(len(names) - room, 0)
+        return names[: max(room, 0)]
+
+    def _report(self, now: Instant) -> list[HealthColumns]:
+        self._sample(now)
+        if not self._columns:
+            self._steps = 0
+            return []
+        span_ms = (now.monotonic_ns - self._first_mono_ns) // 1_000_000
+        # An out-of-turn sample makes the steps uneven; the mean step keeps first and last in their places.
+        step_ms = span_ms // (self._steps - 1) if self._steps > 1 else int(self._pace.sample_s * 1000)
+        report = HealthColumns(
+            start_ms=max(now.wall_ms - span_ms, 0),
+            step_ms=min(max(step_ms, 1), 86_400_000),
+            steps=self._steps,
+            columns=self._columns,
+        )
+        self._columns, self._steps = {}, 0
+        return [report]
+
+
+def _tidy(value: Sample) -> Sample:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        # JSON has no word for what is not a number.
+        return float(f"{value:.{_SIGNIFICANT}g}") if abs(value) < float("inf") else None
+    return value[:_MAX_TEXT_CHARS] if isinstance(value, str) else value
