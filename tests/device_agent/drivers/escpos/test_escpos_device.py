@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from device_agent.drivers.escpos.device import PrinterDevice
+from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
+from simulators.direct_port import DirectPort, WaitClock
+from simulators.peripherals.escpos_printer import EscposPrinter
+from tests.support.driver_rig import Rig
+
+
+@pytest.fixture
+def rig() -> Rig:
+    clock, printer = WaitClock(), EscposPrinter()
+    port = DirectPort(printer, clock, seed=3)
+    return Rig(PrinterDevice(port.open, monotonic=clock), printer, port, clock)
+
+
+def test_healthy_printer_is_alive_without_faults(rig: Rig) -> None:
+    result = rig.poll()
+    assert result.alive
+    assert not result.faults
+    assert result.readings["prn.status"] == "ok"
+    assert result.readings["prn.paper_near_end"] is False
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "word"),
+    [
+        ("paper_out", "escpos.eot4.paper_end", "paper_out"),
+        ("paper_near", "escpos.eot4.near_end", "paper_near"),
+        ("cover_open", "escpos.eot2.cover_open", "cover_open"),
+        ("cutter_jam", "escpos.eot3.cutter", "cutter_error"),
+        ("head_overheat", "escpos.eot3.auto_recoverable", "overheat"),
+        ("psu_brownout", "escpos.eot3.unrecoverable", "fault"),
+    ],
+)
+def test_fault_shows_in_code_and_reading_and_goes_with_its_cause(rig: Rig, fault: str, code: str, word: str) -> None:
+    rig.peripheral.apply_fault(fault)
+    result = rig.poll()
+    assert code in {sign.code for sign in result.faults}
+    assert result.readings["prn.status"] == word
+    rig.peripheral.clear_fault(fault)
+    assert rig.codes() == set()
+
+
+def test_reads_change_nothing_and_move_no_paper(rig: Rig) -> None:
+    before = rig.peripheral.snapshot()
+    rig.poll()
+    rig.device.status()
+    rig.device.identity()
+    assert rig.peripheral.snapshot() == before
+
+
+def test_identity_is_read(rig: Rig) -> None:
+    answer = rig.device.identity()
+    assert answer.values == {
+        "firmware": "1.07 TM-SIM",
+        "maker": "TILLMEDIC",
+        "model": "TM-SIM80",
+        "serial": "PS00471103",
+    }
+
+
+def test_print_test_puts_its_lines_on_paper_and_cuts(rig: Rig) -> None:
+    answer = rig.device.print_test(["打印测试", "print test"])
+    assert answer.is_done
+    assert rig.peripheral.printed_text()[:2] == ["打印测试", "print test"]
+    assert rig.peripheral.snapshot()["cut_count"] == 1
+
+
+def test_print_test_sends_nothing_to_a_printer_without_paper(rig: Rig) -> None:
+    rig.peripheral.apply_fault("paper_out")
+    answer = rig.device.print_test(["x"])
+    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "escpos.eot4.paper_end")
+    assert rig.peripheral.snapshot()["buffer"] == b""
+
+
+def test_paper_that_runs_out_during_the_print_fails_the_test(rig: Rig) -> None:
+    peripheral = rig.peripheral
+    original = peripheral.receive
+
+    def receive(data: bytes, now_s: float) -> bytes:
+        if b"last line" in data:
+            peripheral.apply_fault("paper_out")
+        out: bytes = original(data, now_s)
+        return out
+
+    peripheral.receive = receive
+    answer = rig.device.print_test(["last line"], timeout_s=2.0)
+    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "escpos.eot4.paper_end")
+
+
+def test_blocked_printer_is_not_asked_for_its_identity(rig: Rig) -> None:
+    rig.peripheral.apply_fault("cover_open")
+    answer = rig.device.identity()
+    assert (answer.outcome, answer.code) == (Outcome.REFUSED, "escpos.eot2.cover_open")
+    assert rig.peripheral.snapshot()["buffer"] == b""
+
+
+def test_automatic_status_between_answers_does_not_disturb(rig: Rig) -> None:
+    rig.peripheral.receive(b"\x1da\x0f", 0.0)
+    assert rig.poll().alive
+    rig.peripheral.apply_fault("paper_near")
+    result = rig.poll()
+    assert result.alive
+    assert {sign.code for sign in result.faults} == {"escpos.eot4.near_end"}
+    assert result.line.bad_frames == 0
+
+
+def test_cable_out_is_silence_within_seconds_and_heals_by_itself(rig: Rig) -> None:
+    rig.poll()
+    rig.port.is_cut = True
+    started_s = rig.clock()
+    result = rig.poll()
+    assert not result.alive
+    assert {sign.code for sign in result.faults} == {LINE_SILENT_CODE}
+    assert rig.clock() - started_s < 3.0
+    rig.port.is_cut = False
+    assert rig.poll().alive
+
+
+def test_wrong_speed_is_garbage_and_never_a_status(rig: Rig) -> None:
+    rig.port.damaged_share = 1.0
+    results = [rig.poll() for _ in range(10)]
+    assert sum(result.alive for result in results) <= 2
+    assert results[-1].line.bad_frames + results[-1].line.timeouts > 10
+    rig.port.damaged_share = 0.0
+    assert rig.poll().alive
