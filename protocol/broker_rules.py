@@ -2,8 +2,8 @@
 
 Rules: TLS 1.3 with a client certificate only; the common name of the certificate is both user name and client id, so
 that nobody can pose as another link; a link writes only its own ``up/#`` and reads only its own ``down/#``; ``svc/#``
-is for services. A line on ``$share/…`` would do nothing (mosquitto checks the topic, not the group): the group's name is
-a secret instead.
+is for services. A line on ``$share/…`` would do nothing (mosquitto checks the topic, not the group): the group's name
+is a secret instead.
 
 The values are those measured on mosquitto 2.0.11; 2.1 still reads them.
 """
