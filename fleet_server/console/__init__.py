@@ -1,1 +1,1 @@
-"""The HTML door for people: pages, their words in two languages, their look."""
+"""The HTML door: pages, view models, templates. Asks the domains through their services, as the JSON door does."""

@@ -1,0 +1,104 @@
+"""What every page shares: language, theme, the person, where one is, and the time the page was made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.service import ConsoleSession
+from fleet_server.console.language import COOKIE, Language, choose, translations
+from fleet_server.console.moments import Calendar, zone_of
+from fleet_server.console.templating import render
+from fleet_server.kit.times import utc_now
+
+THEME_COOKIE = "tillmedic_theme"
+DENSITY_COOKIE = "tillmedic_density"
+THEMES = ("", "light", "dark")
+DENSITIES = ("", "roomy")
+DEFAULT_ZONE = "Asia/Shanghai"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who looks at the page, and what the page offers them. The doors behind the buttons check again."""
+
+    actor: Actor
+    shown_name: str
+    csrf: str
+
+    @property
+    def may_check(self) -> bool:
+        return self.actor.role.reaches(Role.TECHNICIAN)
+
+    @property
+    def may_change(self) -> bool:
+        return self.actor.role.reaches(Role.SUPPORT)
+
+    @property
+    def may_operate(self) -> bool:
+        return self.actor.role.reaches(Role.OPERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    language: Language
+    theme: str
+    density: str
+    person: Person | None
+    here: str  # path and query of this page, where a switch of language or theme returns to
+    section: str
+    calendar: Calendar
+    is_demo: bool
+
+    @property
+    def next_theme(self) -> str:
+        return THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)]
+
+
+def make_frame(
+    request: Request, session: ConsoleSession | None, section: str = "", *, zone: str = DEFAULT_ZONE
+) -> Frame:
+    language = choose(request.cookies.get(COOKIE), request.headers.get("accept-language", ""))
+    theme = request.cookies.get(THEME_COOKIE, "")
+    density = request.cookies.get(DENSITY_COOKIE, "")
+    now: datetime = utc_now()
+    return Frame(
+        language=language,
+        theme=theme if theme in THEMES else "",
+        density=density if density in DENSITIES else "",
+        person=None if session is None else Person(session.actor, session.display_name, session.csrf),
+        here=_here(request),
+        section=section,
+        calendar=Calendar(language, translations(language), zone_of(zone), now),
+        is_demo=bool(request.app.state.settings.demo),
+    )
+
+
+def page(frame: Frame, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    html = render(frame.language, template, frame=frame, **values)
+    return HTMLResponse(
+        html, status_code=status, headers={"Vary": "Cookie, Accept-Language", "Cache-Control": "no-store"}
+    )
+
+
+def fragment(frame: Frame, template: str, **values: object) -> str:
+    return render(frame.language, template, frame=frame, **values)
+
+
+def local_path(text: str) -> str:
+    """``text`` when it is a path of this console, else the front page: never a door to another site."""
+    parts = urlsplit(text)
+    is_ours = not parts.scheme and not parts.netloc and text.startswith("/") and not text.startswith(("//", "/\\"))
+    return text if is_ours and text.isprintable() and "\\" not in text else "/"
+
+
+def _here(request: Request) -> str:
+    if request.method != "GET":
+        return "/"
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")

@@ -1,0 +1,118 @@
+"""Pages for what went wrong, in words. Programs get ``{"code", "detail"}`` from the JSON door instead.
+
+A problem page never shows what an exception says: that may hold somebody's input. It shows our words and the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fleet_server.auth.dependencies import console_session, lead_to_sign_in, passwords
+from fleet_server.auth.errors import SignInNeeded
+from fleet_server.auth.service import AuthService, ConsoleSession
+from fleet_server.console.frame import make_frame, page
+from fleet_server.console.language import N_
+from fleet_server.errors import FleetError
+
+Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
+_PROGRAM_PATHS = ("/api/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    title: str
+    text: str
+
+
+PROBLEMS: dict[int, Problem] = {
+    400: Problem(N_("That did not work"), N_("The request could not be carried out. Nothing was changed.")),
+    403: Problem(N_("Not allowed"), N_("Your role does not allow this. Nothing was changed.")),
+    404: Problem(
+        N_("Not found"), N_("There is nothing at this address. It may be mistyped, or the device was retired.")
+    ),
+    405: Problem(N_("Not allowed"), N_("This address cannot be asked in this way. Nothing was changed.")),
+    409: Problem(N_("Not now"), N_("The present state does not allow this. Nothing was changed.")),
+    422: Problem(N_("Not understood"), N_("Something in the request is not as expected. Nothing was changed.")),
+    500: Problem(
+        N_("Our mistake"), N_("Something went wrong on our side. It has been written down; please try again.")
+    ),
+}
+# More exact words for single codes.
+BY_CODE: dict[str, str] = {
+    "request_forged": N_("This page was from an earlier session. Load it again, then repeat. Nothing was changed."),
+    "device_not_found": N_("No device has this id. It may be mistyped, or the device was retired."),
+    "execution_not_found": N_("No run has this id."),
+    "action_not_declared": N_("This device does not offer this action. Nothing was changed."),
+    "capabilities_unknown": N_("The device has not told yet what it can do. Nothing was changed."),
+    "class_not_offered": N_(
+        "This action needs two people's signatures, which cannot be given here. Nothing was changed."
+    ),
+    "execution_finished": N_("This run has ended already."),
+    "cursor_invalid": N_("This page of the list does not exist any more. Start from the first one."),
+}
+
+
+def is_page(request: Request) -> bool:
+    return not request.url.path.startswith(_PROGRAM_PATHS)
+
+
+def problem_page(request: Request, status: int, code: str = "") -> Response:
+    known = PROBLEMS.get(status) or PROBLEMS[500 if status >= 500 else 400]
+    session = _who(request)
+    frame = make_frame(request, session)
+    return page(
+        frame,
+        "problem.html" if session else "problem_outside.html",
+        status=status,
+        title=known.title,
+        text=BY_CODE.get(code, known.text),
+        code=code,
+        status_code=status,
+    )
+
+
+def add_problem_pages(app: FastAPI) -> None:
+    """Pages get pages; whatever handlers the program has by then keep answering programs."""
+    handlers: dict[type[Exception], Callable[[Exception], tuple[int, str]]] = {
+        FleetError: lambda error: (getattr(error, "status", 400), getattr(error, "code", "")),
+        RequestValidationError: lambda _error: (422, "request_invalid"),
+        HTTPException: lambda error: (getattr(error, "status_code", 500), ""),
+        Exception: lambda _error: (500, "internal"),
+    }
+    for kind, describe in handlers.items():
+        before: Any = app.exception_handlers.get(kind)
+        app.add_exception_handler(kind, _handler(describe, before))
+    app.add_exception_handler(SignInNeeded, lead_to_sign_in)
+
+
+def _handler(describe: Callable[[Exception], tuple[int, str]], before: Handler | None) -> Handler:
+    async def answer(request: Request, error: Exception) -> Response:
+        if is_page(request) or before is None:
+            return await run_in_threadpool(problem_page, request, *describe(error))
+        answered = before(request, error)
+        return answered if isinstance(answered, Response) else await answered
+
+    return answer
+
+
+def _who(request: Request) -> ConsoleSession | None:
+    """The person behind a failed request, if any; the problem page shows the usual frame then."""
+    service = AuthService(request.app.state.engine, passwords())
+    try:
+        # A problem page only shows, so the token of a form is not asked for again.
+        return console_session(_as_get(request), service, "")
+    except FleetError:
+        return None
+
+
+def _as_get(request: Request) -> Request:
+    return Request({**request.scope, "method": "GET"})

@@ -1,0 +1,35 @@
+"""Joins the console to the program: pages, static files, headers, problem pages.
+
+`mount_console` is called last in `fleet_server.app`. It expects `app.state.engine`, `app.state.settings` and, for live
+pages, `app.state.hub`.
+"""
+
+from fastapi import APIRouter, FastAPI, Response
+from starlette.responses import PlainTextResponse
+
+from fleet_server.console.assets import load_assets
+from fleet_server.console.pages import entrance, fleet
+from fleet_server.console.problems import add_problem_pages
+from fleet_server.console.security import SecurityHeaders
+
+_PAGES = (entrance, fleet)
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+static = APIRouter(include_in_schema=False)
+
+
+@static.get("/static/{name:path}")
+def static_file(name: str, v: str = "") -> Response:
+    asset = load_assets().get(name)
+    if asset is None:
+        return PlainTextResponse("not found", status_code=404)
+    cache = _FOR_EVER if v == asset.digest else "no-cache"
+    return Response(asset.content, media_type=asset.content_type, headers={"Cache-Control": cache})
+
+
+def mount_console(app: FastAPI) -> None:
+    app.include_router(static)
+    for page in _PAGES:
+        app.include_router(page.router)
+    add_problem_pages(app)
+    app.add_middleware(SecurityHeaders)

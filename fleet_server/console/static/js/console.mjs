@@ -1,0 +1,56 @@
+/* What every page needs at once: the live mark, copy buttons, keys. The palette and dialogs load at first use. */
+
+const beat = document.getElementById.bind(document, "beat");
+
+function showLost() {
+  const mark = beat();
+  if (mark) {
+    mark.classList.add("lost");
+    mark.querySelector("span").textContent = mark.dataset.lost;
+  }
+}
+
+document.addEventListener("htmx:sse:error", (event) => {
+  showLost();
+  // The session has ended: load the page again, which leads to the sign-in page and back.
+  if (event.detail.status === 401) location.reload();
+});
+
+async function copy(button) {
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.setAttribute("aria-label", button.dataset.copied);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) void copy(button);
+  const find = event.target.closest("[data-palette]");
+  if (find && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    void openPalette(find);
+  }
+  const dialog = event.target.closest("[data-dialog]");
+  if (dialog && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    void import("./dialog.mjs").then((module) => module.openDialog(dialog.href));
+  }
+});
+
+async function openPalette(find) {
+  const { open } = await import("./palette.mjs");
+  await open(find.dataset.palette);
+}
+
+const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]");
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || isTyping(event.target)) return;
+  const wantsPalette = event.key === "/" || (event.key === "k" && (event.ctrlKey || event.metaKey));
+  const find = document.querySelector("[data-palette]");
+  if (wantsPalette && find) {
+    event.preventDefault();
+    void openPalette(find);
+  } else if (!event.ctrlKey && !event.metaKey && "jk".includes(event.key)) {
+    void import("./rows.mjs").then((module) => module.move(event.key === "j" ? 1 : -1));
+  }
+});

@@ -1,0 +1,125 @@
+"""Rows of the fleet page, the census, and the conditions in its address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from fleet_server.console.moments import Calendar, Moment, zone_of
+from fleet_server.console.view_models.codes import CodeText, code_text
+from fleet_server.console.view_models.habit import HabitStrip, habit_strip
+from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, UNKNOWN_SHAPE, Shape
+from fleet_server.devices.models import Device, Site
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRow:
+    id: str
+    state: Shape
+    name: str
+    number: str  # terminal id, else serial number
+    finding: CodeText | None
+    model: str
+    firmware: str
+    habit: HabitStrip
+    seen: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class CensusEntry:
+    """A number is a link to the list that it counts."""
+
+    condition: str
+    state: Shape
+    count: int
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The conditions of the list, exactly as they stand in the address."""
+
+    q: str = ""
+    condition: str = ""
+    presence: str = ""
+    site: str = ""
+
+    def query(self, **changed: str) -> str:
+        """The address of the list with these changes; a condition changed to nothing is taken away."""
+        values = {
+            "q": self.q,
+            "condition": self.condition,
+            "presence": self.presence,
+            "site": self.site,
+            **changed,
+        }
+        text = urlencode({key: value for key, value in values.items() if value})
+        return f"/?{text}" if text else "/"
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.q or self.condition or self.presence or self.site)
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One condition: its name, its value in words, and the address without it."""
+
+    name: str  # source text
+    value: str
+    is_source: bool  # the value is a source text too, not somebody's own word
+    without: str
+
+
+def place_name(device: Device, site: Site, calendar: Calendar) -> str:
+    pick = calendar.language.pick
+    parts = (
+        pick(site.merchant_name_zh, site.merchant_name_en),
+        pick(site.name_zh, site.name_en),
+        pick(device.label_zh, device.label_en),
+    )
+    return " · ".join(part for part in parts if part)
+
+
+def condition_shape(condition: str) -> Shape:
+    return CONDITIONS.get(condition, UNKNOWN_SHAPE)
+
+
+def fleet_row(device: Device, site: Site, heard_hours: Collection[datetime], calendar: Calendar) -> FleetRow:
+    return FleetRow(
+        id=device.id,
+        state=condition_shape(device.condition),
+        name=place_name(device, site, calendar),
+        number=device.terminal_id or device.serial_number,
+        finding=code_text(device.worst_code, calendar.language) if device.worst_code else None,
+        model=device.model,
+        firmware=device.firmware,
+        habit=habit_strip(site.trading_hours, heard_hours, calendar.now, zone_of(site.timezone)),
+        seen=calendar.ago(device.last_seen_at),
+    )
+
+
+def census(counts: Mapping[str, int]) -> list[CensusEntry]:
+    return [
+        CensusEntry(
+            condition=condition,
+            state=Shape(shape.icon, shape.tone, CENSUS_WORDS[condition]),
+            count=counts.get(condition, 0),
+            href=Filters(condition=condition).query(),
+        )
+        for condition, shape in CONDITIONS.items()
+    ]
+
+
+def chips(filters: Filters, site_name: str, names: Mapping[str, str]) -> list[Chip]:
+    """``names``: the source texts of the conditions' names by the key in the address."""
+    made: list[Chip] = []
+    if filters.condition:
+        made.append(Chip(names["condition"], CENSUS_WORDS[filters.condition], True, filters.query(condition="")))
+    if filters.q:
+        made.append(Chip(names["q"], filters.q, False, filters.query(q="")))
+    if filters.site:
+        made.append(Chip(names["site"], site_name or filters.site, False, filters.query(site="")))
+    return made

@@ -1,0 +1,163 @@
+"""Readings like a lab report: value, unit, normal range, place in that range, course. Out of range comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from fleet_server.console.language import N_, Language
+from fleet_server.console.moments import Calendar, Moment
+from fleet_server.console.templating import number_text
+from fleet_server.console.view_models.charts import Spark, Strip, range_strip, spark_line
+from protocol.catalogue import metrics
+from protocol.catalogue.metrics import Metric
+from protocol.catalogue.normal_range import (
+    AtLeast,
+    AtMost,
+    Between,
+    Judgement,
+    NormalRange,
+    OneOf,
+    Special,
+    SpecialSet,
+    Value,
+)
+from protocol.catalogue.vocabulary import TerminalClass
+
+SPECIAL_WORDS: Mapping[SpecialSet, str] = {
+    SpecialSet.APPROVED: N_("an approved version"),
+    SpecialSet.PUBLISHED: N_("the published version"),
+    SpecialSet.KNOWN: N_("a known one"),
+    SpecialSet.SIM_POOL: N_("a card of ours"),
+    SpecialSet.STABLE: N_("does not change"),
+    SpecialSet.TWO_REPORT_INTERVALS: N_("within two reports"),
+}
+
+
+class Latest(Protocol):
+    """A row of latest values (`fleet_server.health.models.LatestValue`)."""
+
+    metric: str
+    at: datetime
+    number: float | None
+    text: str | None
+
+
+Points = Sequence[tuple[datetime, float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    metric: str
+    title: str
+    value: str
+    unit: str
+    normal: str
+    is_out: bool
+    at: Moment | None
+    strip: Strip | None
+    spark: Spark | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``out``: what deviates, all of it; ``rest``: what is normal or cannot be judged."""
+
+    out: list[Reading]
+    rest: list[Reading]
+    at: Moment | None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.out or self.rest)
+
+
+def report(latest: Sequence[Latest], courses: Mapping[str, Points], terminal_class: str, calendar: Calendar) -> Report:
+    cls = class_of(terminal_class)
+    readings = [_reading(row, courses.get(row.metric, ()), cls, calendar) for row in latest]
+    newest = max((row.at for row in latest), default=None)
+    return Report(
+        out=[reading for reading in readings if reading.is_out],
+        rest=[reading for reading in readings if not reading.is_out],
+        at=calendar.at(newest),
+    )
+
+
+def class_of(name: str) -> TerminalClass:
+    return next((one for one in TerminalClass if one.value == name), TerminalClass.TRADITIONAL)
+
+
+def metric_title(name: str, language: Language) -> str:
+    metric = metrics.get(name)
+    title = name if metric is None else language.pick(metric.title_zh, metric.title_en)
+    return title[:1].upper() + title[1:]
+
+
+def value_text(name: str, value: Value, language: Language) -> str:
+    """A state in words, a number with its separators; an unknown text as it came."""
+    metric = metrics.get(name)
+    words = None if metric is None else metric.words_for(value)
+    if words is not None:
+        return language.pick(words.zh, words.en)
+    if value is None:
+        return "—"
+    return value if isinstance(value, str) else number_text(float(value))
+
+
+def normal_text(metric: Metric, normal: NormalRange | None, calendar: Calendar) -> str:
+    unit = unit_text(metric, calendar.language)
+    suffix = f" {unit}" if unit else ""
+    match normal:
+        case AtMost(limit):
+            return f"≤ {number_text(limit)}{suffix}"
+        case AtLeast(limit):
+            return f"≥ {number_text(limit)}{suffix}"
+        case Between(low, high):
+            return f"{number_text(low)}–{number_text(high)}{suffix}"
+        case OneOf(allowed):
+            separator = "、" if calendar.language is Language.ZH else ", "
+            return separator.join(value_text(metric.name, item, calendar.language) for item in allowed)
+        case Special(kind):
+            return calendar.texts.gettext(SPECIAL_WORDS[kind])
+        case None:
+            return ""
+
+
+def unit_text(metric: Metric, language: Language) -> str:
+    if metric.is_text or metric.value_words:
+        return ""
+    return language.pick(metric.unit_words.zh, metric.unit_words.en)
+
+
+def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar) -> Reading:
+    language = calendar.language
+    value: Value = row.text if row.number is None else row.number
+    metric = metrics.get(row.metric)
+    if metric is None:
+        return Reading(
+            row.metric,
+            row.metric,
+            value_text(row.metric, value, language),
+            "",
+            "",
+            False,
+            calendar.at(row.at),
+            None,
+            None,
+        )
+    normal = metric.normal(cls)
+    judgement = metric.judge(value, cls)
+    is_known_number = row.number is not None and judgement is not Judgement.UNKNOWN
+    return Reading(
+        metric=row.metric,
+        title=metric_title(row.metric, language),
+        value=value_text(row.metric, value, language),
+        unit=unit_text(metric, language),
+        normal=normal_text(metric, normal, calendar),
+        is_out=judgement.is_abnormal,
+        at=calendar.at(row.at),
+        strip=range_strip(normal, row.number, metric.range) if is_known_number and row.number is not None else None,
+        spark=spark_line(points, normal) if len(points) > 1 else None,
+    )

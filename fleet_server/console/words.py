@@ -1,0 +1,201 @@
+"""What a page says for every state and code that the programs know: a shape, a tone, and words.
+
+Invariant: each map is complete over its enumeration, so no page ever shows an internal name. The words are source
+texts of the catalogue; `templating` translates them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fleet_server.console.language import N_
+from protocol.catalogue.vocabulary import Owner
+from protocol.commands import ActionKind, ExecutionState, Refusal
+from protocol.parameters import ParamType
+from protocol.records import Outcome, Phase, Severity
+from protocol.safety import Condition as SafetyCondition
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """``icon`` names a symbol of the sprite, ``tone`` a class of `.st`, ``words`` a source text."""
+
+    icon: str
+    tone: str
+    words: str
+
+
+UNKNOWN_SHAPE = Shape("unknown", "calm", N_("Not known"))
+
+CONDITIONS: Mapping[str, Shape] = {
+    "faulty": Shape("bad", "bad", N_("Fault")),
+    "silent": Shape("silent", "bad", N_("Silent")),
+    "watch": Shape("warn", "warn", N_("To watch")),
+    "well": Shape("live", "ok calm", N_("Online, well")),
+    "off": Shape("off", "calm", N_("Off as usual")),
+    "unknown": UNKNOWN_SHAPE,
+}
+# The census spells out what the narrow column of the table cannot.
+CENSUS_WORDS: Mapping[str, str] = {
+    "faulty": N_("With a fault"),
+    "silent": N_("Silent while they should trade"),
+    "watch": N_("To watch"),
+    "well": N_("Online and well"),
+    "off": N_("Off as usual"),
+    "unknown": N_("Not known"),
+}
+PRESENCES: Mapping[str, Shape] = {
+    "online": Shape("live", "ok", N_("Online")),
+    "offline": Shape("off", "calm", N_("Offline")),
+    "silent": Shape("silent", "bad", N_("Silent while it should trade")),
+    "unknown": UNKNOWN_SHAPE,
+}
+STATES: Mapping[ExecutionState, Shape] = {
+    ExecutionState.DRAFT: Shape("todo", "calm", N_("Being prepared")),
+    ExecutionState.AWAITING_APPROVAL: Shape("two", "warn", N_("Waits for approval")),
+    ExecutionState.QUEUED: Shape("queue", "calm", N_("Queued")),
+    ExecutionState.PUBLISHED: Shape("go", "calm", N_("Sent")),
+    ExecutionState.STORED: Shape("lock", "calm", N_("Stored by the terminal")),
+    ExecutionState.AWAITING_CONSENT: Shape("user", "warn", N_("Waits for the shop's consent")),
+    ExecutionState.WAITING_SAFE: Shape("wait", "warn", N_("Waits for a safe moment")),
+    ExecutionState.RUNNING: Shape("run", "go", N_("Running")),
+    ExecutionState.VERIFYING: Shape("run", "go", N_("Checking the result")),
+    ExecutionState.SUCCEEDED: Shape("ok", "ok", N_("Done")),
+    ExecutionState.FAILED: Shape("bad", "bad", N_("Failed")),
+    ExecutionState.ROLLED_BACK: Shape("back", "warn", N_("Put back as it was")),
+    ExecutionState.REJECTED: Shape("stop", "calm", N_("Refused by the terminal")),
+    ExecutionState.EXPIRED: Shape("queue", "calm", N_("Expired before it was delivered")),
+    ExecutionState.UNREACHABLE: Shape("silent", "bad", N_("Terminal could not be reached")),
+    ExecutionState.TIMED_OUT: Shape("bad", "bad", N_("No answer in time")),
+    ExecutionState.CANCELLED: Shape("stop", "calm", N_("Cancelled")),
+    ExecutionState.SUPERSEDED: Shape("stop", "calm", N_("Replaced by a newer request")),
+    ExecutionState.UNKNOWN: Shape("unknown", "warn", N_("Result unclear, needs a person")),
+    ExecutionState.INCONSISTENT: Shape("warn", "warn", N_("Terminal and server disagree")),
+}
+# A fix that succeeded was proved by its post-check; a check or test merely ran.
+PROVED = Shape("proof", "ok", N_("Proved"))
+NOT_FIXED = Shape("bad", "bad", N_("Not fixed"))
+OUTCOMES: Mapping[Outcome, Shape] = {
+    Outcome.PASS: Shape("ok", "ok", N_("Passed")),
+    Outcome.WARN: Shape("warn", "warn", N_("To watch")),
+    Outcome.FAIL: Shape("bad", "bad", N_("Out of order")),
+    Outcome.ERROR: Shape("unknown", "warn", N_("Could not be told")),
+    Outcome.UNSUPPORTED: Shape("stop", "calm", N_("Not possible on this device")),
+}
+PHASES: Mapping[Phase, str] = {
+    Phase.RESULT: N_("Result"),
+    Phase.PRE_CHECK: N_("Check before"),
+    Phase.POST_CHECK: N_("Check after"),
+}
+SEVERITIES: Mapping[Severity, Shape] = {
+    Severity.INFO: Shape("note", "calm", N_("For information")),
+    Severity.MINOR: Shape("warn", "warn", N_("To watch")),
+    Severity.MAJOR: Shape("bad", "bad", N_("Serious")),
+    Severity.CRITICAL: Shape("bad", "bad", N_("Critical")),
+}
+OWNERS: Mapping[Owner, tuple[str, str]] = {
+    Owner.DEVICE: ("o-device", N_("Device")),
+    Owner.NETWORK: ("o-net", N_("Network")),
+    Owner.ACQUIRER: ("o-acq", N_("Acquirer")),
+    Owner.CARDHOLDER: ("o-card", N_("Cardholder")),
+    Owner.MERCHANT: ("o-site", N_("Merchant")),
+    Owner.NONE: ("todo", N_("Nobody")),
+}
+KINDS: Mapping[ActionKind, tuple[str, str, str]] = {
+    ActionKind.CHECK: ("read", N_("Check"), N_("reads only")),
+    ActionKind.TEST: ("play", N_("Test"), N_("visible at the terminal")),
+    ActionKind.FIX: ("wrench", N_("Fix"), N_("changes the device")),
+}
+CLASS_TWO_WORDS = N_("needs two people")
+REFUSALS: Mapping[Refusal, str] = {
+    Refusal.TOO_LARGE: N_("The request was too large."),
+    Refusal.NOT_DECODABLE: N_("The terminal could not read the request."),
+    Refusal.SIGNATURE: N_("The terminal does not trust the signature."),
+    Refusal.AUDIENCE: N_("The request was meant for another terminal."),
+    Refusal.UNKNOWN_ACTION: N_("The terminal does not know this action."),
+    Refusal.REPLAYED: N_("The terminal has seen this request before."),
+    Refusal.SESSION_NONCE: N_("The terminal has connected again since; ask once more."),
+    Refusal.TOO_LATE: N_("The request came too late."),
+    Refusal.PARAMETERS: N_("The terminal does not accept these values."),
+    Refusal.AUTHORISATION_MISSING: N_("The approval is missing."),
+    Refusal.AUTHORISATION_SIGNATURES: N_("The approval is not signed by enough people."),
+    Refusal.AUTHORISATION_SCOPE: N_("The approval is for something else."),
+    Refusal.AUTHORISATION_TIME: N_("The approval is not valid at this time."),
+    Refusal.AUTHORISATION_USED_UP: N_("The approval is used up."),
+}
+SAFETY: Mapping[SafetyCondition, str] = {
+    SafetyCondition.TRANSACTION_RUNNING: N_("A payment is running."),
+    SafetyCondition.BATCH_OPEN: N_("The batch is not settled."),
+    SafetyCondition.PAYMENTS_UNSENT: N_("Payments have not been sent yet."),
+    SafetyCondition.REVERSALS_PENDING: N_("A reversal is pending."),
+    SafetyCondition.OUTSIDE_WINDOW: N_("Outside the maintenance window."),
+    SafetyCondition.BATTERY_LOW: N_("The battery is low."),
+    SafetyCondition.CANNOT_TRADE: N_("The terminal cannot trade."),
+}
+# Why an execution ended as it did, beyond the refusals: words for codes of the agent and of the server.
+REASONS: Mapping[str, str] = {
+    **{refusal.value: text for refusal, text in REFUSALS.items()},
+    **{condition.value: text for condition, text in SAFETY.items()},
+    "pre_check_passing": N_("Nothing was wrong, so nothing was changed."),
+    "pre_check_passed": N_("Nothing was wrong, so nothing was changed."),
+    "post_check_failed": N_("The check after the fix did not pass."),
+    "soak_failed": N_("The fix did not hold."),
+    "step_failed": N_("A step failed."),
+    "timed_out": N_("It took too long."),
+    "device_offline": N_("The device is not connected."),
+    "line_lost": N_("The device's line was lost."),
+    "line_closed": N_("The device's line is not open."),
+    "cancelled": N_("Cancelled before it began."),
+    "restarted": N_("The agent was restarted meanwhile."),
+    "simulators_not_running": N_("The simulators are not running."),
+    "simulators_no_answer": N_("The simulators did not answer."),
+    "unknown_fault": N_("This device has no such fault."),
+    "unknown_device": N_("The simulators know no such device."),
+}
+PARAM_TYPES: Mapping[ParamType, str] = {
+    ParamType.INTEGER: N_("whole number"),
+    ParamType.NUMBER: N_("number"),
+    ParamType.TEXT: N_("text"),
+    ParamType.CHOICE: N_("choice"),
+    ParamType.SWITCH: N_("yes or no"),
+}
+ROLES: Mapping[str, str] = {
+    "viewer": N_("Viewer"),
+    "technician": N_("Technician"),
+    "support": N_("Support"),
+    "approver": N_("Approver"),
+    "operator": N_("Operator"),
+}
+DEVICE_KINDS: Mapping[str, str] = {
+    "terminal": N_("Terminal"),
+    "gateway": N_("Gateway"),
+    "attached": N_("Attached device"),
+}
+PRESENCE_REASONS: Mapping[str, str] = {
+    "will": N_("the connection broke"),
+    "goodbye": N_("it signed off"),
+    "hello": N_("it connected"),
+    "not_heard": N_("nothing heard in time"),
+    "silent": N_("nothing heard in time"),
+    "link_offline": N_("its gateway is offline"),
+    "line_silent": N_("it does not answer on its line"),
+    "stopped": N_("its agent was stopped"),
+}
+
+
+def state_shape(state: ExecutionState, kind: ActionKind) -> Shape:
+    if kind is ActionKind.FIX:
+        if state is ExecutionState.SUCCEEDED:
+            return PROVED
+        if state is ExecutionState.FAILED:
+            return NOT_FIXED
+    return STATES[state]
+
+
+def known_state(name: str) -> ExecutionState:
+    """A state that this version does not know is one that nobody can vouch for."""
+    try:
+        return ExecutionState(name)
+    except ValueError:
+        return ExecutionState.UNKNOWN

@@ -1,0 +1,67 @@
+"""The console alone, on a seeded SQLite database and without a broker; browsers of people in each role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import Engine
+from sqlmodel import SQLModel
+from starlette.testclient import TestClient
+
+from fleet_server.auth.dependencies import passwords
+from fleet_server.auth.passwords import Passwords
+from fleet_server.console.router import mount_console
+from fleet_server.db import open_engine, transaction
+from fleet_server.kit.times import utc_now
+from tests.fleet_server.console.examples import PASSWORD, add_examples, add_people
+from tests.fleet_server.factories import settings
+
+Browser = Callable[..., TestClient]
+
+
+@pytest.fixture(name="console_engine")
+def _console_engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'console.db'}")
+    SQLModel.metadata.create_all(engine)
+    with transaction(engine) as session:
+        add_people(session, utc_now())
+        add_examples(session, utc_now())
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def console_app(console_engine: Engine, tmp_path: Path) -> FastAPI:
+    app = FastAPI()
+    app.state.engine = console_engine
+    app.state.settings = settings(tmp_path)
+    app.dependency_overrides[passwords] = Passwords.cheap
+    mount_console(app)
+    return app
+
+
+@pytest.fixture
+def browser(console_app: FastAPI) -> Iterator[Browser]:
+    """``browser("support", language="en")``: signed in; without a role: not signed in."""
+    opened: list[TestClient] = []
+
+    def open_browser(role: str = "", *, language: str = "zh-CN", raises: bool = True) -> TestClient:
+        client = TestClient(
+            console_app,
+            base_url="http://127.0.0.1:1",
+            headers={"Accept-Language": language},
+            follow_redirects=False,
+            raise_server_exceptions=raises,
+        )
+        opened.append(client)
+        if role:
+            answer = client.post("/sign-in", data={"name": role, "password": PASSWORD})
+            assert answer.status_code == 303
+        return client
+
+    yield open_browser
+    for client in opened:
+        client.close()

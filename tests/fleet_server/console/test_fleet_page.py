@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from tests.fleet_server.console.conftest import Browser
+
+
+def test_fleet_shows_every_terminal_worst_first_in_both_languages(browser: Browser) -> None:
+    chinese = browser("viewer").get("/").text
+    english = browser("viewer", language="en").get("/").text
+    assert chinese.index("1 号台") < chinese.index("2 号台")
+    assert "Old Neighbours Noodles · Renmin Road · Till 1" in english
+    assert "日期时间" in chinese
