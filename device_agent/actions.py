@@ -50,6 +50,10 @@ class ActionContext(Protocol):
     def boot(self) -> str:
         """Id of the present boot of the device's host: changes with a reboot."""
 
+    @property
+    def boot_before(self) -> str:
+        """The boot when the execution began, from the journal; empty when not known. A probe compares with it."""
+
     def progress(self, percent: int, note: str = "") -> None: ...
     def is_cancelled(self) -> bool: ...
 
