@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 _CONTIGUOUS = re.compile(r"[0-9A-Fa-f]{16,}")
 _SEPARATED = re.compile(
-    r"(?<![0-9A-Fa-f])(?:0x|\\x)?[0-9A-Fa-f]{2}(?:(?:[ :,\-]|, |,? ?0x|\\x|\r?\n[ \t]*)[0-9A-Fa-f]{2}){6,}"
+    r"(?<![0-9A-Fa-f])(?:0x|\\x)?[0-9A-Fa-f]{2}"
+    r"(?:(?:[ :,\-]|, |,? ?0x|\\x|[ \t]{0,4}\r?\n[ \t]{0,16})[0-9A-Fa-f]{2}){6,}"
 )
 _BYTE = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})")
 
@@ -91,7 +92,7 @@ def _in_nibbles(dump: _Dump) -> Iterator[Finding]:
         yield from _length_prefixed(dump)
     if dump.is_dump:
         yield from _bcd_numbers(dump, nibbles)
-        yield from _bcd_numbers(dump, _swapped(nibbles))
+        yield from _bcd_numbers(dump, _swapped(nibbles), only_alone=True)
     elif len(nibbles) in _SWAPPED_ALONE and (other := _swapped(nibbles)).startswith("62") and is_card_number(other):
         yield dump.finding(0, len(nibbles), HitKind.PAN, other[-4:])
 
@@ -114,14 +115,19 @@ def _length_prefixed(dump: _Dump) -> Iterator[Finding]:
             yield dump.finding(match.end(), match.end() + len(digits), HitKind.PAN, digits[-4:])
 
 
-def _bcd_numbers(dump: _Dump, nibbles: str) -> Iterator[Finding]:
-    """Numbers in packed decimal that end on a byte's border, where the digits end, or at an F."""
+def _bcd_numbers(dump: _Dump, nibbles: str, *, only_alone: bool = False) -> Iterator[Finding]:
+    """Numbers in packed decimal that end on a byte's border, where the digits end, or at an F.
+
+    Frames are full of dates and counters; `only_alone` asks for a frame with little else in it, or an F.
+    """
     for run in _BCD_RUN.finditer(nibbles):
         begin, stop = run.span()
         is_padded = nibbles[stop : stop + 1] == "F"
         is_number_alone = (
             len(nibbles) - (stop - begin) <= _FRAMING_NIBBLES and stop - begin <= MAX_DIGITS + _FRAMING_NIBBLES // 2
         )
+        if only_alone and not (is_number_alone or is_padded):
+            continue
         lengths_of = issuer_lengths if is_number_alone else common_lengths
         # Numbers begin on a byte's border, or where the digits begin.
         starts = [begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)]
