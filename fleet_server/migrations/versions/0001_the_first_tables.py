@@ -219,8 +219,12 @@ def upgrade() -> None:
         sa.Column("gap_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("gap_first", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("gap_last", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("gap_shown", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("link_id", "stream"),
     )
+    with op.batch_alter_table("link_stream", schema=None) as batch_op:
+        batch_op.create_index("ix_link_stream_gap", ["tenant_id", "gap_since"], unique=False)
+
     op.create_table(
         "person",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -318,6 +322,7 @@ def upgrade() -> None:
         sa.Column("presence_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("presence_reason", sa.String(length=80), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expected_by", sa.DateTime(timezone=True), nullable=True),
         sa.Column("session", sa.String(length=32), nullable=False),
         sa.Column("ended_session", sa.String(length=32), nullable=False),
         sa.Column("nonce", sa.String(length=32), nullable=False),
@@ -339,6 +344,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("device", schema=None) as batch_op:
         batch_op.create_index("ix_device_attached", ["link_id", "line"], unique=False)
+        batch_op.create_index("ix_device_missed", ["tenant_id", "expected_by"], unique=False)
         batch_op.create_index(batch_op.f("ix_device_presence"), ["presence"], unique=False)
         batch_op.create_index(batch_op.f("ix_device_serial_number"), ["serial_number"], unique=False)
         batch_op.create_index("ix_device_serial_tail", ["tenant_id", "serial_tail"], unique=False)

@@ -1,0 +1,42 @@
+"""Command line of the fleet server. Exit code 2 and one sentence for what a person can put right."""
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import typer
+
+from fleet_server.errors import FleetError
+
+# In the order of ``--help``. Each is light to import and has ``register(app)``.
+_MODULES = ("init", "run", "api", "ingest", "scheduler", "migrate", "accounts", "client")
+
+
+def make_app() -> typer.Typer:
+    app = typer.Typer(
+        name="fleet-server",
+        help="The fleet's memory and face: console, API and the device door.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name in _MODULES:
+        module = f"fleet_server.commands.{name}"
+        if find_spec(module) is not None:
+            import_module(module).register(app)
+    return app
+
+
+def main() -> None:
+    # Whatever any command writes is its owner's alone.
+    os.umask(0o077)
+    try:
+        make_app()()
+    except FleetError as error:
+        sys.stderr.write(f"fleet-server: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""``fleet-server init``: everything a server needs before its first start, in one process and any number of times.
+
+Order matters: settings, keys and certificates first, then the database, then people, then the fleet and its bundles. A
+start that was cut short goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlmodel import Session
+
+from fleet_server import migrate
+from fleet_server.audit.service import SYSTEM
+from fleet_server.auth.accounts import Accounts
+from fleet_server.auth.passwords import Passwords, readable_password
+from fleet_server.auth.repository import AuthRepository
+from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.db import open_engine, reading, transaction
+from fleet_server.devices.models import Device
+from fleet_server.enrollment.bundles import BundleMaker
+from fleet_server.enrollment.errors import DatabaseUnreachable
+from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
+from fleet_server.enrollment.policy import load_or_make_keys, write_policy
+from fleet_server.enrollment.private_files import make_private_dir
+from fleet_server.enrollment.registration import Registration
+from fleet_server.enrollment.repository import EnrollmentRepository
+from fleet_server.enrollment.settings_file import Wishes, ensure_settings, public_host
+from fleet_server.enrollment.tls_files import (
+    Addresses,
+    load_or_make_authority,
+    renew_own_certificates,
+    write_broker_files,
+)
+from fleet_server.settings import ServerSettings
+
+DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """``password`` is known only when the person was just made."""
+
+    name: str
+    password: str | None
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """``bundle`` is None for an attached device, which speaks through its gateway."""
+
+    id: str
+    bundle: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    settings: ServerSettings
+    broker_config: Path
+    people: tuple[Person, ...]
+    api_token: str | None  # only when just made
+    devices: Mapping[str, Enrolled]
+
+
+def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, passwords: Passwords) -> Installation:
+    fleet = read_fleet_file(fleet_path) if fleet_path is not None else None
+    make_private_dir(data)
+    with _alone(data):
+        for folder in ("server", "server/keys", "server/tls", "agents", "logs"):
+            make_private_dir(data / folder)
+        settings = ensure_settings(data, wishes)
+        addresses = Addresses(settings.mqtt_host, settings.mqtt_port, public_host(settings.http_host))
+        keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
+        authority = load_or_make_authority(settings.keys_dir, now)
+        renew_own_certificates(authority, settings.tls_dir, addresses, now)
+        broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses)
+        maker = BundleMaker(
+            authority=authority,
+            folder=data / "agents",
+            broker_host=public_host(settings.mqtt_host),
+            broker_port=settings.mqtt_port,
+            root_public=keys.root.public_hex,
+            policy=write_policy(settings.policy_file, keys, now),
+        )
+        with reachable_database(settings.database_url) as engine:
+            migrate.upgrade(engine)
+            hashed = _passwords_of_new_people(engine, settings, passwords)
+            # One transaction: passwords that were never shown must not be kept.
+            with transaction(engine) as session:
+                Registration(session, settings.tenant, now).ensure_tenant()
+                people, token = _ensure_people(session, settings, hashed, now)
+                devices = _enrol(session, settings.tenant, fleet, maker, now)
+    return Installation(settings, broker_config, people, token, devices)
+
+
+@contextmanager
+def reachable_database(url: str) -> Iterator[Engine]:
+    """Raises ``DatabaseUnreachable`` in one sentence and without the password."""
+    try:
+        shown = make_url(url).render_as_string(hide_password=True)
+        engine = open_engine(url)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseUnreachable(
+            f"database_url: expected sqlite:///PATH or postgresql+psycopg://…: {error}"
+        ) from error
+    try:
+        try:
+            engine.connect().close()
+        except DBAPIError as error:
+            said = str(error.orig).strip().splitlines()
+            raise DatabaseUnreachable(f"the database {shown} cannot be opened: {' '.join(said)[:300]}") from error
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Two of them at once would make two authorities."""
+    with (data / ".init.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _first_roles(settings: ServerSettings) -> list[Role]:
+    """One person a role, named like it."""
+    return list(Role) if settings.demo else [Role.OPERATOR]
+
+
+def _passwords_of_new_people(
+    engine: Engine, settings: ServerSettings, passwords: Passwords
+) -> dict[Role, tuple[str, str]]:
+    """Password and hash; hashed before any transaction, because it is slow."""
+    with reading(engine) as session:
+        known = {person.name for person in AuthRepository(session).list_people(settings.tenant)}
+    new = {role: readable_password() for role in _first_roles(settings) if role.value not in known}
+    with ThreadPoolExecutor(2) as pool:
+        hashes = pool.map(passwords.hash, new.values())
+        return {role: (password, hashed) for (role, password), hashed in zip(new.items(), hashes, strict=True)}
+
+
+def _ensure_people(
+    session: Session, settings: ServerSettings, hashed: Mapping[Role, tuple[str, str]], now: datetime
+) -> tuple[tuple[Person, ...], str | None]:
+    accounts = Accounts(session, Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON), now)
+    for role, (_, password_hash) in hashed.items():
+        accounts.add_person(role.value, password_hash, role)
+    token = None
+    if settings.demo and AuthRepository(session).find_token_named(settings.tenant, DEMO_TOKEN_NAME) is None:
+        token = accounts.issue_token(DEMO_TOKEN_NAME, Role.SUPPORT)
+    people = tuple(
+        Person(role.value, hashed[role][0] if role in hashed else None, role) for role in _first_roles(settings)
+    )
+    return people, token
+
+
+def _enrol(
+    session: Session, tenant: str, fleet: FleetFile | None, maker: BundleMaker, now: datetime
+) -> dict[str, Enrolled]:
+    if fleet is not None:
+        Registration(session, tenant, now).import_fleet(fleet)
+    repository = EnrollmentRepository(session, tenant)
+    devices = {key: row for key, row in repository.devices_by_key().items() if row.retired_at is None}
+    attached: dict[str, dict[str, str]] = {}
+    for row in devices.values():
+        if row.line is not None:
+            attached.setdefault(row.link_id, {})[row.line] = row.id
+    enrolled = {}
+    for key, row in devices.items():
+        bundle = None if row.kind == DeviceKind.ATTACHED else maker.folder / key
+        if bundle is not None:
+            _write_bundle(repository, maker, key, row, attached.get(row.id, {}), now)
+        enrolled[key] = Enrolled(row.id, bundle)
+    return enrolled
+
+
+def _write_bundle(
+    repository: EnrollmentRepository,
+    maker: BundleMaker,
+    key: str,
+    row: Device,
+    attached: Mapping[str, str],
+    now: datetime,
+) -> None:
+    issued = maker.write(key, row, attached, now)
+    if issued is not None:
+        repository.add(issued)

@@ -1,0 +1,84 @@
+"""``fleet.toml``: written by the installation, kept as an operator changed it, overruled only by what is asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+import socket
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from fleet_server.enrollment.private_files import write_private
+from fleet_server.settings import ServerSettings, load_settings
+
+_TENANT = "default"
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asks for; None leaves what is written, or the default."""
+
+    database_url: str | None = None
+    mqtt_host: str | None = None
+    mqtt_port: int | None = None
+    http_host: str | None = None
+    http_port: int | None = None
+    demo: bool | None = None
+
+
+def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
+    """Raises ``SettingsInvalid`` when the file is there and broken."""
+    path = data / "server" / "fleet.toml"
+    present = load_settings(data) if path.exists() else _defaults(data)
+    asked = {field.name: value for field in fields(Wishes) if (value := getattr(wishes, field.name)) is not None}
+    wanted = replace(present, **asked)
+    if not path.exists() or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
+        wanted = replace(wanted, url=_url(wanted.http_host, wanted.http_port))
+    if wanted != present or not path.exists():
+        write_private(path, _toml(wanted))
+    return wanted
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def public_host(host: str) -> str:
+    """What people type to reach a server that listens on ``host``."""
+    return socket.gethostname() if host in _WILDCARDS else host
+
+
+def _defaults(data: Path) -> ServerSettings:
+    return ServerSettings(
+        data=data,
+        database_url=f"sqlite:///{data.resolve() / 'server' / 'fleet.db'}",
+        mqtt_host="127.0.0.1",
+        mqtt_port=8883,
+        http_host="127.0.0.1",
+        http_port=8080,
+        url=_url("127.0.0.1", 8080),
+        # Whoever knows the name can make a share of all messages vanish.
+        ingest_group="g-" + secrets.token_hex(16),
+        tenant=_TENANT,
+        demo=False,
+    )
+
+
+def _url(host: str, port: int) -> str:
+    """Plain http on loopback only: elsewhere a browser offers neither service workers nor WebCrypto without TLS."""
+    shown = public_host(host)
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"{'http' if is_loopback(host) else 'https'}://{shown}:{port}"
+
+
+def _toml(settings: ServerSettings) -> str:
+    lines = ["# Written by 'fleet-server init'. Change it and start the server again."]
+    values = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "data"}
+    # JSON's strings, numbers and booleans are TOML's.
+    lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    return "\n".join(lines) + "\n"
