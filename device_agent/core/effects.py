@@ -35,6 +35,13 @@ class Connect:
     keepalive_s: int
 
 
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The connection being opened leads nowhere."""
+
+    reason: str
+
+
 class JobKind(Enum):
     CONDITIONS = "conditions"
     CHECK = "check"
@@ -76,7 +83,7 @@ class CancelJobs:
     execution: ExecutionId
 
 
-Effect = Publish | Connect | RunJob | AbandonWorker | CancelJobs
+Effect = Publish | Connect | GiveUp | RunJob | AbandonWorker | CancelJobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,9 @@ class Session:
         return self.id
 
     def on_connected(self, now: Instant) -> list[Publish]:
+        if (self.state, Happening.CONNECTED) not in TRANSITIONS:
+            self.refused["late_connection"] += 1
+            return []
         self._step(Happening.CONNECTED)
         self._hello_wait_s = HELLO_RETRY_FIRST_S
         return [self.presence(PresenceStatus.ONLINE, "connected"), self._hello(now)]

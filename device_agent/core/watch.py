@@ -55,7 +55,7 @@ class Watch:
     def on_polled(self, polled: Polled, own: Mapping[str, Sample], now: Instant) -> list[RecordBody]:
         """``own``: what the agent knows of itself, reported as part of the link's own device."""
         self.alive = polled.alive
-        readings: dict[str, Any] = {**polled.readings, **own} if polled.alive else dict(own)
+        readings: dict[str, Any] = {**polled.readings, **own}
         bodies: list[RecordBody] = []
         if readings:
             bodies += self.sampler.on_readings(readings, now)

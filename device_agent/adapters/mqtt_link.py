@@ -1,0 +1,206 @@
+"""The link to the broker: MQTT 5 over TLS 1.3 with a client certificate. Connects when told to, and says what happened.
+
+Rules: the agent's session outlives connections (`clean_start` false, seven days), so what is sent down meanwhile waits;
+each connection is a client of its own with its own will, so nothing of an older one is sent again behind the outbox's
+back; callbacks only translate and enqueue. A clean stop waits until the goodbye is acknowledged, then closes without
+resetting what is still on its way. When to connect again is the core's part.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Publish
+from protocol.identifiers import LinkId
+from protocol.topics import down_filter, parse_down, up
+
+SESSION_EXPIRY_S: Final = 7 * 24 * 3600
+CONNECT_TIMEOUT_S: Final = 10.0
+GOODBYE_TIMEOUT_S: Final = 5.0
+LINGER_S: Final = 2.0
+# Larger than any payload of the protocol with its topic; the broker's own limit is the same order.
+MAX_PACKET_BYTES: Final = 128 * 1024
+_OWN_LINK_ERRORS: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+_KEEPALIVE_TIMEOUT: Final = 0x8D
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """``host`` is also the name that the broker's certificate must carry."""
+
+    host: str
+    port: int
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class MqttLink:
+    def __init__(self, link: LinkId, broker: Broker, post: Callable[[LinkUp | LinkDown | Arrived], None]) -> None:
+        self._link = link
+        self._broker = broker
+        self._post = post
+        self._client: mqtt.Client | None = None
+        self._closing = threading.Event()
+        self._closed = threading.Event()
+        self.unknown_topics = 0
+        self.unsent = 0
+
+    def connect(self, order: Connect) -> None:
+        """Opens a connection in the background; answers with `LinkUp` or `LinkDown`."""
+        threading.Thread(target=self._open, args=(order,), name="link-open", daemon=True).start()
+
+    def publish(self, message: Publish) -> None:
+        """Hands over; without a connection it is dropped (counted): the outbox sends records again."""
+        client = self._client
+        if client is None or not client.is_connected():
+            self.unsent += 1
+            return
+        topic = up(self._link, message.kind)
+        client.publish(topic, message.payload, message.qos, properties=_content(message.content_type))
+
+    def abort(self, reason: str) -> None:
+        """Gives up a connection that leads nowhere; its will speaks for it."""
+        client, self._client = self._client, None
+        if client is not None:
+            threading.Thread(target=client.disconnect, name="link-abort", daemon=True).start()
+        self._post(LinkDown(reason, is_silent=True))
+
+    def close(self, goodbye: Publish | None) -> None:
+        client = self._client
+        if client is None:
+            return
+        if goodbye is not None and client.is_connected():
+            topic = up(self._link, goodbye.kind)
+            info = client.publish(topic, goodbye.payload, 1, properties=_content(goodbye.content_type))
+            # A broker that does not answer in time sends the will instead.
+            with suppress(ValueError, RuntimeError):
+                info.wait_for_publish(GOODBYE_TIMEOUT_S)
+        self._closing.set()
+        client.disconnect()
+        self._closed.wait(LINGER_S + 1)
+        client.loop_stop()
+
+    def _open(self, order: Connect) -> None:
+        try:
+            client = self._made(order)
+            self._client = client
+            client.connect(
+                self._broker.host,
+                self._broker.port,
+                keepalive=order.keepalive_s,
+                clean_start=False,
+                properties=_session_properties(),
+            )
+        except (OSError, ValueError) as error:
+            own = isinstance(error, socket.gaierror) or getattr(error, "errno", None) in _OWN_LINK_ERRORS
+            self._client = None
+            self._post(LinkDown(_in_words(error), own_link_down=own))
+            return
+        client.loop_start()
+
+    def _made(self, order: Connect) -> mqtt.Client:
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._link,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.connect_timeout = CONNECT_TIMEOUT_S
+        client.tls_set_context(tls_context(self._broker))
+        topic = up(self._link, order.will.kind)
+        client.will_set(
+            topic, order.will.payload, 1, properties=_content(order.will.content_type, PacketTypes.WILLMESSAGE)
+        )
+        client.on_socket_open = _without_delay
+        client.on_socket_close = self._on_socket_close
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(
+        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        if client is not self._client:
+            return
+        if reason.is_failure:
+            _log.warning("broker refused the connection: %s", reason)
+            return
+        # Packets keep their order: the broker has the subscription before it sees the hello.
+        client.subscribe(down_filter(self._link), qos=1)
+        self._post(LinkUp())
+
+    def _on_disconnect(
+        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _props: object
+    ) -> None:
+        self._closed.set()
+        if client is self._client and not self._closing.is_set():
+            self._client = None
+            self._post(LinkDown(str(reason), is_silent=reason.value == _KEEPALIVE_TIMEOUT))
+
+    def _on_message(self, client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        kind = parse_down(message.topic)
+        if client is not self._client or kind is None:
+            self.unknown_topics += 1
+            return
+        content_type = getattr(message.properties, "ContentType", None)
+        self._post(Arrived(kind, bytes(message.payload), content_type))
+
+    def _on_socket_close(self, _client: mqtt.Client, _data: object, sock: Any) -> None:
+        """Says that nothing more will come and reads what is still arriving: a reset would overtake the goodbye."""
+        if not self._closing.is_set():
+            return
+        with suppress(OSError, ValueError):
+            sock.settimeout(LINGER_S)
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                pass
+
+
+def tls_context(broker: Broker) -> ssl.SSLContext:
+    """TLS 1.3 only, the broker's certificate by our own CA alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(broker.ca)
+    context.load_cert_chain(broker.cert, broker.key)
+    return context
+
+
+def _session_properties() -> Properties:
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho does not annotate it
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    return properties
+
+
+def _content(content_type: str, packet: int = PacketTypes.PUBLISH) -> Properties:
+    properties = Properties(packet)  # type: ignore[no-untyped-call]  # paho does not annotate it
+    properties.ContentType = content_type
+    return properties
+
+
+def _without_delay(_client: mqtt.Client, _data: object, sock: Any) -> None:
+    """Nagle's wait for more bytes costs 44 ms a round trip; these messages are whole."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
