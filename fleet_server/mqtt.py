@@ -48,7 +48,7 @@ OnMessage = Callable[[Received], None]
 def service_client(settings: ServerSettings, name: str, *, client_id: str, manual_ack: bool = False) -> Client:
     """A client for the certificate ``name``; two processes with one certificate need two client ids."""
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
-    context = ssl.create_default_context(cafile=str(settings.keys_dir / "ca.crt"))
+    context = ssl.create_default_context(cafile=str(settings.tls_dir / "ca.crt"))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(settings.tls_dir / f"{name}.crt", settings.tls_dir / f"{name}.key")
     client.tls_set_context(context)

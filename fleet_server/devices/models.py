@@ -32,6 +32,7 @@ class Device(SQLModel, table=True):
         Index("ix_device_serial_tail", "tenant_id", "serial_tail"),
         Index("ix_device_attached", "link_id", "line"),
         Index("ix_device_worst_first", "tenant_id", "condition_rank", "id"),
+        Index("ix_device_missed", "tenant_id", "expected_by"),
     )
 
     id: str = Field(primary_key=True, max_length=64)
@@ -59,6 +60,8 @@ class Device(SQLModel, table=True):
     presence_since: datetime | None = None
     presence_reason: str = Field(default="", max_length=80)
     last_seen_at: datetime | None = None
+    # When it is missed: last seen, its report interval and one and a half keepalives. Null: not to be missed.
+    expected_by: datetime | None = None
     session: str = Field(default="", max_length=32)
     ended_session: str = Field(default="", max_length=32)  # a will may arrive before the hello of its session
     nonce: str = Field(default="", max_length=32)
@@ -68,8 +71,8 @@ class Device(SQLModel, table=True):
     keepalive_s: float = 60.0
     report_s: float = 60.0
     capability_digest: str = Field(default="", max_length=64)
-    # The device's wall clock minus ours, and our clock minus its monotonic one, at its last hello. The second places its
-    # records in time also when its wall clock was set in between.
+    # The device's wall clock minus ours, and our clock minus its monotonic one, at its last hello. The second places
+    # its records in time also when its wall clock was set in between.
     clock_offset_ms: int | None = Field(default=None, sa_type=BigId)
     mono_offset_ms: int | None = Field(default=None, sa_type=BigId)
     command_counter: int = 0

@@ -224,3 +224,12 @@ def _scrubbed_columns(body: HealthColumns) -> tuple[RecordBody, int]:
 def _dead(link: LinkId | None, topic_kind: str, why: Malformed, message: Received) -> DeadMessage:
     payload = message.payload[: codec.MAX_PAYLOAD_BYTES]
     return DeadMessage(link, str(topic_kind), why, payload, (message.content_type or "")[:60])
+
+
+def unprocessable(message: Decoded) -> Decoded:
+    """The message with all it holds as dead letters: for one that no transaction would take."""
+    why = Malformed("unprocessable", "the database refused it")
+    if isinstance(message, BatchMessage):
+        entries = tuple(Entry(entry.seq, why, entry.raw) for entry in message.entries)
+        return BatchMessage(message.link, message.kind, message.stream, entries)
+    return DeadMessage(message.link, "", why, b"", "")

@@ -32,6 +32,7 @@ class LinkStream(SQLModel, table=True):
     """How far a stream of a link is committed: `protocol.streams.Received`."""
 
     __tablename__ = "link_stream"
+    __table_args__ = (Index("ix_link_stream_gap", "tenant_id", "gap_since"),)
 
     link_id: str = Field(primary_key=True, max_length=64)
     stream: str = Field(primary_key=True, max_length=32)
@@ -43,9 +44,9 @@ class LinkStream(SQLModel, table=True):
     shed: int = Field(default=0, sa_type=BigId)
     updated_at: datetime
     gap_since: datetime | None = None
-    # The gap that the timeline shows as open, until it is filled or declared; 0 when none is shown.
     gap_first: int = Field(default=0, sa_type=BigId)
     gap_last: int = Field(default=0, sa_type=BigId)
+    gap_shown: bool = False  # the timeline shows it as open, until it is filled or declared
 
 
 class DeadLetter(SQLModel, table=True):

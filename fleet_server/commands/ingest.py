@@ -1,0 +1,30 @@
+"""``fleet-server ingest``: one worker at the device door."""
+
+from typing import Annotated
+
+import typer
+
+from fleet_server.commands.options import DEFAULT_DATA, DataOption
+
+NameOption = Annotated[
+    str, typer.Option("--name", help="Certificate of this worker; each worker needs one of its own.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ingest")(ingest)
+
+
+def ingest(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-fleet-1") -> None:
+    """Take what devices report, store it, and acknowledge it after the commit. Ends with SIGTERM or Ctrl-C."""
+    import signal
+    import threading
+
+    from fleet_server.ingest.bootstrap import make_worker
+    from fleet_server.settings import load_settings
+
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    with make_worker(load_settings(data), name) as worker:
+        worker.run(stop)

@@ -1,0 +1,223 @@
+"""What a device said about itself, written down in the caller's transaction: hello, presence, capabilities, that it was
+heard. Nothing here commits; each function answers the events that the caller appends, and whose condition changed.
+
+Invariant: a will or a goodbye ends only the session it names, in whatever order it and the hello arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import bindparam, select, update
+from sqlmodel import Session
+
+from fleet_server.devices.models import Capability, Device, HeardHour
+from fleet_server.devices.presence import Presence, Reason, expected_by
+from fleet_server.kit import bulk
+from fleet_server.kit.times import to_ms
+from fleet_server.timeline.writer import NewEvent
+from protocol.capabilities import Capabilities
+from protocol.capabilities import digest as digest_of
+from protocol.session import Hello, PresenceStatus
+from protocol.session import Presence as PresenceWord
+
+_DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_CAPABILITY = Capability.__table__  # type: ignore[attr-defined]  # as above
+_HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
+_STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
+
+
+@dataclass(slots=True)
+class Applied:
+    """What to append to the timeline, and which devices' condition has to be looked at again."""
+
+    events: list[NewEvent] = field(default_factory=list)
+    changed: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class HelloAnswer:
+    applied: Applied
+    wants_capabilities: bool
+
+
+def apply_hello(session: Session, tenant_id: str, link_id: str, hello: Hello, now: datetime) -> HelloAnswer:
+    rows = {row["id"]: row for row in _of_link(session, tenant_id, link_id)}
+    own = rows[link_id]
+    is_over = hello.session == own["ended_session"]
+    values = {
+        "session": hello.session,
+        "nonce": hello.nonce,
+        "boot": hello.boot,
+        "agent_version": hello.agent_version,
+        "profile": str(hello.profile),
+        "keepalive_s": hello.keepalive_s,
+        "report_s": hello.report_s,
+        "clock_offset_ms": hello.wall_ms - to_ms(now),
+        "mono_offset_ms": to_ms(now) - hello.mono_ms,
+        "last_seen_at": now,
+        "expected_by": None if is_over else expected_by(now, hello.report_s, hello.keepalive_s),
+    }
+    session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == link_id), values)
+    applied = Applied()
+    alive = {one.device for one in hello.devices if one.alive}
+    if not is_over:
+        _move(session, [own], Presence.ONLINE, "", now, applied)
+        attached = [row for id_, row in rows.items() if id_ != link_id]
+        _move(session, [row for row in attached if row["id"] in alive], Presence.ONLINE, "", now, applied)
+        lost = [row for row in attached if row["id"] not in alive]
+        _move(session, lost, Presence.UNKNOWN, Reason.LINE, now, applied)
+    return HelloAnswer(applied, hello.capability_digest != own["capability_digest"])
+
+
+def apply_presence(session: Session, tenant_id: str, link_id: str, presence: PresenceWord, now: datetime) -> Applied:
+    """Only an ending changes anything; that a link is online is its hello's word."""
+    applied = Applied()
+    if presence.status is PresenceStatus.ONLINE:
+        return applied
+    rows = _of_link(session, tenant_id, link_id)
+    ended = update(_DEVICE).where(_DEVICE.c.id == link_id)
+    session.connection().execute(ended, {"ended_session": presence.session})
+    own = [row for row in rows if row["id"] == link_id]
+    if own[0]["session"] == presence.session:
+        session.connection().execute(ended, {"expected_by": None})
+        _move(session, own, Presence.OFFLINE, presence.reason, now, applied)
+        attached = [row for row in rows if row["id"] != link_id]
+        _move(session, attached, Presence.UNKNOWN, Reason.GATEWAY, now, applied)
+    return applied
+
+
+def apply_capabilities(
+    session: Session, tenant_id: str, link_id: str, declared: Capabilities, now: datetime
+) -> Applied:
+    """Declarations for devices that are not the link's own are left out."""
+    rows = {row["id"]: row for row in _of_link(session, tenant_id, link_id)}
+    own = {one.device: one for one in declared.devices if one.device in rows}
+    digest = digest_of(declared)
+    documents = [
+        {
+            "device_id": id_,
+            "tenant_id": tenant_id,
+            "digest": digest,
+            "document": msgspec.to_builtins(one),
+            "received_at": now,
+        }
+        for id_, one in own.items()
+    ]
+    conflict = bulk.OnConflict(("device_id",), ("digest", "document", "received_at"))
+    bulk.write(session, _CAPABILITY, documents, conflict)
+    for id_ in own.keys() | {link_id}:
+        one = own.get(id_)
+        values: dict[str, Any] = {"capability_digest": digest}
+        if one is not None:
+            values |= {"family": one.family, "firmware": one.firmware}
+            values |= {"model": one.model} if one.model else {}
+        session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == id_), values)
+    news = [id_ for id_ in own if rows[id_]["capability_digest"] != digest]
+    return Applied([NewEvent(id_, "capabilities", now, {"digest": digest}) for id_ in news])
+
+
+def set_line(session: Session, tenant_id: str, alive: Mapping[str, bool], now: datetime) -> Applied:
+    """Attached devices that stopped answering on their line, or do again; a gateway away hides both."""
+    applied = Applied()
+    rows = _by_id(session, tenant_id, alive)
+    known = [row for row in rows if row["kind"] == "attached" and row["presence_reason"] != Reason.GATEWAY]
+    _move(session, [row for row in known if alive[row["id"]]], Presence.ONLINE, "", now, applied)
+    _move(session, [row for row in known if not alive[row["id"]]], Presence.UNKNOWN, Reason.LINE, now, applied)
+    return applied
+
+
+def touch(session: Session, tenant_id: str, heard: Mapping[str, datetime | None], now: datetime) -> Applied:
+    """Devices that were heard, with the moment until which each link may be silent again (None: an attached device)."""
+    applied = Applied()
+    if not heard:
+        return applied
+    rows = _by_id(session, tenant_id, heard)
+    changes = [
+        {"of_device": row["id"], "last_seen_at": now, "expected_by": heard[row["id"]] if _is_awaited(row) else None}
+        for row in rows
+    ]
+    if changes:
+        session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == bindparam("of_device")), changes)
+    back = [row for row in rows if row["presence_reason"] == Reason.NOT_HEARD and heard[row["id"]] is not None]
+    _move(session, back, Presence.ONLINE, "", now, applied)
+    if back:
+        behind = _attached(session, tenant_id, [row["id"] for row in back])
+        _move(session, [r for r in behind if r["presence_reason"] == Reason.GATEWAY], Presence.ONLINE, "", now, applied)
+    return applied
+
+
+def note_hour(session: Session, tenant_id: str, device_ids: Iterable[str], hour: datetime) -> None:
+    """What habits are learned from."""
+    rows = [{"device_id": id_, "hour_at": hour, "tenant_id": tenant_id} for id_ in sorted(device_ids)]
+    bulk.write(session, _HEARD, rows)
+
+
+def mark_missed(session: Session, tenant_id: str, now: datetime, limit: int) -> Applied:
+    """Links that should have been heard by now and were not; what is attached to them becomes unknown with them."""
+    applied = Applied()
+    missed = select(_DEVICE).where(
+        _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.expected_by < now, _DEVICE.c.presence == Presence.ONLINE
+    )
+    statement = missed.order_by(_DEVICE.c.id).limit(limit).with_for_update()
+    rows = [dict(row) for row in session.execute(statement).mappings()]
+    _move(session, rows, Presence.UNKNOWN, Reason.NOT_HEARD, now, applied)
+    missed_ids = [row["id"] for row in rows]
+    session.connection().execute(update(_DEVICE).where(_DEVICE.c.id.in_(missed_ids)), {"expected_by": None})
+    behind = _attached(session, tenant_id, missed_ids)
+    _move(session, behind, Presence.UNKNOWN, Reason.GATEWAY, now, applied)
+    return applied
+
+
+def _is_awaited(row: Mapping[str, Any]) -> bool:
+    return bool(row["kind"] != "attached" and row["presence"] != Presence.OFFLINE)
+
+
+def _move(
+    session: Session,
+    rows: Sequence[Mapping[str, Any]],
+    presence: Presence,
+    reason: str,
+    now: datetime,
+    applied: Applied,
+) -> None:
+    moved = [row for row in rows if (row["presence"], row["presence_reason"]) != (presence, reason)]
+    if not moved:
+        return
+    ids = [row["id"] for row in moved]
+    statement = update(_DEVICE).where(_DEVICE.c.id.in_(ids))
+    values: dict[str, Any] = {"presence": str(presence), "presence_since": now, "presence_reason": str(reason)}
+    if presence is Presence.ONLINE:
+        values["last_seen_at"] = now
+    session.connection().execute(statement, values)
+    data = {"status": _STATUS[presence], "reason": str(reason)}
+    applied.events += [NewEvent(id_, "presence", now, data) for id_ in ids]
+    applied.changed |= set(ids)
+
+
+def _of_link(session: Session, tenant_id: str, link_id: str) -> list[Mapping[str, Any]]:
+    return _rows(session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.link_id == link_id)
+
+
+def _by_id(session: Session, tenant_id: str, device_ids: Iterable[str]) -> list[Mapping[str, Any]]:
+    wanted = sorted(device_ids)
+    return _rows(session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.id.in_(wanted)) if wanted else []
+
+
+def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Mapping[str, Any]]:
+    if not link_ids:
+        return []
+    return _rows(
+        session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.link_id.in_(link_ids), _DEVICE.c.kind == "attached"
+    )
+
+
+def _rows(session: Session, *conditions: Any) -> list[Mapping[str, Any]]:
+    """Locked in the order of ids, so that two workers wait for each other instead of dying together."""
+    names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", "capability_digest")
+    statement = select(*(_DEVICE.c[name] for name in names)).where(*conditions)
+    return [dict(row) for row in session.execute(statement.order_by(_DEVICE.c.id).with_for_update()).mappings()]

@@ -1,0 +1,156 @@
+"""Health samples, written down in the caller's transaction: a block as it came, the latest value of each metric, and an
+event when a metric left its normal range or came back to it.
+
+Invariant: a latest value is never replaced by an older one, in whatever order blocks arrive.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session
+
+from fleet_server.health.blocks import pack
+from fleet_server.health.models import HealthBlock, LatestValue
+from fleet_server.kit import bulk
+from fleet_server.timeline.writer import NewEvent
+from protocol.catalogue import metrics
+from protocol.catalogue.normal_range import Judgement, NormalRange, Value
+from protocol.catalogue.vocabulary import TerminalClass
+from protocol.records import HealthColumns
+
+_BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_LATEST = LatestValue.__table__  # type: ignore[attr-defined]  # as above
+_LATEST_CONFLICT = bulk.OnConflict(("device_id", "metric"), ("at", "number", "text"), newer="at")
+# A metric that flaps within one block is told by its first changes; the block has the rest.
+MAX_CHANGES_PER_BLOCK = 8
+_CLASSES: dict[str, TerminalClass] = {one.value: one for one in TerminalClass}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """``start_at``: of the first sample, by our clock."""
+
+    device_id: str
+    terminal_class: str
+    link_id: str
+    stream: str
+    seq: int
+    start_at: datetime
+    body: HealthColumns
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: datetime
+    value: float | int | str
+
+
+def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthReport], now: datetime) -> list[NewEvent]:
+    """The events. Only reports that were not applied before."""
+    if not reports:
+        return []
+    bulk.write(session, _BLOCK, [_block_row(tenant_id, report, now) for report in reports])
+    before = _read_latest(session, reports)
+    latest = dict(before)
+    events: list[NewEvent] = []
+    for report in sorted(reports, key=lambda one: (one.start_at, one.seq)):
+        events += _take(latest, report, now)
+    rows = [
+        _latest_row(tenant_id, device, metric, sample)
+        for (device, metric), sample in sorted(latest.items())
+        if before.get((device, metric)) is not sample
+    ]
+    bulk.write(session, _LATEST, rows, _LATEST_CONFLICT)
+    return events
+
+
+def _take(latest: dict[tuple[str, str], _Sample], report: HealthReport, now: datetime) -> list[NewEvent]:
+    """Moves the latest values on, and tells when one of them changed sides of its normal range."""
+    changes: defaultdict[datetime, dict[str, Value]] = defaultdict(dict)
+    abnormal: defaultdict[datetime, list[str]] = defaultdict(list)
+    for metric, column in report.body.columns.items():
+        if metrics.get(metric) is None:
+            # The block keeps it; a device cannot make rows of names that it invents.
+            continue
+        last = latest.get((report.device_id, metric))
+        normal = _normal(metric, report.terminal_class)
+        side = None if last is None or normal is None else _side(normal, metric, last.value)
+        for step, value in enumerate(column):
+            at = min(report.start_at + timedelta(milliseconds=report.body.step_ms) * step, now)
+            if value is None or (last is not None and at < last.at):
+                continue
+            last = _Sample(at, value)
+            new_side = None if normal is None else _side(normal, metric, value)
+            # The first value ever is told only when it is not as it should be.
+            if new_side is not None and new_side != side and not (side is None and new_side):
+                changes[at][metric] = value
+                if not new_side:
+                    abnormal[at].append(metric)
+            side = side if new_side is None else new_side
+        if last is not None:
+            latest[report.device_id, metric] = last
+    return [
+        NewEvent(report.device_id, "reading", at, {"metrics": dict(changes[at]), "abnormal": abnormal.get(at, [])})
+        for at in sorted(changes)[:MAX_CHANGES_PER_BLOCK]
+    ]
+
+
+def _side(normal: NormalRange, metric: str, value: Value) -> bool | None:
+    """Whether the value is normal; None when that cannot be said."""
+    known = metrics.get(metric)
+    if known is None or value in known.unknown_values:
+        return None
+    judgement = normal.judge(value)
+    return None if judgement is Judgement.UNKNOWN else not judgement.is_abnormal
+
+
+@lru_cache(maxsize=1024)
+def _normal(metric: str, terminal_class: str) -> NormalRange | None:
+    known, of_class = metrics.get(metric), _CLASSES.get(terminal_class)
+    return None if known is None or of_class is None else known.normal(of_class)
+
+
+def _read_latest(session: Session, reports: Sequence[HealthReport]) -> Mapping[tuple[str, str], _Sample]:
+    devices = sorted({report.device_id for report in reports})
+    rows = session.execute(
+        select(_LATEST.c.device_id, _LATEST.c.metric, _LATEST.c.at, _LATEST.c.number, _LATEST.c.text).where(
+            _LATEST.c.device_id.in_(devices)
+        )
+    )
+    return {
+        (device, metric): _Sample(at, number if text is None else text) for device, metric, at, number, text in rows
+    }
+
+
+def _block_row(tenant_id: str, report: HealthReport, now: datetime) -> dict[str, Any]:
+    return {
+        "tenant_id": tenant_id,
+        "link_id": report.link_id,
+        "stream": report.stream,
+        "seq": report.seq,
+        "device_id": report.device_id,
+        "start_at": report.start_at,
+        "step_ms": report.body.step_ms,
+        "steps": report.body.steps,
+        "columns": pack(report.body.columns),
+        "received_at": now,
+    }
+
+
+def _latest_row(tenant_id: str, device_id: str, metric: str, sample: _Sample) -> dict[str, Any]:
+    is_text = isinstance(sample.value, str)
+    return {
+        "device_id": device_id,
+        "metric": metric,
+        "tenant_id": tenant_id,
+        "at": sample.at,
+        "number": None if is_text else float(sample.value),
+        "text": sample.value if is_text else None,
+    }

@@ -1,0 +1,79 @@
+"""What ingest says to links: acknowledgements and welcomes, each a DSSE envelope signed with the server key.
+
+The pace of each profile is here too. The server key signs nothing that makes a terminal act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from fleet_server.ingest.flush import Greeting
+from fleet_server.ingest.pacing import DueAck
+from fleet_server.kit.times import to_ms
+from protocol import codec
+from protocol.identifiers import LinkId
+from protocol.session import Flow, Profile, Welcome
+from protocol.signing import ACK_TYPE, WELCOME_TYPE, SigningKey, sign
+from protocol.streams import Ack, StreamAck
+from protocol.topics import Down, down
+from protocol.version import SERVER_SPEAKS
+
+# New connections a second, TLS handshakes included, that a broker takes with clients on the same two cores (measured).
+ACCEPTS_PER_S = 160
+RECONNECT_CAP_S = 900.0
+
+_FLOWS = {
+    Profile.METERED: Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, RECONNECT_CAP_S),
+    Profile.UNMETERED: Flow(Profile.UNMETERED, 60.0, 10.0, 60.0, 500, 1.0, RECONNECT_CAP_S),
+    # A person waits before the screen: little to lose, much to show. The cap keeps a stopped broker from hiding long.
+    Profile.DEMO: Flow(Profile.DEMO, 10.0, 1.0, 5.0, 5000, 0.5, 15.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    topic: str
+    payload: bytes
+    content_type: str
+    qos: int
+
+
+class Answers:
+    """``db_epoch``: changes when the database went back, so that agents send again what it may have forgotten."""
+
+    def __init__(self, key: SigningKey, db_epoch: str) -> None:
+        self._key = key
+        self._db_epoch = db_epoch
+
+    def acknowledgement(self, due: DueAck, now: datetime) -> Publication:
+        ack = self._ack([one.ack for one in due.acks], now)
+        return self._signed(due.link_id, Down.ACK, ACK_TYPE, ack, qos=1 if due.is_urgent else 0)
+
+    def welcome(self, greeting: Greeting, fleet_size: int, now: datetime) -> Publication:
+        welcome = Welcome(
+            nonce=greeting.hello.nonce,
+            want_capabilities=greeting.wants_capabilities,
+            ack=self._ack(greeting.streams[:4], now),
+            flow=flow_for(greeting.hello.profile, fleet_size),
+            versions=list(SERVER_SPEAKS),
+        )
+        return self._signed(greeting.link.id, Down.WELCOME, WELCOME_TYPE, welcome, qos=1)
+
+    def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:
+        return Ack(list(streams), self._db_epoch, to_ms(now))
+
+    def _signed(self, link_id: str, kind: Down, payload_type: str, message: object, *, qos: int) -> Publication:
+        envelope = sign(payload_type, codec.to_json(message), [self._key])
+        encoded = codec.encode(envelope, deflate=True)
+        return Publication(down(LinkId(link_id), kind), encoded.payload, encoded.content_type, qos)
+
+
+def flow_for(profile: Profile, fleet_size: int) -> Flow:
+    """``reconnect_base_s`` spreads the whole fleet over what the broker can take after an outage."""
+    flow = _FLOWS[profile]
+    base_s = min(max(flow.reconnect_base_s, fleet_size / ACCEPTS_PER_S), flow.reconnect_cap_s)
+    return msgspec.structs.replace(flow, reconnect_base_s=round(base_s, 1))

@@ -1,0 +1,256 @@
+"""One flush: many messages, one transaction. What it answers may be told to anybody only after the commit.
+
+Order inside: who speaks, sessions, streams locked, new records and their effects, positions, commands for those who
+said hello, conditions, events last (`fleet_server.timeline.writer`). A message that was applied before changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from sqlmodel import Session
+
+from fleet_server.devices import apply as devices
+from fleet_server.devices import condition
+from fleet_server.devices.habit import hour_of
+from fleet_server.devices.presence import expected_by
+from fleet_server.executions.dispatch import Outgoing
+from fleet_server.executions.reports import apply_reports
+from fleet_server.faults.apply import apply_faults
+from fleet_server.health.apply import apply_health
+from fleet_server.ingest import gaps, watermarks
+from fleet_server.ingest.decode import (
+    BatchMessage,
+    CapabilitiesMessage,
+    DeadMessage,
+    Decoded,
+    HelloMessage,
+    PresenceMessage,
+)
+from fleet_server.ingest.directory import Directory, KnownLink
+from fleet_server.ingest.heard import Heard
+from fleet_server.ingest.models import DeadLetter, StoredRecord
+from fleet_server.ingest.sorting import Sorter, TenantWork
+from fleet_server.ingest.watermarks import StreamKey, StreamState
+from fleet_server.kit import bulk
+from fleet_server.timeline.writer import append_events
+from protocol.records import Record, Tombstone
+from protocol.session import Hello
+from protocol.streams import StreamAck, StreamKind
+
+_RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # as above
+LINE_SILENT = "agent.LINE_SILENT"
+
+
+class Dispatch(Protocol):
+    """The part of `fleet_server.executions.dispatch.Dispatcher` that a hello needs."""
+
+    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """A hello to be welcomed."""
+
+    link: KnownLink
+    hello: Hello
+    wants_capabilities: bool
+    streams: list[StreamAck]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAck:
+    """Where a stream stands after its batches were committed."""
+
+    link_id: str
+    kind: StreamKind
+    ack: StreamAck
+    batches: int
+
+
+@dataclass(slots=True)
+class Flushed:
+    """What to tell, and to whom, once the transaction is committed."""
+
+    acks: list[BatchAck] = field(default_factory=list)
+    greetings: list[Greeting] = field(default_factory=list)
+    outgoing: list[Outgoing] = field(default_factory=list)
+    event_ids: list[int] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
+    counters: Counter[str] = field(default_factory=Counter)
+
+
+class Flush:
+    """Everything that lives as long as the transaction. ``now_s`` is monotonic."""
+
+    def __init__(
+        self, session: Session, directory: Directory, heard: Heard, dispatch: Dispatch, now: datetime, now_s: float
+    ) -> None:
+        self._session = session
+        self._directory = directory
+        self._heard = heard
+        self._dispatch = dispatch
+        self._now = now
+        self._now_s = now_s
+        self._sorter = Sorter(now)
+        self._links: dict[str, KnownLink] = {}
+        self._welcome: dict[str, tuple[Hello, bool]] = {}
+        self.flushed = Flushed(counters=self._sorter.counters)
+
+    def run(self, messages: Sequence[Decoded]) -> Flushed:
+        self._links = self._find(message.link for message in messages if message.link is not None)
+        known = [message for message in messages if self._is_known(message)]
+        for message in known:
+            self._take_session(message)
+        batches = [message for message in known if isinstance(message, BatchMessage)]
+        states = self._lock(batches)
+        self._take_batches(batches, states)
+        self._take_positions(states)
+        watermarks.save(self._session, states.values(), self._now)
+        for tenant_id, work in self._sorter.work.items():
+            self._write(tenant_id, work)
+        return self.flushed
+
+    def _find(self, link_ids: Iterable[str]) -> dict[str, KnownLink]:
+        return self._directory.find(self._session, link_ids, self._now_s)
+
+    def _is_known(self, message: Decoded) -> bool:
+        counters = self._sorter.counters
+        counters["messages"] += 1
+        if message.link is None:
+            counters["topic"] += 1
+            return False
+        link = self._links.get(message.link)
+        if link is None:
+            counters["stranger"] += 1
+            return False
+        awaited = expected_by(self._now, link.report_s, link.keepalive_s)
+        self._sorter.work[link.tenant_id].heard[link.id] = awaited
+        return True
+
+    def _take_session(self, message: Decoded) -> None:
+        match message:
+            case HelloMessage(link_id, hello):
+                link = self._links[link_id]
+                answer = devices.apply_hello(self._session, link.tenant_id, link_id, hello, self._now)
+                self._add(link, answer.applied)
+                self._welcome[link_id] = (hello, answer.wants_capabilities)
+                # What the hello said of its clocks holds for the records behind it.
+                self._directory.forget([link_id])
+                self._links |= self._find([link_id])
+            case PresenceMessage(link_id, presence):
+                link = self._links[link_id]
+                applied = devices.apply_presence(self._session, link.tenant_id, link_id, presence, self._now)
+                self._add(link, applied)
+            case CapabilitiesMessage(link_id, declared):
+                link = self._links[link_id]
+                applied = devices.apply_capabilities(self._session, link.tenant_id, link_id, declared, self._now)
+                self._add(link, applied)
+            case DeadMessage(link_id):
+                if link_id is not None:
+                    self._sorter.bury(self._links[link_id], message)
+            case BatchMessage():
+                pass
+
+    def _add(self, link: KnownLink, applied: devices.Applied) -> None:
+        work = self._sorter.work[link.tenant_id]
+        work.events += applied.events
+        work.changed |= applied.changed
+
+    def _lock(self, batches: Sequence[BatchMessage]) -> dict[StreamKey, StreamState]:
+        """All streams that this flush may move: of batches, of what their tombstones give up, of hellos."""
+        wanted: dict[StreamKey, tuple[str, str]] = {}
+        for batch in batches:
+            tenant_id = self._links[batch.link].tenant_id
+            for entry in batch.entries:
+                if isinstance(entry.record, Record) and isinstance(entry.record.body, Tombstone):
+                    wanted.setdefault((batch.link, entry.record.body.stream), (tenant_id, StreamKind.BULK))
+        for link_id, (hello, _) in self._welcome.items():
+            tenant_id = self._links[link_id].tenant_id
+            wanted |= {(link_id, one.stream): (tenant_id, str(one.kind)) for one in hello.streams}
+        for batch in batches:
+            wanted[batch.link, batch.stream] = (self._links[batch.link].tenant_id, str(batch.kind))
+        return watermarks.lock(self._session, wanted)
+
+    def _take_batches(self, batches: Sequence[BatchMessage], states: dict[StreamKey, StreamState]) -> None:
+        moved: Counter[tuple[str, str, StreamKind]] = Counter()
+        for batch in batches:
+            state = states.get((batch.link, batch.stream))
+            first, last = batch.entries[0].seq, batch.entries[-1].seq
+            if state is None or not state.has_room_for(first, last):
+                # Not acknowledged: the agent sends it again once the gaps before it are filled.
+                self._sorter.counters["not_taken"] += 1
+                continue
+            for entry in batch.entries:
+                if state.received.holds(entry.seq):
+                    self._sorter.counters["repeated"] += 1
+                else:
+                    self._sorter.take(self._links[batch.link], batch.stream, entry)
+            state.received.add(first, last)
+            moved[batch.link, batch.stream, batch.kind] += 1
+        declared = self._bridge(states)
+        for (link_id, stream), state in states.items():
+            event = gaps.settle(state, self._now, declared=(link_id, stream) in declared)
+            if event is not None:
+                self._sorter.work[state.tenant_id].events.append(event)
+        self.flushed.acks = [
+            BatchAck(link_id, kind, states[link_id, stream].ack(), count)
+            for (link_id, stream, kind), count in moved.items()
+        ]
+
+    def _bridge(self, states: dict[StreamKey, StreamState]) -> set[StreamKey]:
+        """What tombstones gave up need not be waited for."""
+        declared = set()
+        for work in self._sorter.work.values():
+            for link_id, body in work.tombstones:
+                state = states.get((link_id, body.stream))
+                if state is not None and body.first_seq <= body.last_seq:
+                    state.received.add(body.first_seq, body.last_seq)
+                    declared.add((link_id, str(body.stream)))
+        return declared
+
+    def _take_positions(self, states: dict[StreamKey, StreamState]) -> None:
+        for link_id, (hello, wants_capabilities) in self._welcome.items():
+            for one in hello.streams:
+                state = states.get((link_id, one.stream))
+                if state is not None:
+                    gaps.note_position(state, one.last, one.oldest_held, one.shed, self._now)
+            acks = [states[link_id, one.stream].ack() for one in hello.streams if (link_id, one.stream) in states]
+            self.flushed.greetings.append(Greeting(self._links[link_id], hello, wants_capabilities, acks))
+
+    def _write(self, tenant_id: str, work: TenantWork) -> None:
+        session, now = self._session, self._now
+        bulk.write(session, _RECORD, work.records)
+        bulk.write(session, _DEAD, work.dead)
+        faults = apply_faults(session, tenant_id, work.faults, now)
+        work.events += faults.events
+        work.changed |= faults.changed
+        silent = {device: not is_open for (device, code), is_open in faults.is_open.items() if code == LINE_SILENT}
+        self._merge(work, devices.set_line(session, tenant_id, silent, now))
+        work.events += apply_health(session, tenant_id, work.health, now)
+        work.events += apply_reports(session, tenant_id, work.reports, now) if work.reports else []
+        self._note_heard(tenant_id, work)
+        for link_id in self._welcome:
+            if self._links[link_id].tenant_id == tenant_id:
+                outgoing = self._dispatch.take_for_link(session, link_id, now)
+                self.flushed.outgoing += outgoing
+                work.events += [one.event for one in outgoing if one.event is not None]
+        condition.recompute(session, tenant_id, work.changed, now)
+        self.flushed.event_ids += append_events(session, tenant_id, work.events, now)
+
+    def _note_heard(self, tenant_id: str, work: TenantWork) -> None:
+        due = {id_: work.heard[id_] for id_ in self._heard.due(work.heard, self._now_s)}
+        self._merge(work, devices.touch(self._session, tenant_id, due, self._now))
+        hour = hour_of(self._now)
+        devices.note_hour(self._session, tenant_id, self._heard.new_in_hour(due, hour), hour)
+        self.flushed.heard |= due.keys()
+
+    @staticmethod
+    def _merge(work: TenantWork, applied: devices.Applied) -> None:
+        work.events += applied.events
+        work.changed |= applied.changed

@@ -1,0 +1,59 @@
+"""When to acknowledge: at once to a link that has been quiet, otherwise gathered. Pure; time comes in as an argument.
+
+Invariant: of one link at most one acknowledgement in 200 ms, unless its window is full; none is ever forgotten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleet_server.ingest.flush import BatchAck
+from protocol.streams import WINDOW_BATCHES, StreamKind
+
+SPACING_S = 0.2
+_PRUNE_FROM = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DueAck:
+    link_id: str
+    acks: list[BatchAck]
+
+    @property
+    def is_urgent(self) -> bool:
+        return any(one.kind is StreamKind.URGENT for one in self.acks)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    due_s: float
+    acks: dict[str, BatchAck] = field(default_factory=dict)
+    batches: int = 0
+
+
+class AckPacer:
+    def __init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._sent_s: dict[str, float] = {}
+
+    def add(self, ack: BatchAck, now_s: float) -> None:
+        waiting = self._waiting.get(ack.link_id)
+        if waiting is None:
+            last_s = self._sent_s.get(ack.link_id)
+            waiting = _Waiting(now_s if last_s is None else max(now_s, last_s + SPACING_S))
+            self._waiting[ack.link_id] = waiting
+        waiting.acks[ack.ack.stream] = ack
+        waiting.batches += ack.batches
+        if waiting.batches >= WINDOW_BATCHES:
+            waiting.due_s = now_s
+
+    def take_due(self, now_s: float) -> list[DueAck]:
+        due = [link for link, waiting in self._waiting.items() if waiting.due_s <= now_s]
+        for link in due:
+            self._sent_s[link] = now_s
+        if len(self._sent_s) > _PRUNE_FROM:
+            self._sent_s = {link: sent_s for link, sent_s in self._sent_s.items() if sent_s > now_s - SPACING_S}
+        return [DueAck(link, list(self._waiting.pop(link).acks.values())) for link in due]
+
+    def next_due_s(self) -> float | None:
+        return min((waiting.due_s for waiting in self._waiting.values()), default=None)

@@ -1,0 +1,137 @@
+"""How far each stream is committed: the rows that make a record new or a repetition.
+
+Invariant: whoever stores a record of a stream holds that stream's row from `lock` to the commit and saves it in the
+same transaction, so a number that `protocol.streams.Received` does not hold was never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select, tuple_
+from sqlmodel import Session
+
+from fleet_server.ingest.models import LinkStream
+from fleet_server.kit import bulk
+from protocol.streams import Received, StreamAck
+
+# Ranges beyond the contiguous prefix that one stream may have; a batch that would make more is not taken yet.
+MAX_BEYOND = 256
+# A link makes a stream anew only when its spool file is made anew.
+MAX_STREAMS_PER_LINK = 64
+
+StreamKey = tuple[str, str]
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_TABLE = LinkStream.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_CONFLICT = bulk.OnConflict(
+    ("link_id", "stream"),
+    ("upto", "beyond", "last_known", "shed", "updated_at", "gap_since", "gap_first", "gap_last", "gap_shown"),
+)
+
+
+@dataclass(slots=True)
+class StreamState:
+    """One row, changed in memory and written once by `save`."""
+
+    link_id: str
+    stream: str
+    tenant_id: str
+    kind: str
+    received: Received
+    last_known: int
+    shed: int
+    gap_since: datetime | None
+    gap_first: int
+    gap_last: int
+    gap_shown: bool
+
+    def ack(self) -> StreamAck:
+        return StreamAck(self.stream, self.received.upto, self.received.missing())
+
+    def has_room_for(self, first: int, last: int) -> bool:
+        if len(self.received.beyond) < MAX_BEYOND or first <= self.received.upto + 1:
+            return True
+        return any(low - 1 <= first and last <= high + 1 for low, high in self.received.beyond)
+
+
+def lock(session: Session, wanted: Mapping[StreamKey, tuple[str, str]]) -> dict[StreamKey, StreamState]:
+    """The rows of ``wanted`` (key: tenant, kind), made where they are missing; without those of a link that has too
+    many. Always locked in the same order, so that two workers wait instead of dying together.
+    """
+    states = _read(session, wanted)
+    missing = sorted(key for key in wanted if key not in states)
+    if missing:
+        allowed = _within_limit(session, missing)
+        rows = [_new_row(key, *wanted[key]) for key in allowed]
+        bulk.write(session, _TABLE, rows)
+        states |= _read(session, allowed)
+    return states
+
+
+def read_link(session: Session, link_id: str) -> list[StreamState]:
+    """All streams of a link, without a lock."""
+    rows = session.execute(select(_TABLE).where(_TABLE.c.link_id == link_id)).mappings()
+    return [_state(dict(row)) for row in rows]
+
+
+def save(session: Session, states: Iterable[StreamState], now: datetime) -> None:
+    rows = [
+        {
+            "link_id": state.link_id,
+            "stream": state.stream,
+            "tenant_id": state.tenant_id,
+            "kind": state.kind,
+            "upto": state.received.upto,
+            "beyond": [list(span) for span in state.received.beyond],
+            "last_known": state.last_known,
+            "shed": state.shed,
+            "updated_at": now,
+            "gap_since": state.gap_since,
+            "gap_first": state.gap_first,
+            "gap_last": state.gap_last,
+            "gap_shown": state.gap_shown,
+        }
+        for state in states
+    ]
+    bulk.write(session, _TABLE, rows, _CONFLICT)
+
+
+def _read(session: Session, keys: Iterable[StreamKey]) -> dict[StreamKey, StreamState]:
+    wanted = sorted(keys)
+    statement = (
+        select(_TABLE)
+        .where(tuple_(_TABLE.c.link_id, _TABLE.c.stream).in_(wanted))
+        .order_by(_TABLE.c.link_id, _TABLE.c.stream)
+        .with_for_update()
+    )
+    rows = session.execute(statement).mappings() if wanted else ()
+    return {(row["link_id"], row["stream"]): _state(dict(row)) for row in rows}
+
+
+def _state(row: dict[str, object]) -> StreamState:
+    values = {name: row[name] for name in StreamState.__slots__ if name != "received"}
+    beyond: list[list[int]] = row["beyond"]  # type: ignore[assignment]  # the column holds pairs
+    received = Received(int(str(row["upto"])), [(low, high) for low, high in beyond])
+    return StreamState(received=received, **values)  # type: ignore[arg-type]  # the columns have these types
+
+
+def _new_row(key: StreamKey, tenant_id: str, kind: str) -> dict[str, object]:
+    counts = dict.fromkeys(("upto", "last_known", "shed", "gap_first", "gap_last"), 0)
+    names = {"link_id": key[0], "stream": key[1], "tenant_id": tenant_id, "kind": kind, "updated_at": _NEVER}
+    return {**names, **counts, "beyond": [], "gap_since": None, "gap_shown": False}
+
+
+def _within_limit(session: Session, missing: list[StreamKey]) -> list[StreamKey]:
+    links = sorted({link for link, _ in missing})
+    counted = session.execute(
+        select(_TABLE.c.link_id, func.count()).where(_TABLE.c.link_id.in_(links)).group_by(_TABLE.c.link_id)
+    ).all()
+    room = dict.fromkeys(links, MAX_STREAMS_PER_LINK) | {link: MAX_STREAMS_PER_LINK - count for link, count in counted}
+    allowed = []
+    for key in missing:
+        if room[key[0]] > 0:
+            room[key[0]] -= 1
+            allowed.append(key)
+    return allowed

@@ -1,0 +1,204 @@
+"""The ingest worker: one thread that reads, commits, and only then answers.
+
+Invariants: nothing is acknowledged before its commit. A message that the database will never take is parked and passed
+over; one that it cannot take now is kept and tried again, and after ``GIVE_UP_S`` given back to its sender. Memory is
+bounded by one flush.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+
+from fleet_server.db import reading, transaction
+from fleet_server.devices.habit import hour_of
+from fleet_server.devices.models import Device
+from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.decode import Decoded, decode, unprocessable
+from fleet_server.ingest.directory import Directory
+from fleet_server.ingest.door import Door, Taken
+from fleet_server.ingest.flush import Dispatch, Flush, Flushed
+from fleet_server.ingest.heard import Heard
+from fleet_server.ingest.installation import save_counters
+from fleet_server.ingest.pacing import AckPacer
+from fleet_server.kit.times import utc_now
+from protocol.codec import JSON
+from protocol.topics import EVENTS
+
+GIVE_UP_S = 20.0
+_RETRY_FIRST_S = 0.05
+_RETRY_CAP_S = 2.0
+_IDLE_WAIT_S = 1.0
+_COUNTERS_EVERY_S = 5.0
+_FLEET_SIZE_EVERY_S = 60.0
+_HINT_IDS = 500
+_COMMAND_QOS = 1
+_log = structlog.get_logger(__name__)
+
+
+class DatabaseAway(Exception):
+    """The database cannot take anything now."""
+
+    code = "database_away"
+
+
+class Worker:
+    """``run`` until ``stop`` is set. ``counters`` may be read from other threads."""
+
+    def __init__(self, name: str, engine: Engine, door: Door, answers: Answers, dispatch: Dispatch) -> None:
+        self._name = name
+        self._engine = engine
+        self._door = door
+        self._answers = answers
+        self._dispatch = dispatch
+        self._directory = Directory()
+        self._heard = Heard()
+        self._pacer = AckPacer()
+        self._fleet_size = 0
+        self._fleet_counted_s = float("-inf")
+        self._counters_saved_s = 0.0
+        self._counted_at_save = -1
+        self.counters: Counter[str] = Counter()
+
+    def run(self, stop: threading.Event) -> None:
+        try:
+            while not stop.is_set():
+                self.step()
+        finally:
+            self._door.close()
+
+    def step(self) -> None:
+        """Takes what has arrived, waiting for it at most a second, and answers it."""
+        taken = self._door.take(self._wait_s())
+        if taken:
+            self._handle(taken)
+        self._send_due_acks()
+        self._save_counters()
+
+    def _wait_s(self) -> float:
+        due_s = self._pacer.next_due_s()
+        return _IDLE_WAIT_S if due_s is None else min(_IDLE_WAIT_S, max(0.0, due_s - time.monotonic()))
+
+    def _handle(self, taken: Sequence[Taken]) -> None:
+        messages = [decode(one.message) for one in taken]
+        give_up_s = time.monotonic() + GIVE_UP_S
+        delay_s = _RETRY_FIRST_S
+        while messages:
+            try:
+                messages = self._store(messages)
+            except DatabaseAway as error:
+                self.counters["retries"] += 1
+                if time.monotonic() > give_up_s:
+                    # Their senders still have them; without an answer they send them again.
+                    self.counters["given_back"] += len(messages)
+                    _log.error("database takes nothing, messages are given back", messages=len(messages))
+                    self._door.close()
+                    return
+                _log.warning("database takes nothing now, trying again", error=str(error.__cause__)[:300])
+                self._door.idle(delay_s)
+                delay_s = min(delay_s * 2, _RETRY_CAP_S)
+        self._door.acknowledge(taken)
+
+    def _store(self, messages: list[Decoded]) -> list[Decoded]:
+        """Commits and answers; what remains to be done when only a part could be committed."""
+        try:
+            self._commit(messages)
+        except Exception as error:  # the runner's edge: whatever one message sets off, the others are served
+            if _is_away(error):
+                raise DatabaseAway from error
+            _log.exception("a flush failed, its messages are tried apart", messages=len(messages))
+            return self._isolate(messages)
+        return []
+
+    def _isolate(self, messages: list[Decoded]) -> list[Decoded]:
+        """Finds what cannot be applied by halving; the one that fails alone is parked."""
+        if len(messages) > 1:
+            half = len(messages) // 2
+            rest = self._store(messages[:half])
+            return rest + self._store(messages[half:]) if rest else self._store(messages[half:])
+        try:
+            self._commit([unprocessable(messages[0])])
+        except SQLAlchemyError as error:
+            if _is_away(error):
+                raise DatabaseAway from error
+            self.counters["lost"] += 1
+            _log.exception("a message could not even be parked")
+        else:
+            self.counters["parked"] += 1
+        return []
+
+    def _commit(self, messages: Sequence[Decoded]) -> None:
+        now, now_s = utc_now(), time.monotonic()
+        with transaction(self._engine) as session:
+            flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s)
+            try:
+                flushed = flush.run(messages)
+            except BaseException:
+                self._directory.forget({message.link for message in messages if message.link is not None})
+                raise
+        self._heard.note(flushed.heard, hour_of(now), now_s)
+        self.counters.update(flushed.counters)
+        self.counters["flushes"] += 1
+        self._answer(flushed)
+
+    def _answer(self, flushed: Flushed) -> None:
+        now, now_s = utc_now(), time.monotonic()
+        self._door.publish(_hints(flushed.event_ids))
+        if flushed.greetings:
+            size = self._size_of_fleet(now_s)
+            self._door.publish([self._answers.welcome(one, size, now) for one in flushed.greetings])
+        commands = [Publication(one.topic, one.payload, one.content_type, _COMMAND_QOS) for one in flushed.outgoing]
+        self._door.publish(commands)
+        for ack in flushed.acks:
+            self._pacer.add(ack, now_s)
+        self._send_due_acks()
+
+    def _send_due_acks(self) -> None:
+        due = self._pacer.take_due(time.monotonic())
+        if due:
+            now = utc_now()
+            self._door.publish([self._answers.acknowledgement(one, now) for one in due])
+            self.counters["acks"] += len(due)
+
+    def _size_of_fleet(self, now_s: float) -> int:
+        if now_s - self._fleet_counted_s > _FLEET_SIZE_EVERY_S:
+            with reading(self._engine) as session:
+                links = select(func.count()).select_from(Device).where(Device.kind != "attached")  # type: ignore[arg-type]  # SQLModel types columns as their values
+                self._fleet_size = session.execute(links).scalar_one()
+            self._fleet_counted_s = now_s
+        return self._fleet_size
+
+    def _save_counters(self) -> None:
+        now_s, total = time.monotonic(), self.counters.total()
+        if total == self._counted_at_save or now_s - self._counters_saved_s < _COUNTERS_EVERY_S:
+            return
+        self._counters_saved_s = now_s
+        self.counters["not_published"] = self._door.dropped
+        try:
+            with transaction(self._engine) as session:
+                save_counters(session, self._name, self.counters, utc_now())
+        except SQLAlchemyError as error:
+            _log.warning("counters could not be saved, they are kept for the next time", error=str(error)[:300])
+        else:
+            self._counted_at_save = total
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks."""
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def _hints(event_ids: Sequence[int]) -> list[Publication]:
+    return [
+        Publication(EVENTS, msgspec.json.encode(event_ids[first : first + _HINT_IDS]), JSON, 0)
+        for first in range(0, len(event_ids), _HINT_IDS)
+    ]
