@@ -31,7 +31,7 @@ _SCHEMES: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = (
     (("900000", "685800", "602907", "603602", "694301", "984301", "998801-998802"), _TO_19),  # before the 62 programme
     (("9",), frozenset({19})),  # the list before 62 is not complete
     (("4",), frozenset({13, 16, 19})),  # Visa
-    (("51-55", "222100-272099"), frozenset({16})),  # Mastercard
+    (("51-55", "2221-2720"), frozenset({16})),  # Mastercard
     (("34", "37"), frozenset({15})),  # American Express
     (("6011", "644-649", "65"), _TO_19),  # Discover
     (("300-305", "3095", "36", "38", "39"), frozenset(range(14, 20))),  # Diners Club
