@@ -134,7 +134,7 @@ class Dispatcher:
         they have begun is not ended yet.
         """
         repository = ExecutionRepository(session, self._tenant_id)
-        due = [entry for entry in repository.due(now, BATCH) if not (spare_started and entry.standing.stored_at)]
+        due = repository.due(now, BATCH, spare_started=spare_started)
         again = [entry for entry in due if may_send_again(entry.standing, entry.terms, now)]
         ended = [entry for entry in due if not may_send_again(entry.standing, entry.terms, now)]
         taken = self._send_all(session, repository, again, now)

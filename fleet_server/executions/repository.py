@@ -22,6 +22,7 @@ from protocol.parameters import ParamValue
 _STANDING = tuple(field.name for field in fields(Standing))
 _FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "params", "declared", "actor")
 _ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
+_NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 
 
@@ -108,9 +109,11 @@ class ExecutionRepository:
         )
         return self._entries(statement.order_by(_TABLE.c.id).limit(limit))
 
-    def due(self, now: datetime, limit: int) -> list[Entry]:
+    def due(self, now: datetime, limit: int, *, spare_started: bool) -> list[Entry]:
         """Those whose state's deadline has passed, longest overdue first."""
         statement = self._entry_query().where(_TABLE.c.is_final.is_(False), _TABLE.c.deadline_at <= now)
+        if spare_started:
+            statement = statement.where(_TABLE.c.state.in_(_NOT_STARTED))
         return self._entries(statement.order_by(_TABLE.c.deadline_at).limit(limit).with_for_update(skip_locked=True))
 
     def save(self, changes: Iterable[tuple[str, Standing]]) -> None:

@@ -38,3 +38,7 @@ class TimelineRepository:
             col(Event.id) > after_id,
         )
         return list(self._session.exec(statement.order_by(col(Event.id)).limit(limit)))
+
+    def newest_id(self) -> int:
+        """Of all tenants' events; 0 when there is none."""
+        return self._session.exec(select(Event.id).order_by(col(Event.id).desc()).limit(1)).first() or 0

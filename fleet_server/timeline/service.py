@@ -31,6 +31,10 @@ class TimelineService:
         """In the order in which they were recorded, at most `MAX_EXECUTION_EVENTS`."""
         return self._timeline.of_execution(execution_id, after_id, MAX_EXECUTION_EVENTS)
 
+    def newest_id(self) -> int:
+        """Where a stream that wants only what is new begins."""
+        return self._timeline.newest_id()
+
 
 def newest_received_at(session: Session) -> datetime | None:
     """What the server's clock said when it last recorded anything, of whichever tenant."""

@@ -1,0 +1,35 @@
+"""Who may come in at the JSON door, and how often: the caller behind the bearer token, within its rate."""
+
+import math
+import time
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from fleet_server.auth.dependencies import ActorDep
+from fleet_server.auth.roles import Actor
+from fleet_server.errors import FleetError
+from fleet_server.kit.rate_limit import TokenBuckets
+
+RATE_PER_S = 100.0
+BURST = 300
+
+
+class TooManyRequests(FleetError):
+    code = "too_many_requests"
+    status = 429
+
+    def __init__(self, wait_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(wait_s))
+        super().__init__(f"more than {RATE_PER_S:g} requests a second: come again in {self.retry_after_s} s")
+
+
+async def caller(request: Request, actor: ActorDep) -> Actor:
+    buckets: TokenBuckets = request.app.state.buckets
+    wait_s = buckets.take(actor.id, time.monotonic())
+    if wait_s > 0:
+        raise TooManyRequests(wait_s)
+    return actor
+
+
+CallerDep = Annotated[Actor, Depends(caller)]

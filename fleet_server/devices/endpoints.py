@@ -1,0 +1,66 @@
+"""HTTP door of devices: the fleet worst first, and one of them with what it can do."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from fleet_server.access import CallerDep
+from fleet_server.db import SessionDep
+from fleet_server.devices.repository import DeviceFilters, DeviceRepository
+from fleet_server.devices.schemas import DeviceDetail, DeviceRead, capabilities_read, device_fields, device_read
+from fleet_server.devices.service import CapabilityCache, DeviceService
+from fleet_server.faults.repository import FaultRepository
+from fleet_server.faults.schemas import fault_read
+from fleet_server.faults.service import FaultService
+from fleet_server.kit.pagination import DEFAULT_LIMIT
+from fleet_server.kit.schemas import Cursor, Limit, PageOf
+
+router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+
+DeviceIdPath = Annotated[str, Path(max_length=64, description="id of the device")]
+Presence = Literal["online", "offline", "unknown"]
+Condition = Literal["faulty", "silent", "watch", "well", "off", "unknown"]
+
+
+async def device_service(request: Request, session: SessionDep, caller: CallerDep) -> DeviceService:
+    cache: CapabilityCache = request.app.state.capability_cache
+    return DeviceService(DeviceRepository(session, caller.tenant_id), cache)
+
+
+async def fault_service(session: SessionDep, caller: CallerDep) -> FaultService:
+    return FaultService(FaultRepository(session, caller.tenant_id))
+
+
+DeviceServiceDep = Annotated[DeviceService, Depends(device_service)]
+FaultServiceDep = Annotated[FaultService, Depends(fault_service)]
+
+
+@router.get("")
+def list_devices(
+    devices: DeviceServiceDep,
+    faults: FaultServiceDep,
+    q: Annotated[str, Query(max_length=200, description="words of its names and numbers")] = "",
+    presence: Presence | None = None,
+    condition: Condition | None = None,
+    site: Annotated[str | None, Query(max_length=64)] = None,
+    fault: Annotated[str | None, Query(max_length=80, description="code of a fault that is open")] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> PageOf[DeviceRead]:
+    """Devices, those with the worst condition first."""
+    ids = None if fault is None else faults.devices_with(fault)
+    filters = DeviceFilters(q=q, presence=presence, condition=condition, site=site, device_ids=ids)
+    page = devices.list(filters, cursor, limit)
+    return PageOf(items=[device_read(one) for one in page.items], next=page.next)
+
+
+@router.get("/{device_id}")
+def get_device(device_id: DeviceIdPath, devices: DeviceServiceDep, faults: FaultServiceDep) -> DeviceDetail:
+    """One device with its open faults, what it can do, and what is attached to it."""
+    found = devices.get(device_id)
+    return DeviceDetail(
+        **device_fields(found),
+        capabilities=capabilities_read(devices.capabilities(device_id)),
+        faults=[fault_read(fault) for fault in faults.open_of(device_id)],
+        attached=[device_read(one) for one in devices.attached_to(device_id)],
+    )

@@ -1,0 +1,48 @@
+"""Reading faults: what is open on a device, and what was. Raising and clearing come through the device door."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from fleet_server.faults.models import Fault
+from fleet_server.faults.repository import FaultFilters, FaultRepository
+from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
+from fleet_server.kit.times import from_us, to_us
+
+MAX_OPEN = 500
+MAX_DEVICES = 2000
+
+
+class FaultService:
+    def __init__(self, faults: FaultRepository) -> None:
+        self._faults = faults
+
+    def open_of(self, device_id: str) -> Sequence[Fault]:
+        """Newest first. Whether the device exists is asked of its own service."""
+        return self._faults.open_of([device_id], MAX_OPEN)
+
+    def open_of_all(self, device_ids: Collection[str]) -> dict[str, list[Fault]]:
+        """For a page of devices, in one query."""
+        found: dict[str, list[Fault]] = {device_id: [] for device_id in device_ids}
+        for fault in self._faults.open_of(device_ids, MAX_OPEN):
+            found[fault.device_id].append(fault)
+        return found
+
+    def devices_with(self, code: str) -> frozenset[str]:
+        """Ids of devices on which ``code`` is open, at most `MAX_DEVICES`."""
+        return frozenset(self._faults.devices_with(code, MAX_DEVICES))
+
+    def list(self, filters: FaultFilters, cursor: str | None, limit: int) -> Page[Fault]:
+        """Newest first."""
+        rows = self._faults.newest_first(filters, None if cursor is None else _before(cursor), limit + 1)
+        items = rows[:limit]
+        last = items[-1] if len(rows) > limit else None
+        return Page(items, None if last is None else encode_cursor(to_us(last.raised_at), last.id))
+
+
+def _before(cursor: str) -> tuple[datetime, str]:
+    raised_us, fault_id = decode_cursor(cursor, 2)
+    if not isinstance(raised_us, int) or not isinstance(fault_id, str):
+        raise CursorInvalid("cursor is not one of the list of faults")
+    return from_us(raised_us), fault_id

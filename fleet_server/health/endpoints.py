@@ -1,0 +1,49 @@
+"""HTTP door of health: newest values with their normal ranges, and their course."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from pydantic import AwareDatetime
+
+from fleet_server.access import CallerDep
+from fleet_server.db import SessionDep
+from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
+from fleet_server.health.repository import HealthRepository
+from fleet_server.health.schemas import MetricRead, metric_reads
+from fleet_server.health.service import MAX_POINTS, HealthService
+from fleet_server.kit.schemas import PageOf
+from fleet_server.kit.times import utc_now
+
+router = APIRouter(prefix="/api/v1/devices", tags=["health"])
+_DEFAULT_RANGE = timedelta(hours=24)
+
+
+async def health_service(session: SessionDep, caller: CallerDep) -> HealthService:
+    return HealthService(HealthRepository(session, caller.tenant_id))
+
+
+HealthServiceDep = Annotated[HealthService, Depends(health_service)]
+
+
+@router.get("/{device_id}/health")
+def device_health(
+    device_id: DeviceIdPath,
+    devices: DeviceServiceDep,
+    health: HealthServiceDep,
+    metrics: Annotated[str, Query(max_length=2000, description="names of metrics, separated by commas")] = "",
+    begin: Annotated[AwareDatetime | None, Query(alias="from", description="default: 24 h before `to`")] = None,
+    end: Annotated[AwareDatetime | None, Query(alias="to", description="default: now")] = None,
+    points: Annotated[int, Query(ge=0, le=MAX_POINTS, description="at most so many a metric")] = MAX_POINTS,
+) -> PageOf[MetricRead]:
+    """One item a metric: its newest value, and its course from `from` to `to`."""
+    found = devices.get(device_id)
+    wanted = [name for name in metrics.split(",") if name]
+    until = end or utc_now()
+    course = health.range(device_id, wanted, begin or _day_before(until), until, points) if points else {}
+    items = metric_reads(health.latest(device_id), course, found.device.terminal_class, wanted)
+    return PageOf(items=items, next=None)
+
+
+def _day_before(moment: datetime) -> datetime:
+    return moment - _DEFAULT_RANGE

@@ -1,0 +1,122 @@
+"""What a Prometheus server may read here: counts only, no name and no number of anybody.
+
+One registry a process. What the database knows (devices, executions) is counted when it is asked for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Counted(Protocol):
+    """An event hub, as far as it counts."""
+
+    @property
+    def fanned_out(self) -> int: ...
+
+
+class ServerMetrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        of_request = ("method", "route", "status")
+        self._requests = Counter(
+            "tillmedic_http_requests_total", "Requests answered", of_request, registry=self.registry
+        )
+        self._seconds = Histogram(
+            "tillmedic_http_request_seconds",
+            "Time to the end of the answer, event streams left out",
+            ("method", "route"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._streams = Gauge("tillmedic_event_streams", "Event streams open now", registry=self.registry)
+        self._rate_limited = self._gauge("tillmedic_rate_limited_total", "Requests refused for coming too fast")
+        self._fanned_out = self._gauge("tillmedic_events_fanned_out_total", "Events handed to open streams")
+        self._broker = self._gauge("tillmedic_broker_connected", "1 while the broker is connected")
+        self._executions = self._gauge("tillmedic_executions", "Executions by state", "state")
+        self._presence = self._gauge("tillmedic_devices_presence", "Devices by presence", "presence")
+        self._condition = self._gauge("tillmedic_devices_condition", "Devices by condition", "condition")
+
+    def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
+        """``seconds`` None: an event stream, which takes as long as somebody watches."""
+        self._requests.labels(method, route, str(status)).inc()
+        if seconds is not None:
+            self._seconds.labels(method, route).observe(seconds)
+
+    def stream_opened(self) -> None:
+        self._streams.inc()
+
+    def stream_closed(self) -> None:
+        self._streams.dec()
+
+    def set_process(self, *, rate_limited: int, fanned_out: int, is_broker_connected: bool) -> None:
+        self._rate_limited.set(rate_limited)
+        self._fanned_out.set(fanned_out)
+        self._broker.set(1 if is_broker_connected else 0)
+
+    def set_fleet(
+        self, executions: Mapping[str, int], presence: Mapping[str, int], condition: Mapping[str, int]
+    ) -> None:
+        for gauge, counts in (
+            (self._executions, executions),
+            (self._presence, presence),
+            (self._condition, condition),
+        ):
+            gauge.clear()
+            for name, count in counts.items():
+                gauge.labels(name).set(count)
+
+    def text(self) -> bytes:
+        exposed: bytes = generate_latest(self.registry)
+        return exposed
+
+    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
+        return Gauge(name, says, labels, registry=self.registry)
+
+
+class CountRequests:
+    """A pure ASGI layer, so that event streams pass through unbuffered. Routes are counted by their template."""
+
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status, is_stream = 500, False
+
+        async def watching(message: Message) -> None:
+            nonlocal status, is_stream
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                is_stream = any(
+                    name == b"content-type" and value.startswith(b"text/event-stream")
+                    for name, value in message.get("headers", ())
+                )
+                if is_stream:
+                    self._metrics.stream_opened()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watching)
+        finally:
+            if is_stream:
+                self._metrics.stream_closed()
+            seconds = None if is_stream else time.perf_counter() - began
+            self._metrics.count_request(scope["method"], _template(scope), status, seconds)
+
+
+def _template(scope: Scope) -> str:
+    """The route's own path; one word for all that matched none, for a caller must not make names here."""
+    path = getattr(scope.get("route"), "path", None)
+    return path if isinstance(path, str) else "none"

@@ -1,0 +1,92 @@
+"""For those who run the server: is it alive, is it ready, what does it count. Open to all: it names nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from fleet_server import migrate
+from fleet_server.db import reading
+from fleet_server.devices.repository import DeviceRepository
+from fleet_server.devices.service import DeviceService
+from fleet_server.errors import FleetError
+from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.metrics import ServerMetrics
+from fleet_server.settings import ServerSettings
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process answers. Says nothing about what it depends on."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={503: {"description": "not ready; `checks` says what is missing"}})
+def readyz(request: Request) -> JSONResponse:
+    """Ready to serve: database, its revision, broker."""
+    state = request.app.state
+    checks = {
+        "database": _database(state.engine),
+        "migrations": _migrations(state.engine),
+        "broker": "ok" if state.outbound.is_connected else "not connected",
+    }
+    is_ready = all(word == "ok" for word in checks.values())
+    status = "ready" if is_ready else "not_ready"
+    return JSONResponse({"status": status, "checks": checks}, status_code=200 if is_ready else 503)
+
+
+@router.get("/metrics", response_class=Response)
+def prometheus_metrics(request: Request) -> Response:
+    """Prometheus text."""
+    state = request.app.state
+    metrics: ServerMetrics = state.metrics
+    settings: ServerSettings = state.settings
+    metrics.set_process(
+        rate_limited=state.buckets.refused,
+        fanned_out=getattr(state.hub, "fanned_out", 0),
+        is_broker_connected=state.outbound.is_connected,
+    )
+    with reading(state.engine) as session:
+        census = DeviceService(DeviceRepository(session, settings.tenant)).census()
+        executions = ExecutionRepository(session, settings.tenant).counts_by_state()
+    metrics.set_fleet(executions, census.presence, census.condition)
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _database(engine: Engine) -> str:
+    try:
+        with reading(engine) as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        return "not reachable"
+    return "ok"
+
+
+def _migrations(engine: Engine) -> str:
+    try:
+        migrate.check_revision(engine)
+    except (FleetError, SQLAlchemyError):
+        return "not at the revision of this version"
+    return "ok"
+
+
+def openapi_responses() -> dict[int | str, dict[str, Any]]:
+    """The refusals that every endpoint of the JSON door may give."""
+    from fleet_server.kit.schemas import Problem
+
+    said = {
+        401: "no valid bearer token",
+        403: "the role does not reach this",
+        404: "not known here",
+        409: "the present state does not allow it",
+        422: "not understood",
+        429: "too many requests; see `Retry-After`",
+    }
+    return {status: {"model": Problem, "description": text_} for status, text_ in said.items()}

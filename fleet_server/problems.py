@@ -1,0 +1,62 @@
+"""Every refusal and every bug as ``{"code", "detail"}``: the JSON door's way of saying no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from fleet_server.access import TooManyRequests
+from fleet_server.errors import FleetError
+
+_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "content_type"}
+_MAX_DETAIL_CHARS = 500
+_log = structlog.get_logger(__name__)
+
+
+def add_problem_answers(app: FastAPI) -> None:
+    app.add_exception_handler(FleetError, _refused)
+    app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(HTTPException, _of_the_framework)
+    app.add_exception_handler(Exception, _our_mistake)
+
+
+def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"code": code, "detail": detail[:_MAX_DETAIL_CHARS]}, status_code=status, headers=headers)
+
+
+def _refused(_request: Request, error: Exception) -> JSONResponse:
+    code, status = getattr(error, "code", "refused"), getattr(error, "status", 400)
+    headers = {}
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return _answer(status, code, str(error), headers)
+
+
+def _not_understood(_request: Request, error: Exception) -> JSONResponse:
+    errors: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else []
+    return _answer(422, "request_invalid", "; ".join(_said(one) for one in errors[:5]) or "not understood")
+
+
+def _said(one: dict[str, Any]) -> str:
+    """Where, and what was expected; never the input itself."""
+    where = ".".join(str(part)[:60] for part in one.get("loc", ()))
+    return f"{where}: {one.get('msg', '')}"
+
+
+def _of_the_framework(_request: Request, error: Exception) -> JSONResponse:
+    status = getattr(error, "status_code", 500)
+    detail = str(getattr(error, "detail", "")) or "refused"
+    return _answer(status, _CODES.get(status, "request_refused"), detail, getattr(error, "headers", None))
+
+
+def _our_mistake(request: Request, error: Exception) -> JSONResponse:
+    _log.error("a request failed", method=request.method, path=request.url.path[:200], exc_info=error)
+    return _answer(500, "internal", "something went wrong on the server's side; it has been written down")

@@ -1,0 +1,79 @@
+"""HTTP door of the timeline: pages of one device's, and event streams of a device or the fleet.
+
+A stream begins after the ``Last-Event-ID`` it is given, else after the newest event at the moment it was asked for, so
+nothing is missed between the answer's first byte and the first event.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from fleet_server.access import CallerDep
+from fleet_server.db import SessionDep
+from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
+from fleet_server.kit.pagination import DEFAULT_LIMIT
+from fleet_server.kit.schemas import Cursor, Limit, PageOf
+from fleet_server.timeline.hub import EventFilter, EventHub
+from fleet_server.timeline.repository import TimelineRepository
+from fleet_server.timeline.schemas import EventRead, event_read, streamed
+from fleet_server.timeline.service import TimelineService
+
+router = APIRouter(prefix="/api/v1", tags=["timeline"])
+LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=2**62)]
+
+
+async def timeline_service(session: SessionDep, caller: CallerDep) -> TimelineService:
+    return TimelineService(TimelineRepository(session, caller.tenant_id))
+
+
+TimelineServiceDep = Annotated[TimelineService, Depends(timeline_service)]
+
+
+def start_after(timeline: TimelineServiceDep, last_event_id: LastEventId = None) -> int:
+    return timeline.newest_id() if last_event_id is None else last_event_id
+
+
+def known_device(device_id: DeviceIdPath, devices: DeviceServiceDep) -> str:
+    devices.require(device_id)
+    return device_id
+
+
+async def event_hub(request: Request) -> EventHub:
+    hub: EventHub = request.app.state.hub
+    return hub
+
+
+StartAfter = Annotated[int, Depends(start_after)]
+EventHubDep = Annotated[EventHub, Depends(event_hub)]
+
+
+@router.get("/devices/{device_id}/timeline")
+def device_timeline(
+    device_id: Annotated[str, Depends(known_device)],
+    timeline: TimelineServiceDep,
+    types: Annotated[str, Query(max_length=400, description="types of events, separated by commas")] = "",
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> PageOf[EventRead]:
+    """What happened to the device, newest first."""
+    wanted = [name for name in types.split(",") if name]
+    page = timeline.page(device_id, wanted, cursor, limit)
+    return PageOf(items=[event_read(event) for event in page.items], next=page.next)
+
+
+@router.get("/devices/{device_id}/events", response_class=EventSourceResponse)
+async def device_events(
+    device_id: Annotated[str, Depends(known_device)], caller: CallerDep, hub: EventHubDep, after_id: StartAfter
+) -> AsyncIterator[ServerSentEvent]:
+    """Events of the device as they are recorded; resumes after `Last-Event-ID`."""
+    async for event in hub.subscribe(EventFilter(caller.tenant_id, device_id=device_id), after_id):
+        yield streamed(event)
+
+
+@router.get("/events", response_class=EventSourceResponse)
+async def fleet_events(caller: CallerDep, hub: EventHubDep, after_id: StartAfter) -> AsyncIterator[ServerSentEvent]:
+    """Events of the whole fleet as they are recorded; resumes after `Last-Event-ID`."""
+    async for event in hub.subscribe(EventFilter(caller.tenant_id), after_id):
+        yield streamed(event)
