@@ -1,1 +1,1 @@
-"""What may be asked of a device: class 0, which changes nothing, and tests of class 1, which are seen or cost something."""
+"""What may be asked of a device: checks (class 0) change nothing, tests (class 1) are seen or cost something."""

@@ -1,0 +1,34 @@
+"""Initialisation (06 93): the payment terminal reports to its host and fetches what it needs to trade again."""
+
+from __future__ import annotations
+
+from device_agent.actions import ActionContext, fix, step
+from device_agent.families import ZVT
+from device_agent.fixes.answers import require_done
+from protocol.capabilities import StepNature
+from protocol.parameters import Words
+from protocol.safety import Effect
+
+
+def _initialise(ctx: ActionContext) -> None:
+    require_done(ctx.device.initialise())
+
+
+definition = fix(
+    "zvt.initialise",
+    zh="终端初始化",
+    en="Initialise the payment terminal",
+    families=(ZVT,),
+    expected_s=20,
+    timeout_s=240,
+    explains=Words(
+        "终端重新联系主机完成初始化，期间不能收款；已有交易不变，无需撤销",
+        "The terminal calls its host and initialises; no payments meanwhile. Payments made stay as they are",
+    ),
+    pre_check="zvt.status",
+    post_check="zvt.status",
+    steps=(step("initialise", zh="初始化", en="Initialise", nature=StepNature.IDEMPOTENT, run=_initialise),),
+    effect=Effect.WAY_OUT,
+    outage_s=20,
+    cures=("zvt.C0", "zvt.51", "zvt.B1", "zvt.77", "zvt.78"),
+)
