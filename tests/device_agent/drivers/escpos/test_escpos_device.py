@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from device_agent.drivers.escpos.device import PrinterDevice
+from device_agent.drivers.escpos.device import ANSWER_S, PrinterDevice
 from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.escpos_printer import EscposPrinter
-from tests.support.driver_rig import Rig
+from tests.support.driver_rig import LateChannel, Rig
 
 
 @pytest.fixture
@@ -118,6 +118,15 @@ def test_cable_out_is_silence_within_seconds_and_heals_by_itself(rig: Rig) -> No
     assert rig.clock() - started_s < 3.0
     rig.port.is_cut = False
     assert rig.poll().alive
+
+
+def test_late_answer_is_never_taken_for_the_answer_to_the_next_question() -> None:
+    clock, printer = WaitClock(), EscposPrinter()
+    printer.apply_fault("paper_out")
+    port = DirectPort(LateChannel(printer, delay_s=ANSWER_S + 0.05), clock)
+    result = Rig(PrinterDevice(port.open, monotonic=clock), printer, port, clock).poll()
+    assert not result.alive
+    assert result.state.raw == ()
 
 
 def test_wrong_speed_is_garbage_and_never_a_status(rig: Rig) -> None:

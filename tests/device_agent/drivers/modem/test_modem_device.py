@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from device_agent.drivers.line import Line
 from device_agent.drivers.modem.device import RADIO_EVERY, ModemDevice
+from device_agent.drivers.modem.session import COMMAND_S, AtSession
 from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
+from device_agent.errors import DeviceNotAnswering
 from protocol.catalogue import codes, metrics
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.at_modem import AtModem
-from tests.support.driver_rig import Rig
+from tests.support.driver_rig import LateChannel, Rig
 
 
 @pytest.fixture
@@ -153,6 +156,26 @@ def test_cable_out_is_silence_within_seconds_and_heals_by_itself(rig: Rig) -> No
     assert rig.clock() - started_s < 3.0
     rig.port.is_cut = False
     assert rig.poll().alive
+
+
+def test_modem_that_restarted_behind_a_cut_cable_is_prepared_at_once(rig: Rig) -> None:
+    rig.poll()
+    rig.port.is_cut = True
+    rig.poll()
+    rig.peripheral.restart()
+    rig.port.is_cut = False
+    rig.poll()
+    assert rig.peripheral.snapshot()["error_mode"] == 1
+
+
+def test_late_answer_is_never_taken_for_the_answer_to_the_next_command() -> None:
+    clock, modem = WaitClock(), AtModem()
+    modem.state.echo = False
+    line = Line(DirectPort(LateChannel(modem, delay_s=COMMAND_S + 0.05, late_answers=1), clock).open, monotonic=clock)
+    session = AtSession(line)
+    with pytest.raises(DeviceNotAnswering):
+        session.run("AT+CSQ")
+    assert session.run("AT+CGSN").lines == ("490154203237518",)
 
 
 def test_lost_port_is_opened_again(rig: Rig) -> None:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import pytest
 
 from device_agent.drivers.results import LINE_NOISE_CODE, LINE_SILENT_CODE, Outcome
+from device_agent.drivers.zvt.apdu import Apdu
 from device_agent.drivers.zvt.device import ZvtDevice
 from device_agent.drivers.zvt.dialogue import ZvtTimers
+from device_agent.drivers.zvt.messages import Control
 from device_agent.errors import DeviceNotAnswering
 from protocol.safety import Condition
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.peripheral import ChannelKind
+from simulators.peripherals.zvt_session import Step
 from simulators.peripherals.zvt_terminal import ZvtTerminal
 from tests.support.driver_rig import Rig
 
@@ -173,6 +176,31 @@ def test_cable_pulled_in_the_middle_of_a_dialogue_does_not_poison_the_next(seria
     status = device.status_enquiry()
     assert status.is_done
     assert status.values["status"] == "00"
+
+
+def test_terminal_that_only_asks_for_patience_is_given_up(serial: Rig) -> None:
+    patience = Step(Apdu(Control.INTERMEDIATE_STATUS, b"\x0e"), after_s=3.0)
+
+    class Staller(ZvtTerminal):
+        def answer(self, command: Apdu) -> list[Step]:
+            return [Step(Apdu(Control.POSITIVE)), *[patience] * 1000]
+
+    port = DirectPort(Staller().open_channel(ChannelKind.SERIAL), serial.clock)
+    device = ZvtDevice(port.open, timers=ZvtTimers(completion_s=20.0), monotonic=serial.clock)
+    started_s = serial.clock()
+    assert device.diagnosis().outcome is Outcome.NO_ANSWER
+    # Each request for patience counts, but not beyond twice the time the command may take.
+    assert 20.0 < serial.clock() - started_s <= 41.0
+
+
+def test_connection_that_timed_out_is_closed_and_opened_anew() -> None:
+    rig = make_rig(ChannelKind.TCP)
+    rig.poll()
+    rig.port.is_cut = True
+    rig.poll()
+    rig.port.is_cut = False
+    assert rig.poll().alive
+    assert rig.port.opened_count == 2
 
 
 def test_loose_cable_is_noise_and_most_answers_still_arrive() -> None:
