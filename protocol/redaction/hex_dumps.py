@@ -33,6 +33,7 @@ _SEPARATED = re.compile(
     r"(?<![0-9A-Fa-f])(?:0x|\\x)?[0-9A-Fa-f]{2}"
     r"(?:(?:[ :,\-]|, |,? ?0x|\\x|[ \t]{0,4}\r?\n[ \t]{0,16})[0-9A-Fa-f]{2}){6,}"
 )
+_LINE = re.compile(r"[^\n]{20,}")  # at least the seven bytes that make a dump
 _BYTE = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})")
 
 _TRACK_2 = re.compile(r"[0-9]{12,21}D[0-9]{7,24}F?")
@@ -73,11 +74,17 @@ def _dumps(text: str) -> Iterator[_Dump]:
         nibbles = match[0].upper()
         yield _Dump(nibbles, None, match.start(), is_dump=not nibbles.isdecimal())
     for match in _SEPARATED.finditer(text):
-        spans = [byte.start(1) for byte in _BYTE.finditer(text, *match.span())]
-        nibbles = "".join(text[position : position + 2] for position in spans).upper()
-        yield _Dump(
-            nibbles, tuple(at for position in spans for at in (position, position + 1)), match.start(), is_dump=True
-        )
+        yield _separated(text, match.start(), match.end())
+        if "\n" in match[0]:
+            # The next line may be one that merely begins with two digits, so each counts by itself too.
+            for line in _LINE.finditer(text, match.start(), match.end()):
+                yield _separated(text, line.start(), line.end())
+
+
+def _separated(text: str, start: int, end: int) -> _Dump:
+    spans = [byte.start(1) for byte in _BYTE.finditer(text, start, end)]
+    nibbles = "".join(text[position : position + 2] for position in spans).upper()
+    return _Dump(nibbles, tuple(at for position in spans for at in (position, position + 1)), start, is_dump=True)
 
 
 def _in_nibbles(dump: _Dump) -> Iterator[Finding]:
@@ -128,7 +135,7 @@ def _bcd_numbers(dump: _Dump, nibbles: str, *, only_alone: bool = False) -> Iter
         )
         if only_alone and not (is_number_alone or is_padded):
             continue
-        lengths_of = issuer_lengths if is_number_alone else common_lengths
+        lengths_of = issuer_lengths if is_number_alone or is_padded else common_lengths
         # Numbers begin on a byte's border, or where the digits begin.
         starts = [begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)]
         for start in starts:
