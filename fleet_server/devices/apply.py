@@ -15,11 +15,12 @@ import msgspec
 from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
+from fleet_server.devices import condition
 from fleet_server.devices.models import Capability, Device, HeardHour
 from fleet_server.devices.presence import Presence, Reason, expected_by
 from fleet_server.kit import bulk
 from fleet_server.kit.times import to_ms
-from fleet_server.timeline.writer import NewEvent
+from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.capabilities import Capabilities
 from protocol.capabilities import digest as digest_of
 from protocol.session import Hello, PresenceStatus
@@ -28,6 +29,7 @@ from protocol.session import Presence as PresenceWord
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _CAPABILITY = Capability.__table__  # type: ignore[attr-defined]  # as above
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
+MISSED_LIMIT = 500
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
 
 
@@ -155,6 +157,13 @@ def note_hour(session: Session, tenant_id: str, device_ids: Iterable[str], hour:
     """What habits are learned from."""
     rows = [{"device_id": id_, "hour_at": hour, "tenant_id": tenant_id} for id_ in sorted(device_ids)]
     bulk.write(session, _HEARD, rows)
+
+
+def sweep_presence(session: Session, tenant_id: str, now: datetime) -> list[int]:
+    """For the scheduler, each few seconds, in a transaction of its own: the ids of the events it made."""
+    applied = mark_missed(session, tenant_id, now, MISSED_LIMIT)
+    condition.recompute(session, tenant_id, applied.changed, now)
+    return append_events(session, tenant_id, applied.events, now)
 
 
 def mark_missed(session: Session, tenant_id: str, now: datetime, limit: int) -> Applied:

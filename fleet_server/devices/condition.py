@@ -95,6 +95,22 @@ def recompute(session: Session, tenant_id: str, device_ids: Collection[str], now
         session.connection().execute(statement, changes)
 
 
+def sweep_conditions(session: Session, tenant_id: str, now: datetime, after_id: str = "", limit: int = 500) -> str:
+    """For the scheduler, about once a minute: time alone makes a device that is off silent when its shop opens.
+
+    Looks at ``limit`` devices that are not online, beyond ``after_id``; answers where to go on, "" at the end.
+    """
+    away = (
+        select(_DEVICE.c.id)
+        .where(_DEVICE.c.tenant_id == tenant_id, _DEVICE.c.presence != Presence.ONLINE, _DEVICE.c.id > after_id)
+        .order_by(_DEVICE.c.id)
+        .limit(limit)
+    )
+    ids = list(session.execute(away).scalars())
+    recompute(session, tenant_id, ids, now)
+    return ids[-1] if len(ids) == limit else ""
+
+
 def _change(
     row: Mapping[str, Any], faults: Sequence[OpenFault], heard: Sequence[datetime], now: datetime
 ) -> dict[str, Any] | None:

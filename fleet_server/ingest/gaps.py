@@ -15,7 +15,7 @@ from sqlmodel import Session
 from fleet_server.ingest import watermarks
 from fleet_server.ingest.models import LinkStream
 from fleet_server.ingest.watermarks import StreamState
-from fleet_server.timeline.writer import NewEvent
+from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.records import SpoolLost, Tombstone
 
 SHOWN_AFTER = timedelta(seconds=30)
@@ -72,6 +72,11 @@ def show_open(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]
         state.gap_shown = True
     watermarks.save(session, states, now)
     return [_event(s.link_id, s.stream, s.gap_first, s.gap_last, "open", "", now) for s in states]
+
+
+def sweep_gaps(session: Session, tenant_id: str, now: datetime) -> list[int]:
+    """For the scheduler, each few seconds, in a transaction of its own: the ids of the events it made."""
+    return append_events(session, tenant_id, show_open(session, tenant_id, now), now)
 
 
 def _event(link_id: str, stream: str, first: int, last: int, state: str, reason: str, at: datetime) -> NewEvent:
