@@ -139,6 +139,7 @@ def _code(row: Json) -> Json:
         "causes": row["causes"],
         "checks": row["checks"],
         "part": row.get("part"),
+        "part_zh": _part_zh(row["part"]) if row.get("part") else None,
         "hides": _read("refinements")["hides"].get(code_id),
         "visible_after_s": _refined("visible_after_s", code_id),
     }
@@ -237,11 +238,19 @@ def _cause(row: Json) -> Json:
             "action_en": fix["action"],
             "where": fix["where"],
             "parts": fix["parts"],
+            "parts_zh": [_part_zh(part) for part in fix["parts"]],
             "success_p": fix["success_p"],
         },
         "say_zh": texts["say_zh"],
         "say_en": texts["say_en"],
     }
+
+
+def _part_zh(part: str) -> str:
+    translation: str | None = _read("parts_zh").get(part)
+    if translation is None:
+        raise SourceIncomplete(f"expected a Chinese name in parts_zh.yaml for {part!r}")
+    return translation
 
 
 def _titled(row: Json) -> Json:

@@ -56,7 +56,8 @@ class ErrorCode(msgspec.Struct, frozen=True, kw_only=True):
     is_retryable: bool | None = None  # None: the source does not say
     causes: tuple[str, ...] = ()  # ids of the fault model
     checks: tuple[str, ...] = ()
-    part: str | None = None  # what a technician should bring
+    part: str | None = None  # what a technician should bring, in English
+    part_zh: str | None = None
     hides: tuple[CodeId, ...] = ()  # codes that are consequences of this one
     visible_after_s: int = 0  # how long it must last before it is a fault
 

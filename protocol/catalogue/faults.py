@@ -37,7 +37,8 @@ class CauseFix(msgspec.Struct, frozen=True):
     action_zh: str
     action_en: str
     where: Place
-    parts: tuple[str, ...]
+    parts: tuple[str, ...]  # in English
+    parts_zh: tuple[str, ...]
     success_p: float  # chance that it clears the fault when this is the cause
 
 

@@ -15,7 +15,8 @@ from protocol.redaction.findings import Finding
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_RUN = re.compile(r"[A-Za-z0-9+/_\-]{12,}={0,2}|[A-Za-z0-9+/_\-]{10,}={1,2}")
+_RUN = re.compile(r"[A-Za-z0-9+/_\-]{10,}={0,2}")
+_MIN_RUN = 12  # with its padding: sixteen packed digits
 _MIN_CUT_RUN = 16  # of a shorter one too little would be left after a cut
 _ALIGNMENTS = 4
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -31,6 +32,8 @@ def find_in_base64(
 ) -> list[Finding]:
     found: list[Finding] = []
     for run in _RUN.finditer(text):
+        if len(run[0]) < _MIN_RUN:
+            continue
         inner = next(_findings_inside(run[0], scan_text, scan_hex), None)
         if inner is not None:
             found.append(Finding(run.start(), run.end(), inner.kind, inner.last_four))

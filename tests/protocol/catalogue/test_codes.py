@@ -46,6 +46,12 @@ def test_a_sentence_to_read_out_is_a_whole_sentence_without_jargon() -> None:
         assert JARGON.search(code.say_en) is None, (code.id, code.say_en)
 
 
+def test_a_part_to_bring_has_a_name_in_both_languages() -> None:
+    for code in ALL:
+        assert (code.part is None) == (code.part_zh is None), code.id
+        assert code.part_zh is None or CJK.search(code.part_zh), code.id
+
+
 def test_no_advice_is_left_as_by_cause_when_causes_are_known() -> None:
     assert [code.id for code in ALL if code.causes and code.fix_en == "by cause"] == []
 
