@@ -41,6 +41,7 @@ from fleet_server.enrollment.tls_files import (
     renew_own_certificates,
     write_broker_files,
 )
+from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 
 DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
@@ -79,11 +80,10 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
         for folder in ("server", "server/keys", "server/tls", "agents", "logs"):
             make_private_dir(data / folder)
         settings = ensure_settings(data, wishes)
-        addresses = Addresses(settings.mqtt_host, settings.mqtt_port, public_host(settings.http_host))
         keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
         authority = load_or_make_authority(settings.keys_dir, now)
-        renew_own_certificates(authority, settings.tls_dir, addresses, now)
-        broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses)
+        renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now)
+        broker_config = write_broker_files(data / "broker", settings.tls_dir, _addresses(settings))
         maker = BundleMaker(
             authority=authority,
             folder=data / "agents",
@@ -101,6 +101,17 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
                 people, token = _ensure_people(session, settings, hashed, now)
                 devices = _enrol(session, settings.tenant, fleet, maker, now)
     return Installation(settings, broker_config, people, token, devices)
+
+
+def renew_certificates(settings: ServerSettings, now: datetime | None = None) -> bool:
+    """Whether certificates that the server's own processes use were made anew."""
+    authority = load_or_make_authority(settings.keys_dir, now or utc_now())
+    renewed = renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now or utc_now())
+    return any(name != "broker" for name in renewed)
+
+
+def _addresses(settings: ServerSettings) -> Addresses:
+    return Addresses(settings.mqtt_host, settings.mqtt_port, public_host(settings.http_host))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from fleet_server.enrollment.private_files import write_private
+from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.settings import ServerSettings, load_settings
 
 _TENANT = "default"
@@ -37,6 +37,7 @@ def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
     if not path.exists() or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
         wanted = replace(wanted, url=_url(wanted.http_host, wanted.http_port))
     if wanted != present or not path.exists():
+        make_private_dir(path.parent)
         write_private(path, _toml(wanted))
     return wanted
 

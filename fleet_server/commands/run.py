@@ -1,0 +1,58 @@
+"""``fleet-server run``: the whole server as child processes."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleet_server.commands.options import DEFAULT_DATA, DataOption
+
+if TYPE_CHECKING:
+    from fleet_server.settings import ServerSettings
+    from fleet_server.supervisor import ChildSpec
+
+_MAX_INGEST = 4  # `protocol.broker_rules.MAX_INGEST_WORKERS`: each needs a certificate of its own
+
+
+def register(app: typer.Typer) -> None:
+    app.command("run")(run)
+
+
+def run(
+    data: DataOption = DEFAULT_DATA,
+    ingest: Annotated[int, typer.Option(min=1, max=_MAX_INGEST, help="Number of ingest processes.")] = 1,
+    wait_broker_s: Annotated[float, typer.Option(min=0, help="How long to wait for the broker.")] = 10.0,
+) -> None:
+    """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
+    from fleet_server import preflight
+    from fleet_server.enrollment.installation import reachable_database, renew_certificates
+    from fleet_server.migrate import check_revision
+    from fleet_server.settings import load_settings
+    from fleet_server.supervisor import Supervisor
+
+    settings = load_settings(data)
+    renew_certificates(settings)
+    with reachable_database(settings.database_url) as engine:
+        check_revision(engine)
+    preflight.check_http_port(settings)
+    preflight.check_broker(settings, wait_broker_s)
+    supervisor = Supervisor(
+        _children(settings, ingest),
+        data / "logs",
+        is_ready=lambda: preflight.is_ready(settings),
+        say=lambda words: typer.echo(words, err=False),
+        on_ready=f"Ready: {settings.url}",
+        on_hour=lambda: renew_certificates(settings),
+    )
+    supervisor.run()
+
+
+def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":
+    from fleet_server.supervisor import ChildSpec
+    from protocol.broker_rules import INGEST_NAMES
+
+    def command(name: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "fleet_server", name, "--data", str(settings.data), *more]
+
+    workers = [ChildSpec(f"ingest-{n + 1}", command("ingest", "--name", INGEST_NAMES[n])) for n in range(ingest)]
+    return [*workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]

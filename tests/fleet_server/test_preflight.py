@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from fleet_server import preflight
+from fleet_server.enrollment.authority import Authority
+from fleet_server.enrollment.private_files import write_private
+from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.kit.times import utc_now
+from fleet_server.settings import ServerSettings
+from tests.support.broker import Broker, free_port, running_broker
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running_broker(tmp_path_factory.mktemp("preflight") / "server") as running:
+        yield running
+
+
+def settings_of(broker: Broker) -> ServerSettings:
+    data = broker.tls_dir.parents[1]
+    return ensure_settings(data, Wishes(mqtt_port=broker.port, http_port=free_port()))
+
+
+@pytest.mark.integration
+def test_the_installations_own_broker_passes(broker: Broker) -> None:
+    preflight.check_broker(settings_of(broker), wait_s=10)
+
+
+@pytest.mark.integration
+def test_no_broker_is_said_with_the_command_that_starts_it(broker: Broker) -> None:
+    nobody = replace(settings_of(broker), mqtt_port=free_port())
+    with pytest.raises(preflight.BrokerUnreachable, match=r"Connection refused.*mosquitto -c"):
+        preflight.check_broker(nobody, wait_s=0)
+
+
+@pytest.mark.integration
+def test_somebody_elses_broker_is_told_apart(broker: Broker, tmp_path: Path) -> None:
+    settings = replace(settings_of(broker), data=tmp_path)
+    other = Authority.make(utc_now())
+    settings.tls_dir.mkdir(parents=True)
+    issued = other.issue_service("svc-api-1", utc_now())
+    write_private(settings.tls_dir / "ca.crt", other.certificate_pem)
+    write_private(settings.tls_dir / "svc-api-1.crt", issued.certificate_pem)
+    write_private(settings.tls_dir / "svc-api-1.key", issued.key_pem)
+    with pytest.raises(preflight.BrokerUnreachable, match="not this installation's"):
+        preflight.check_broker(settings, wait_s=0)
+
+
+def test_a_taken_port_is_said_with_the_way_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ensure_settings(tmp_path, Wishes(http_port=taken.getsockname()[1]))
+        with pytest.raises(preflight.PortTaken, match=r"is taken by another program.*--http-port"):
+            preflight.check_http_port(settings)
+    preflight.check_http_port(settings)
+
+
+@pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])
+def test_ready_is_what_readyz_says(tmp_path: Path, status: int, ready: bool) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            """Says nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        settings = ensure_settings(tmp_path, Wishes(http_port=server.server_port))
+        assert preflight.is_ready(settings) is ready
+        thread.join()
+    assert not preflight.is_ready(settings)
