@@ -23,6 +23,7 @@ _ESCAPE = re.compile(
     r"%([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|&#x([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
     r"|(?<=[0-9])\+(?=[0-9])|[\x00\u00ad\u200b-\u200f\u2060\ufeff]",
 )
+_MARKS = ("%", "\\", "&", "+", "\x00")  # without any of them an ASCII text has no escape
 _DECIMAL_GROUP = 5
 _FOLD_CACHE = 4096
 _MAX_CODE_POINT = 0x10FFFF
@@ -51,7 +52,8 @@ def fold(text: str) -> str:
 
 def without_escapes(text: str) -> View | None:
     """The text with escapes resolved and invisible characters left out; None when there are none."""
-    if _ESCAPE.search(text) is None:
+    is_plain = text.isascii() and not any(mark in text for mark in _MARKS)
+    if is_plain or _ESCAPE.search(text) is None:
         return None
     parts: list[str] = []
     starts: list[int] = []
