@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
@@ -23,6 +24,7 @@ from fleet_server.console.frame import make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.errors import FleetError
 
+_log = structlog.get_logger(__name__)
 Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
 _PROGRAM_PATHS = ("/api/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
 
@@ -65,8 +67,13 @@ def is_page(request: Request) -> bool:
     return not request.url.path.startswith(_PROGRAM_PATHS)
 
 
+def problem_words(status: int, code: str) -> str:
+    """A source text: the exact words for the code, else what the status means."""
+    return BY_CODE.get(code, _problem(status).text)
+
+
 def problem_page(request: Request, status: int, code: str = "") -> Response:
-    known = PROBLEMS.get(status) or PROBLEMS[500 if status >= 500 else 400]
+    known = _problem(status)
     session = _who(request)
     frame = make_frame(request, session)
     return page(
@@ -74,7 +81,7 @@ def problem_page(request: Request, status: int, code: str = "") -> Response:
         "problem.html" if session else "problem_outside.html",
         status=status,
         title=known.title,
-        text=BY_CODE.get(code, known.text),
+        text=problem_words(status, code),
         code=code,
         status_code=status,
     )
@@ -90,18 +97,26 @@ def add_problem_pages(app: FastAPI) -> None:
     }
     for kind, describe in handlers.items():
         before: Any = app.exception_handlers.get(kind)
-        app.add_exception_handler(kind, _handler(describe, before))
+        app.add_exception_handler(kind, _handler(kind, describe, before))
     app.add_exception_handler(SignInNeeded, lead_to_sign_in)
 
 
-def _handler(describe: Callable[[Exception], tuple[int, str]], before: Handler | None) -> Handler:
+def _handler(
+    kind: type[Exception], describe: Callable[[Exception], tuple[int, str]], before: Handler | None
+) -> Handler:
     async def answer(request: Request, error: Exception) -> Response:
         if is_page(request) or before is None:
+            if kind is Exception:
+                _log.error("a page failed", method=request.method, path=request.url.path[:200], exc_info=error)
             return await run_in_threadpool(problem_page, request, *describe(error))
         answered = before(request, error)
         return answered if isinstance(answered, Response) else await answered
 
     return answer
+
+
+def _problem(status: int) -> Problem:
+    return PROBLEMS.get(status) or PROBLEMS[500 if status >= 500 else 400]
 
 
 def _who(request: Request) -> ConsoleSession | None:

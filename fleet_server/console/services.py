@@ -5,20 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from fastapi import Request
 from sqlmodel import Session
+from starlette.datastructures import State
 
+from fleet_server.audit.service import AuditService
+from fleet_server.auth.roles import Actor
 from fleet_server.devices.repository import DeviceRepository
-from fleet_server.devices.service import CapabilityCache, DeviceService
-
-# Parsed capability documents are the same for everybody; one cache a process.
-_CAPABILITIES = CapabilityCache()
+from fleet_server.devices.service import DeviceService
+from fleet_server.executions.service import ExecutionService
+from fleet_server.faults.repository import FaultRepository
+from fleet_server.faults.service import FaultService
+from fleet_server.health.repository import HealthRepository
+from fleet_server.health.service import HealthService
+from fleet_server.timeline.repository import TimelineRepository
+from fleet_server.timeline.service import TimelineService
 
 
 @dataclass(frozen=True)
 class Services:
+    """``state``: what the program shares between requests (`fleet_server.app`)."""
+
     session: Session
     tenant_id: str
+    state: State
 
     @cached_property
     def devices(self) -> DeviceService:
-        return DeviceService(DeviceRepository(self.session, self.tenant_id), _CAPABILITIES)
+        return DeviceService(DeviceRepository(self.session, self.tenant_id), self.state.capability_cache)
+
+    @cached_property
+    def faults(self) -> FaultService:
+        return FaultService(FaultRepository(self.session, self.tenant_id))
+
+    @cached_property
+    def health(self) -> HealthService:
+        return HealthService(HealthRepository(self.session, self.tenant_id))
+
+    @cached_property
+    def timeline(self) -> TimelineService:
+        return TimelineService(TimelineRepository(self.session, self.tenant_id))
+
+    @cached_property
+    def audit(self) -> AuditService:
+        return AuditService(self.session, self.tenant_id)
+
+    @cached_property
+    def executions(self) -> ExecutionService:
+        dispatcher, outbound = self.state.dispatcher, self.state.outbound
+        return ExecutionService(self.session, self.tenant_id, self.devices, dispatcher, outbound)
+
+
+def services_for(request: Request, session: Session, actor: Actor) -> Services:
+    return Services(session, actor.tenant_id, request.app.state)

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 from fleet_server.auth.dependencies import ConsoleSessionDep
 from fleet_server.console.frame import Frame, fragment, make_frame, page
 from fleet_server.console.language import N_
-from fleet_server.console.services import Services
+from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import Filters, FleetRow, census, chips, fleet_row
 from fleet_server.console.words import CONDITIONS, PRESENCES
 from fleet_server.db import SessionDep
@@ -56,7 +56,8 @@ def fleet(
     full: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
 ) -> HTMLResponse:
     """``full``: the whole page at once, for browsers without script."""
-    services = Services(database, session.actor.tenant_id)
+    services = services_for(request, database, session.actor)
+    newest_id = services.timeline.newest_id()
     frame = make_frame(request, session, "fleet")
     found = services.devices.list(device_filters(filters), cursor, DEFAULT_LIMIT if full else FIRST_ROWS)
     return page(
@@ -70,6 +71,7 @@ def fleet(
         all_rows=filters.query(cursor=cursor or "", full="true"),
         next=filters.query(cursor=found.next, full="true") if full and found.next else "",
         is_paged=cursor is not None,
+        newest_id=newest_id,
     )
 
 
@@ -82,7 +84,7 @@ def rest_of_page(
     cursor: Annotated[str, Query(max_length=400)],
 ) -> HTMLResponse:
     """What follows the rows of the first screen."""
-    services = Services(database, session.actor.tenant_id)
+    services = services_for(request, database, session.actor)
     frame = make_frame(request, session, "fleet")
     found = services.devices.list(device_filters(filters), cursor, DEFAULT_LIMIT - FIRST_ROWS)
     following = filters.query(cursor=found.next) if found.next else ""

@@ -11,11 +11,14 @@ from sqlalchemy import Engine
 from sqlmodel import SQLModel
 from starlette.testclient import TestClient
 
+from fleet_server.app import create_app
 from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
-from fleet_server.console.router import mount_console
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
+from fleet_server.signer.service import Signer
+from fleet_server.timeline.hub import EventHub
+from protocol.signing import SigningKey
 from tests.fleet_server.console.examples import PASSWORD, add_examples, add_people
 from tests.fleet_server.factories import settings
 
@@ -35,11 +38,9 @@ def _console_engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture
 def console_app(console_engine: Engine, tmp_path: Path) -> FastAPI:
-    app = FastAPI()
-    app.state.engine = console_engine
-    app.state.settings = settings(tmp_path)
+    signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
+    app = create_app(settings(tmp_path), console_engine, None, EventHub(console_engine), signer)
     app.dependency_overrides[passwords] = Passwords.cheap
-    mount_console(app)
     return app
 
 

@@ -1,0 +1,175 @@
+"""Everything that a device page shows, put together from the domains' services.
+
+One place for the page and for the stream that renews its parts, so that both always say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from statistics import median
+
+from fleet_server.console.frame import Frame
+from fleet_server.console.moments import Moment
+from fleet_server.console.services import Services
+from fleet_server.console.view_models.actions import Group, groups, pick
+from fleet_server.console.view_models.codes import CodeText, code_text
+from fleet_server.console.view_models.device import (
+    FaultRow,
+    Identity,
+    Lead,
+    fault_rows,
+    identity,
+    lead,
+)
+from fleet_server.console.view_models.fleet import condition_shape
+from fleet_server.console.view_models.readings import Points, Report, report
+from fleet_server.console.view_models.run import Run, run_view
+from fleet_server.console.view_models.timeline import FILTERS, Entry, entries
+from fleet_server.console.words import Shape
+from fleet_server.devices.models import Device
+from fleet_server.devices.service import DeviceAtSite
+from fleet_server.executions.repository import ExecutionFilters
+from fleet_server.faults.models import Fault
+from fleet_server.health.service import Point
+from protocol.capabilities import Action
+
+TIMELINE_LIMIT = 40
+COURSE = timedelta(hours=8)
+# A spark is 112 px wide: more points than half of that are not seen.
+COURSE_POINTS = 56
+# A hole this many times the usual distance between two samples is a gap, not a slow report.
+_GAP_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedRow:
+    id: str
+    label: str
+    model: str
+    line: str
+    state: Shape
+    finding: CodeText | None
+    seen: Moment | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePart:
+    entries: list[Entry]
+    earlier: str  # address of the next page, or empty
+    chosen: str
+    filters: Mapping[str, str]
+    is_newest: bool
+
+
+class DeviceParts:
+    """Reads on demand: what a page does not show is not asked for."""
+
+    def __init__(self, services: Services, frame: Frame, device_id: str) -> None:
+        self._services = services
+        self._frame = frame
+        self._id = device_id
+
+    @cached_property
+    def at_site(self) -> DeviceAtSite:
+        return self._services.devices.get(self._id)
+
+    @cached_property
+    def actions(self) -> Sequence[Action]:
+        declared = self._services.devices.capabilities(self._id)
+        return () if declared is None else declared.actions
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """Of actions, by the name they are declared under."""
+        return {action.name: pick(action.title, self._frame.calendar) for action in self.actions}
+
+    @cached_property
+    def open_faults(self) -> Sequence[Fault]:
+        return self._services.faults.open_of(self._id)
+
+    @property
+    def is_offline(self) -> bool:
+        return self.at_site.device.presence != "online"
+
+    def who(self) -> Identity:
+        device, site = self.at_site.device, self.at_site.site
+        since = self._frame.calendar.now - timedelta(days=2)
+        heard = self._services.devices.heard_since([self._id], since).get(self._id, ())
+        return identity(device, site, heard, self._frame.calendar, self._gateway(device))
+
+    def lead(self) -> Lead:
+        return lead(self.at_site.device, self.open_faults, self.actions, self._frame.calendar)
+
+    def faults(self) -> list[FaultRow]:
+        return fault_rows(self.open_faults, self._frame.calendar)
+
+    def health(self) -> Report:
+        latest = self._services.health.latest(self._id)
+        now = self._frame.calendar.now
+        found = self._services.health.range(self._id, (), now - COURSE, now, COURSE_POINTS)
+        courses = {metric: course(points) for metric, points in found.items()}
+        return report(latest, courses, self.at_site.device.terminal_class, self._frame.calendar)
+
+    def timeline(self, chosen: str, cursor: str | None = None) -> TimelinePart:
+        chosen = chosen if chosen in FILTERS else ""
+        found = self._services.timeline.page(self._id, FILTERS[chosen][1], cursor, TIMELINE_LIMIT)
+        earlier = ""
+        if found.next is not None:
+            earlier = f"/devices/{self._id}?types={chosen}&before={found.next}#tlh"
+        return TimelinePart(
+            entries=entries(found.items, self._frame.calendar, self.titles),
+            earlier=earlier,
+            chosen=chosen,
+            filters={key: name for key, (name, _) in FILTERS.items()},
+            is_newest=cursor is None,
+        )
+
+    def attached(self) -> list[AttachedRow]:
+        if self.at_site.device.kind == "attached":
+            return []
+        rows = [one.device for one in self._services.devices.attached_to(self._id)]
+        return [self._attached_row(device) for device in rows]
+
+    def latest_run(self, *, has_news: bool = False) -> Run | None:
+        newest = self._services.executions.list(ExecutionFilters(device=self._id), None, 1).items
+        if not newest:
+            return None
+        events = self._services.timeline.of_execution(newest[0].id)
+        return run_view(newest[0], events, self._frame.calendar, self.titles, has_news=has_news)
+
+    def groups(self) -> list[Group]:
+        return groups(self._id, self.actions, self._frame.calendar)
+
+    def _gateway(self, device: Device) -> Device | None:
+        is_attached = device.kind == "attached" and device.link_id != device.id
+        return self._services.devices.get(device.link_id).device if is_attached else None
+
+    def _attached_row(self, device: Device) -> AttachedRow:
+        calendar = self._frame.calendar
+        return AttachedRow(
+            id=device.id,
+            label=calendar.language.pick(device.label_zh, device.label_en),
+            model=device.model,
+            line=device.line or "",
+            state=condition_shape(device.condition),
+            finding=code_text(device.worst_code, calendar.language) if device.worst_code else None,
+            seen=calendar.ago(device.last_seen_at),
+        )
+
+
+def course(points: Sequence[Point]) -> Points:
+    """Numbers only, with an empty point in each gap, so that no line bridges it."""
+    numbers = [(at, float(value)) for at, value in points if not isinstance(value, str)]
+    if len(numbers) < 2:
+        return numbers
+    usual = median((later[0] - earlier[0]).total_seconds() for earlier, later in pairwise(numbers))
+    made: list[tuple[datetime, float | None]] = [numbers[0]]
+    for earlier, later in pairwise(numbers):
+        if (later[0] - earlier[0]).total_seconds() > _GAP_STEPS * max(usual, 1.0):
+            made.append((earlier[0] + (later[0] - earlier[0]) / 2, None))
+        made.append(later)
+    return made

@@ -1,0 +1,150 @@
+"""A device: its page, previews of its actions, and asking it for one."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlmodel import Session
+from starlette.concurrency import run_in_threadpool
+
+from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.service import ConsoleSession
+from fleet_server.console.device_parts import DeviceParts
+from fleet_server.console.frame import Frame, fragment, make_frame, page
+from fleet_server.console.problems import problem_words
+from fleet_server.console.services import Services, services_for
+from fleet_server.console.view_models.fleet import place_name
+from fleet_server.console.view_models.forms import form_fields, read_form
+from fleet_server.console.view_models.preview import preview
+from fleet_server.db import SessionDep
+from fleet_server.errors import FleetError
+from fleet_server.executions.errors import ActionNotDeclared
+from fleet_server.executions.service import Wish
+from fleet_server.kit.times import utc_now
+from protocol.capabilities import Action
+from protocol.commands import ActionKind
+
+router = APIRouter(include_in_schema=False)
+
+DeviceIdPath = Annotated[str, Path(max_length=64)]
+MAX_REASON_CHARS = 300
+
+
+@router.get("/devices/{device_id}")
+def device_page(
+    request: Request,
+    session: ConsoleSessionDep,
+    database: SessionDep,
+    device_id: DeviceIdPath,
+    types: Annotated[str, Query(max_length=20)] = "",
+    before: Annotated[str | None, Query(max_length=400)] = None,
+) -> HTMLResponse:
+    services = services_for(request, database, session.actor)
+    newest_id = services.timeline.newest_id()
+    zone = services.devices.get(device_id).site.timezone
+    frame = make_frame(request, session, "fleet", zone=zone)
+    parts = DeviceParts(services, frame, device_id)
+    return page(
+        frame,
+        "device.html",
+        who=parts.who(),
+        lead=parts.lead(),
+        faults=parts.faults(),
+        health=parts.health(),
+        timeline=parts.timeline(types, before),
+        attached=parts.attached(),
+        run=parts.latest_run(),
+        groups=parts.groups(),
+        is_offline=parts.is_offline,
+        newest_id=newest_id,
+    )
+
+
+@router.get("/devices/{device_id}/actions/{name}")
+def action_page(
+    request: Request, session: ConsoleSessionDep, database: SessionDep, device_id: DeviceIdPath, name: str
+) -> HTMLResponse:
+    """A page of its own, or the content of the dialog when a script asks."""
+    services = services_for(request, database, session.actor)
+    frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
+    asking = _Asking(services, frame, device_id, name)
+    return asking.show(request, typed=None, errors={}, problem="", status=200)
+
+
+@router.post("/devices/{device_id}/runs")
+async def ask(request: Request, session: ConsoleSessionDep, database: SessionDep, device_id: DeviceIdPath) -> Response:
+    """Asks the device, and shows what becomes of it: in the open page for a check, on its own page for the rest."""
+    typed = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
+    return await run_in_threadpool(_ask, request, session, database, device_id, typed)
+
+
+def _ask(
+    request: Request, session: ConsoleSession, database: Session, device_id: str, typed: Mapping[str, str]
+) -> Response:
+    services = services_for(request, database, session.actor)
+    frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
+    asking = _Asking(services, frame, device_id, typed.get("action", ""))
+    filled = read_form(asking.action.params, typed, frame.calendar)
+    if filled.errors:
+        return asking.show(request, typed=typed, errors=filled.errors, problem="", status=422)
+    reason = typed.get("override_reason", "").strip()[:MAX_REASON_CHARS] or None
+    wish = Wish(device_id, asking.action.name, filled.values, reason)
+    try:
+        execution = services.executions.request(session.actor, wish, utc_now())
+    except FleetError as error:
+        # Shown where the person looks: in the form, with what was typed still in it. Nothing was written.
+        problem = frame.calendar.texts.gettext(problem_words(error.status, error.code))
+        return asking.show(request, typed=typed, errors={}, problem=problem, status=error.status)
+    address = f"/runs/{execution.id}"
+    if not _is_script(request):
+        return RedirectResponse(address, status_code=303)
+    if asking.action.kind is ActionKind.FIX:
+        return Response(status_code=204, headers={"HX-Redirect": address})
+    # Read after the new row is written, in the same transaction.
+    parts = DeviceParts(services, frame, device_id)
+    return HTMLResponse(fragment(frame, "parts/run_asked.html", run=parts.latest_run()))
+
+
+class _Asking:
+    """One declared action of one device, and the form that asks for it."""
+
+    def __init__(self, services: Services, frame: Frame, device_id: str, name: str) -> None:
+        self._parts = DeviceParts(services, frame, device_id)
+        self._frame = frame
+        self._device_id = device_id
+        self.action = self._declared(name)
+
+    def show(
+        self,
+        request: Request,
+        *,
+        typed: Mapping[str, str] | None,
+        errors: Mapping[str, str],
+        problem: str,
+        status: int,
+    ) -> HTMLResponse:
+        at_site, calendar = self._parts.at_site, self._frame.calendar
+        return page(
+            self._frame,
+            "parts/action_dialog.html" if _is_script(request) else "action.html",
+            status=status,
+            device_id=self._device_id,
+            place=place_name(at_site.device, at_site.site, calendar),
+            preview=preview(
+                self._device_id, self.action, self._parts.titles, calendar, is_offline=self._parts.is_offline
+            ),
+            fields=form_fields(self.action.params, calendar, typed, errors),
+            override_reason="" if typed is None else typed.get("override_reason", ""),
+            problem=problem,
+        )
+
+    def _declared(self, name: str) -> Action:
+        found = next((action for action in self._parts.actions if action.name == name), None)
+        if found is None:
+            raise ActionNotDeclared(name)
+        return found
+
+
+def _is_script(request: Request) -> bool:
+    return request.headers.get("hx-request") == "true"

@@ -1,0 +1,162 @@
+"""The live side of the fleet, a device and a run: parts of the open page, renewed as events are recorded."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi.responses import Response
+
+from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.console.device_parts import DeviceParts
+from fleet_server.console.frame import Frame, fragment, make_frame
+from fleet_server.console.live import partial, stream
+from fleet_server.console.pages.fleet import rows_of
+from fleet_server.console.run_parts import RunParts
+from fleet_server.console.services import Services, services_for
+from fleet_server.console.view_models.fleet import census
+from fleet_server.db import reading
+from fleet_server.devices.errors import DeviceNotFound
+from fleet_server.devices.service import DeviceAtSite
+from fleet_server.timeline.hub import EventFilter, EventRow
+
+router = APIRouter(include_in_schema=False)
+
+# Which parts of a device's page an event may change; the timeline changes with every one.
+_PARTS = {
+    "presence": ("device_head", "lead", "actions", "attached"),
+    "fault_raised": ("device_head", "lead", "faults"),
+    "fault_cleared": ("device_head", "lead", "faults"),
+    "execution": ("run_panel",),
+    "verdict": ("run_panel",),
+    "reading": ("health",),
+    "capabilities": ("lead", "actions"),
+}
+_TARGETS = {"device_head": "#device-head", "run_panel": "#run-panel"}
+# On the beat: times that grow, values that came without an event, and what the devices on a gateway say.
+_ON_BEAT = ("device_head", "health", "attached")
+# What may change a row of the fleet page.
+_ROW_EVENTS = frozenset({"presence", "fault_raised", "fault_cleared"})
+
+
+def start_after(
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    last_event_id: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=2**62)] = None,
+) -> int:
+    """Where the browser was cut off; at first the newest event when the page was made."""
+    return after if last_event_id is None else last_event_id
+
+
+StartAfter = Annotated[int, Depends(start_after)]
+
+
+@router.get("/fleet/stream")
+def fleet_stream(request: Request, session: ConsoleSessionDep, after_id: StartAfter) -> Response:
+    tenant_id = session.actor.tenant_id
+
+    def renew(burst: Sequence[EventRow]) -> str:
+        frame = make_frame(request, session, "fleet")
+        changed = {event.device_id for event in burst if event.type in _ROW_EVENTS}
+        html = [_beat(frame)]
+        if changed:
+            with reading(request.app.state.engine) as database:
+                html += _fleet_parts(services_for(request, database, session.actor), frame, changed)
+        return "".join(html)
+
+    return stream(request.app.state.hub, EventFilter(tenant_id), after_id, renew)
+
+
+@router.get("/devices/{device_id}/stream")
+def device_stream(
+    request: Request,
+    session: ConsoleSessionDep,
+    after_id: StartAfter,
+    device_id: Annotated[str, Path(max_length=64)],
+    types: Annotated[str, Query(max_length=20)] = "",
+    still: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
+) -> Response:
+    """``still``: an older page of the timeline is shown, which nothing new belongs to."""
+    with reading(request.app.state.engine) as database:
+        zone = services_for(request, database, session.actor).devices.get(device_id).site.timezone
+
+    def renew(burst: Sequence[EventRow]) -> str:
+        frame = make_frame(request, session, "fleet", zone=zone)
+        with reading(request.app.state.engine) as database:
+            parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
+            html = _device_parts(parts, frame, burst)
+            if burst and not still:
+                timeline = parts.timeline(types)
+                values = {"who": parts.who(), "timeline": timeline, "arrived": burst[-1].id}
+                html.append(partial("#timeline", fragment(frame, "parts/timeline_list.html", **values)))
+        return "".join([_beat(frame), *html])
+
+    where = EventFilter(session.actor.tenant_id, device_id=device_id)
+    return stream(request.app.state.hub, where, after_id, renew)
+
+
+@router.get("/runs/{run_id}/stream")
+def run_stream(
+    request: Request, session: ConsoleSessionDep, after_id: StartAfter, run_id: Annotated[str, Path(max_length=64)]
+) -> Response:
+    with reading(request.app.state.engine) as database:
+        zone = RunParts(services_for(request, database, session.actor), run_id).timezone
+    told = _Told()
+
+    def renew(burst: Sequence[EventRow]) -> str | None:
+        if told.is_final and not burst:
+            return None
+        frame = make_frame(request, session, "runs", zone=zone)
+        with reading(request.app.state.engine) as database:
+            parts = RunParts(services_for(request, database, session.actor), run_id)
+            has_news = any(event.type == "verdict" for event in burst)
+            values = parts.values(frame, has_news=has_news)
+            told.is_final = parts.execution.is_final
+        return _beat(frame) + partial("#run", fragment(frame, "parts/run_body.html", **values))
+
+    where = EventFilter(session.actor.tenant_id, execution_id=run_id)
+    return stream(request.app.state.hub, where, after_id, renew)
+
+
+class _Told:
+    """Whether the browser knows that the run has ended: the last results may come right after that."""
+
+    is_final = False
+
+
+def _beat(frame: Frame) -> str:
+    return partial("#beat", fragment(frame, "parts/beat.html"))
+
+
+def _fleet_parts(services: Services, frame: Frame, changed: set[str]) -> list[str]:
+    """Rows that are not in view are passed over by the browser: their target is not there."""
+    found: list[DeviceAtSite] = []
+    for device_id in sorted(changed):
+        try:
+            found.append(services.devices.get(device_id))
+        except DeviceNotFound:
+            # Retired since: its row stays until the page is loaded again.
+            continue
+    html = [
+        partial(f"#row-{row.id}", fragment(frame, "parts/fleet_row.html", row=row))
+        for row in rows_of(services, found, frame)
+    ]
+    entries = census(services.devices.census().condition)
+    return [*html, partial("#census", fragment(frame, "parts/census.html", census=entries))]
+
+
+def _device_parts(parts: DeviceParts, frame: Frame, burst: Sequence[EventRow]) -> list[str]:
+    wanted = {name for event in burst for name in _PARTS.get(event.type, ())} if burst else set(_ON_BEAT)
+    makers: dict[str, Callable[[], dict[str, object]]] = {
+        "device_head": dict,
+        "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
+        "faults": lambda: {"faults": parts.faults()},
+        "health": lambda: {"health": parts.health()},
+        "attached": lambda: {"attached": parts.attached()},
+        "run_panel": lambda: {"run": parts.latest_run(has_news=any(event.type == "verdict" for event in burst))},
+        "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},
+    }
+    who = parts.who()
+    return [
+        partial(_TARGETS.get(name, f"#{name}"), fragment(frame, f"parts/{name}.html", who=who, **make()))
+        for name, make in makers.items()
+        if name in wanted
+    ]

@@ -1,0 +1,78 @@
+"""One result: what was looked at, what came, what was required, and the evidence folded under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleet_server.console.moments import Calendar
+from fleet_server.console.templating import number_text
+from fleet_server.console.view_models.codes import CodeText, code_text
+from fleet_server.console.view_models.readings import metric_title, value_text
+from fleet_server.console.words import OUTCOMES, UNKNOWN_SHAPE, Shape
+from protocol.catalogue import metrics
+from protocol.records import Outcome, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    phase: Phase
+    item: str
+    title: str
+    shape: Shape
+    value: str
+    unit: str
+    limits: str
+    evidence: str
+    codes: list[CodeText]
+    takes: str
+
+
+def result_row(data: Mapping[str, Any], calendar: Calendar, titles: Mapping[str, str]) -> ResultRow:
+    """From the data of a `verdict` event."""
+    item = str(data.get("item") or "")
+    action = str(data.get("action") or "")
+    outcome = next((one for one in Outcome if one.value == data.get("outcome")), None)
+    value = data.get("value")
+    codes = data.get("codes")
+    duration = data.get("duration_ms")
+    return ResultRow(
+        phase=next((one for one in Phase if one.value == data.get("phase")), Phase.RESULT),
+        item=item,
+        title=_title(item, action, titles, calendar),
+        shape=UNKNOWN_SHAPE if outcome is None else OUTCOMES[outcome],
+        value="" if value is None else value_text(item, value, calendar.language),
+        unit=_unit(item, data, calendar),
+        limits=limits_text(data.get("limits")),
+        evidence=str(data.get("evidence") or ""),
+        codes=[code_text(str(code), calendar.language) for code in codes] if isinstance(codes, list) else [],
+        takes=f"{duration / 1000:.1f} s" if isinstance(duration, int) and duration > 0 else "",
+    )
+
+
+def limits_text(limits: Any) -> str:
+    if not isinstance(limits, dict):
+        return ""
+    low, high = limits.get("low"), limits.get("high")
+    if isinstance(low, int | float) and isinstance(high, int | float):
+        return f"{number_text(low)}–{number_text(high)}"
+    if isinstance(low, int | float):
+        return f"≥ {number_text(low)}"
+    return f"≤ {number_text(high)}" if isinstance(high, int | float) else ""
+
+
+def _title(item: str, action: str, titles: Mapping[str, str], calendar: Calendar) -> str:
+    if metrics.get(item) is not None:
+        return metric_title(item, calendar.language)
+    return titles.get(item) or item or titles.get(action) or action
+
+
+def _unit(item: str, data: Mapping[str, Any], calendar: Calendar) -> str:
+    metric = metrics.get(item)
+    if metric is not None and (metric.is_text or metric.value_words):
+        return ""
+    unit = str(data.get("unit") or "")
+    if metric is not None and unit == metric.unit:
+        return calendar.language.pick(metric.unit_words.zh, metric.unit_words.en)
+    return unit

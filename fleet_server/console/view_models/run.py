@@ -1,0 +1,257 @@
+"""One run on its page: the rail of honest states, results as they came, before and after.
+
+Never more than is known: a fix that ran is not yet proved, and a state that was skipped by the reports has no time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from fleet_server.console.language import N_
+from fleet_server.console.moments import Calendar, Moment
+from fleet_server.console.view_models.actions import pick
+from fleet_server.console.view_models.results import ResultRow, result_row
+from fleet_server.console.view_models.timeline import Happening
+from fleet_server.console.words import (
+    KINDS,
+    OUTCOMES,
+    PROVED,
+    REASONS,
+    STATES,
+    Shape,
+    known_state,
+    state_shape,
+)
+from fleet_server.executions.models import Execution
+from protocol.capabilities import Action
+from protocol.commands import FINAL, ActionKind, ExecutionState
+from protocol.records import Outcome, Phase
+
+_S = ExecutionState
+_REACHED = {
+    _S.QUEUED: 0,
+    _S.PUBLISHED: 1,
+    _S.STORED: 2,
+    _S.AWAITING_CONSENT: 2,
+    _S.WAITING_SAFE: 2,
+    _S.RUNNING: 3,
+    _S.VERIFYING: 4,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """A stop on the rail. ``mood``: "" passed, "go" present, "todo" to come, "end" where it ended otherwise."""
+
+    icon: str
+    words: str  # source text
+    mood: str
+    sub: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    title: str
+    before: ResultRow | None
+    after: ResultRow | None
+    limits: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    icon: str
+    mood: str
+    title: str
+    mid: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: str
+    device_id: str
+    title: str
+    kind: ActionKind
+    kind_words: str
+    what: str
+    state: Shape
+    outcome: Shape | None
+    reason: str  # source text, or empty
+    code: str
+    detail: str
+    asked_by: str
+    asked_at: Moment | None
+    rail: list[Station]
+    compared: list[Compared]
+    results: list[ResultRow]
+    steps: list[StepRow]
+    progress_pct: int | None
+    queued_until: Moment | None
+    queued_until_clock: str
+    hold_left: str
+    is_final: bool
+    is_waiting: bool  # queued: the device has nothing of it yet
+    is_proved: bool
+    may_cancel: bool
+    is_cancel_asked: bool
+    output_tail: str
+    params: list[tuple[str, str]]
+    override_reason: str
+    has_news: bool  # its newest result has just arrived
+
+
+def run_view(
+    execution: Execution,
+    events: Sequence[Happening],
+    calendar: Calendar,
+    titles: Mapping[str, str],
+    *,
+    has_news: bool = False,
+) -> Run:
+    """``events`` of this execution, oldest first."""
+    state = known_state(execution.state)
+    kind = next((one for one in ActionKind if one.value == execution.kind), ActionKind.CHECK)
+    declared = declared_action(execution.declared)
+    verdicts = [result_row(event.data, calendar, titles) for event in events if event.type == "verdict"]
+    outcome = next((one for one in Outcome if one.value == execution.outcome), None)
+    is_final = state in FINAL
+    return Run(
+        id=execution.id,
+        device_id=execution.device_id,
+        title=execution.action if declared is None else pick(declared.title, calendar),
+        kind=kind,
+        kind_words=KINDS[kind][1],
+        what=KINDS[kind][2],
+        state=state_shape(state, kind),
+        outcome=None if outcome is None or kind is ActionKind.FIX else OUTCOMES[outcome],
+        reason=REASONS.get(execution.code, ""),
+        code=execution.code,
+        detail=execution.detail,
+        asked_by=execution.actor,
+        asked_at=calendar.at(execution.created_at),
+        rail=_rail(execution, state, kind, calendar),
+        compared=_compared(verdicts) if kind is ActionKind.FIX else [],
+        results=[row for row in verdicts if row.phase is Phase.RESULT],
+        steps=_steps(execution, declared, state, calendar) if kind is ActionKind.FIX else [],
+        progress_pct=None if is_final else execution.progress_pct,
+        queued_until=calendar.at(execution.queued_until),
+        queued_until_clock=calendar.hour_minute(execution.queued_until),
+        hold_left=_hold_left(execution, state, calendar),
+        is_final=is_final,
+        is_waiting=state in {_S.QUEUED, _S.PUBLISHED},
+        is_proved=kind is ActionKind.FIX and state is _S.SUCCEEDED,
+        may_cancel=not is_final and execution.cancel_asked_at is None,
+        is_cancel_asked=not is_final and execution.cancel_asked_at is not None,
+        output_tail=execution.output_tail,
+        params=[(name, str(value)) for name, value in execution.params.items()],
+        override_reason=execution.override_reason or "",
+        has_news=has_news,
+    )
+
+
+def declared_action(document: Mapping[str, Any]) -> Action | None:
+    """None for a declaration of an older version that is not understood any more."""
+    try:
+        return msgspec.convert(document, Action)
+    except msgspec.ValidationError:
+        return None
+
+
+def _rail(execution: Execution, state: ExecutionState, kind: ActionKind, calendar: Calendar) -> list[Station]:
+    stops: list[tuple[ExecutionState, str, datetime | None]] = [
+        (_S.QUEUED, N_("Queued"), execution.created_at),
+        (_S.PUBLISHED, N_("Sent"), execution.published_at),
+        (_S.STORED, N_("Stored by the terminal"), execution.stored_at),
+        (_S.RUNNING, N_("Ran") if state in FINAL else N_("Running"), execution.started_at),
+    ]
+    if kind is ActionKind.FIX:
+        stops.append((_S.VERIFYING, N_("Checking the result"), execution.verifying_at))
+    is_final = state in FINAL
+    reached = len(stops) - 1 if state is _S.SUCCEEDED else _REACHED.get(state, _last_reached(execution))
+    rail = []
+    for index, (stop, words, at) in enumerate(stops):
+        if index < reached or (index == reached and is_final):
+            clock = calendar.clock(at) if at is not None else ""
+            rail.append(Station("ok", words, "", clock, "ok"))
+        elif index == reached:
+            shape = STATES[state]
+            rail.append(Station(shape.icon, shape.words, "go", calendar.clock(at) if at else "", "go"))
+        elif not is_final:
+            rail.append(Station(STATES[stop].icon if stop is not _S.RUNNING else "todo", words, "todo", "", "todo"))
+    rail.append(_end(execution, state, kind, calendar))
+    return rail
+
+
+def _end(execution: Execution, state: ExecutionState, kind: ActionKind, calendar: Calendar) -> Station:
+    if state not in FINAL:
+        goal = PROVED if kind is ActionKind.FIX else STATES[_S.SUCCEEDED]
+        return Station(goal.icon, goal.words, "todo", "", "todo")
+    shape = state_shape(state, kind)
+    clock = calendar.clock(execution.finished_at) if execution.finished_at else ""
+    return Station(shape.icon, shape.words, "" if state is _S.SUCCEEDED else "end", clock, shape.tone)
+
+
+def _last_reached(execution: Execution) -> int:
+    """For an end that says nothing of how far it came: by the times that were written down."""
+    times = (
+        execution.created_at,
+        execution.published_at,
+        execution.stored_at,
+        execution.started_at,
+        execution.verifying_at,
+    )
+    last = max(index for index, at in enumerate(times) if at is not None)
+    return min(last, 3 if execution.kind != ActionKind.FIX else 4)
+
+
+def _compared(verdicts: Sequence[ResultRow]) -> list[Compared]:
+    """The same checks, before and after. Of repeated checks the first before and the last after count."""
+    before: dict[str, ResultRow] = {}
+    after: dict[str, list[ResultRow]] = {}
+    for row in verdicts:
+        if row.phase is Phase.PRE_CHECK:
+            before.setdefault(row.item or row.title, row)
+        elif row.phase is Phase.POST_CHECK:
+            after.setdefault(row.item or row.title, []).append(row)
+    made = []
+    for item in [*before, *(item for item in after if item not in before)]:
+        then, now = before.get(item), after.get(item, [])
+        shown = now[-1] if now else then
+        if shown is None:
+            continue
+        passed = sum(row.shape is OUTCOMES[Outcome.PASS] for row in now)
+        held = f"{passed} / {len(now)}" if now else ""
+        made.append(Compared(shown.title, then, now[-1] if now else None, shown.limits, held))
+    return made
+
+
+def _steps(execution: Execution, declared: Action | None, state: ExecutionState, calendar: Calendar) -> list[StepRow]:
+    rows = []
+    done_all = state in {_S.SUCCEEDED, _S.VERIFYING}
+    for index, step in enumerate(declared.steps if declared is not None else [], start=1):
+        title = pick(step.title, calendar)
+        if done_all or index < execution.step_index:
+            rows.append(StepRow("ok", "ok", title, "", calendar.texts.gettext("done")))
+        elif index == execution.step_index and state is _S.RUNNING:
+            pct = "" if execution.progress_pct is None else f"{execution.progress_pct}%"
+            rows.append(StepRow("run", "go", title, pct, calendar.texts.gettext("running")))
+        elif index == execution.step_index and state in FINAL:
+            rows.append(StepRow("bad", "bad", title, "", calendar.texts.gettext("stopped here")))
+        else:
+            words = N_("not begun") if state in FINAL else N_("to come")
+            rows.append(StepRow("todo", "todo", title, "", calendar.texts.gettext(words)))
+    return rows
+
+
+def _hold_left(execution: Execution, state: ExecutionState, calendar: Calendar) -> str:
+    if state is not _S.VERIFYING or execution.hold_until is None:
+        return ""
+    left = execution.hold_until - calendar.now
+    return calendar.span(max(left, timedelta(0)).total_seconds())

@@ -1,0 +1,214 @@
+"""The timeline: everything that happened, newest first, by day. Repeats and the steps of one run are folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from fleet_server.console.language import N_
+from fleet_server.console.moments import Calendar, Moment
+from fleet_server.console.view_models.codes import code_text
+from fleet_server.console.view_models.readings import metric_title, value_text
+from fleet_server.console.view_models.results import result_row
+from fleet_server.console.words import (
+    PRESENCE_REASONS,
+    PRESENCES,
+    UNKNOWN_SHAPE,
+    Shape,
+    known_state,
+    state_shape,
+)
+from protocol.commands import ActionKind
+
+FILTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "": (N_("All"), ()),
+    "faults": (N_("Faults"), ("fault_raised", "fault_cleared")),
+    "runs": (N_("Checks and fixes"), ("execution", "verdict")),
+    "connection": (N_("Connection"), ("presence", "gap", "capabilities")),
+    "readings": (N_("Readings"), ("reading",)),
+    "notes": (N_("Notes and security"), ("note", "security")),
+}
+
+
+class Happening(Protocol):
+    """A row of the event table (`fleet_server.timeline.models.Event`)."""
+
+    id: int | None
+    type: str
+    device_id: str
+    execution_id: str | None
+    at: datetime
+    actor: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One folded line of evidence."""
+
+    clock: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    id: int
+    key: str  # entries with the same key are folded
+    day: str
+    icon: str
+    tone: str
+    at: Moment
+    clock: str
+    text: str
+    code: str
+    sub: str
+    href: str
+    is_gap: bool
+    count: int
+    lines: list[Line]
+
+
+def entries(events: Sequence[Happening], calendar: Calendar, titles: Mapping[str, str]) -> list[Entry]:
+    """``titles``: names of actions, by the name they are declared under."""
+    folded: list[Entry] = []
+    for event in events:
+        entry = _entry(event, calendar, titles)
+        before = folded[-1] if folded else None
+        if before is not None and before.key == entry.key and before.day == entry.day:
+            lines = before.lines or [Line(before.clock, _line(before))]
+            folded[-1] = replace(before, count=before.count + 1, lines=[*lines, Line(entry.clock, _line(entry))])
+        else:
+            folded.append(entry)
+    return folded
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.text} {entry.sub}".strip()
+
+
+def _entry(event: Happening, calendar: Calendar, titles: Mapping[str, str]) -> Entry:
+    describe = _DESCRIBE.get(event.type, _other)
+    shape, text, sub, code = describe(event, calendar, titles)
+    moment = calendar.at(event.at)
+    href = f"/runs/{event.execution_id}" if event.execution_id else ""
+    if event.actor and event.type != "execution":
+        sub = f"{sub} · {event.actor}" if sub else event.actor
+    return Entry(
+        id=event.id or 0,
+        key=f"run {event.execution_id}" if event.execution_id else f"{event.type} {code} {text}",
+        day=calendar.day(event.at),
+        icon=shape.icon,
+        tone=shape.tone.split()[0],
+        at=moment if moment is not None else Moment("", "", ""),
+        clock=calendar.clock(event.at),
+        text=text,
+        code=code,
+        sub=sub,
+        href=href,
+        is_gap=event.type == "gap",
+        count=1,
+        lines=[],
+    )
+
+
+_Described = tuple[Shape, str, str, str]
+
+
+def _presence(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    shape = PRESENCES.get(str(event.data.get("status")), UNKNOWN_SHAPE)
+    reason = PRESENCE_REASONS.get(str(event.data.get("reason", "")), "")
+    gettext = calendar.texts.gettext
+    return shape, gettext(shape.words), gettext(reason) if reason else "", ""
+
+
+def _fault_raised(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    code = str(event.data.get("code", ""))
+    severe = event.data.get("severity") in {"major", "critical"}
+    shape = Shape("bad", "bad", "") if severe else Shape("warn", "warn", "")
+    return shape, code_text(code, calendar.language).title, str(event.data.get("evidence", "")), code
+
+
+def _fault_cleared(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    code = str(event.data.get("code", ""))
+    title = code_text(code, calendar.language).title
+    text = calendar.texts.gettext("Over: %(what)s") % {"what": title}
+    lasted = event.data.get("lasted_s")
+    sub = ""
+    if isinstance(lasted, int | float):
+        sub = calendar.texts.gettext("lasted %(span)s") % {"span": calendar.span(lasted)}
+    return Shape("ok", "ok", ""), text, sub, code
+
+
+def _execution(event: Happening, calendar: Calendar, titles: Mapping[str, str]) -> _Described:
+    gettext = calendar.texts.gettext
+    name = str(event.data.get("action", ""))
+    kind = next((one for one in ActionKind if one.value == event.data.get("kind")), ActionKind.CHECK)
+    shape = state_shape(known_state(str(event.data.get("state"))), kind)
+    text = f"{titles.get(name, name)}: {gettext(shape.words)}"
+    return shape, text, str(event.actor or event.data.get("actor", "")), ""
+
+
+def _verdict(event: Happening, calendar: Calendar, titles: Mapping[str, str]) -> _Described:
+    row = result_row(event.data, calendar, titles)
+    return row.shape, row.title, f"{row.value} {row.unit}".strip(), ""
+
+
+def _reading(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    values = event.data.get("metrics")
+    parts = []
+    for name, value in sorted(values.items())[:6] if isinstance(values, dict) else []:
+        known = value if isinstance(value, int | float | str) else None
+        parts.append(f"{metric_title(name, calendar.language)} {value_text(name, known, calendar.language)}")
+    return (
+        Shape("read", "calm", ""),
+        calendar.texts.gettext("A reading left or re-entered its range"),
+        "; ".join(parts),
+        "",
+    )
+
+
+def _gap(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    words = {
+        "open": N_("No data for a while; it may still come"),
+        "filled": N_("No data for a while; it has arrived since"),
+        "declared": N_("No data for a while; the device gave it up"),
+    }
+    text = words.get(str(event.data.get("state")), N_("No data for a while"))
+    first, last = event.data.get("first"), event.data.get("last")
+    sub = ""
+    if isinstance(first, int) and isinstance(last, int):
+        sub = calendar.texts.gettext("%(n)s records") % {"n": last - first + 1}
+    return Shape("todo", "calm", ""), calendar.texts.gettext(text), sub, ""
+
+
+def _note(event: Happening, _calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    return Shape("note", "calm", ""), str(event.data.get("text", "")), "", ""
+
+
+def _security(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    code, detail = str(event.data.get("code", "")), str(event.data.get("detail", ""))
+    return Shape("lock", "warn", ""), calendar.texts.gettext("Noted for security"), detail, code
+
+
+def _capabilities(_event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    return Shape("rows", "calm", ""), calendar.texts.gettext("The device told what it can do"), "", ""
+
+
+def _other(_event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    return Shape("note", "calm", ""), calendar.texts.gettext("Something happened"), "", ""
+
+
+_DESCRIBE = {
+    "presence": _presence,
+    "fault_raised": _fault_raised,
+    "fault_cleared": _fault_cleared,
+    "execution": _execution,
+    "verdict": _verdict,
+    "reading": _reading,
+    "gap": _gap,
+    "note": _note,
+    "security": _security,
+    "capabilities": _capabilities,
+}

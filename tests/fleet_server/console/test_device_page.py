@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import re
+
+from tests.fleet_server.console.conftest import Browser
+from tests.fleet_server.console.examples import DEVICES, device_id
+
+
+def csrf_of(html: str) -> str:
+    found = re.search(r'name="csrf" value="([^"]+)"', html)
+    assert found is not None
+    return found[1]
+
+
+def test_every_device_has_a_page_in_both_languages(browser: Browser) -> None:
+    for language in ("zh-CN", "en"):
+        client = browser("support", language=language)
+        for example in DEVICES:
+            answer = client.get(f"/devices/{example.id}")
+            assert answer.status_code == 200
+            assert (example.zh if language == "zh-CN" else example.en) in answer.text
+
+
+def test_a_check_without_values_runs_from_the_page_and_shows_up_in_it(browser: Browser) -> None:
+    client = browser("technician", language="en")
+    address = f"/devices/{device_id('till_one')}"
+    asked = client.post(f"{address}/runs", data={"action": "clock.read", "csrf": csrf_of(client.get(address).text)})
+    assert asked.status_code == 303
+    run = client.get(asked.headers["location"])
+    assert "Read the clock" in run.text
+    assert "Waits for the device; expires" in run.text
+    assert "QUEUED" not in run.text
+    assert asked.headers["location"] in client.get(address).text
+
+
+def test_values_out_of_range_come_back_with_what_was_expected_and_what_came(browser: Browser) -> None:
+    client = browser("support", language="en")
+    address = f"/devices/{device_id('till_one')}"
+    data = {"action": "net.path", "p.count": "90", "p.target": "acquirer", "csrf": csrf_of(client.get(address).text)}
+    answer = client.post(f"{address}/runs", data=data)
+    assert answer.status_code == 422
+    assert "Expected a whole number, 1 to 9; came 90" in answer.text
