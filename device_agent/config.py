@@ -1,48 +1,39 @@
-"""The agent's configuration: one TOML file, read once into one frozen value. A wrong one stops the start and says
-where.
+"""The agent's configuration: one TOML file beside an enrolment bundle, read once into one frozen value.
 
-tenant = "default"
+    enrolment = "bundle"        # folder with enrolment.json, client.crt, client.key, ca.crt, policy.json
+    state_dir = "state"         # spool, control socket; made when missing
+    quota_mb = 32               # how large the spool may grow
+    profile = "unmetered"       # metered, unmetered, demo: the pace until the server has said another
+    soak_limit_s = 5            # demonstrations only: no fix waits longer than this before its last check
 
-[link]                      # the connection to the broker; paths are relative to this file
-id = "gw-0123abcd"          # the common name of the certificate
-host = "broker.example"     # also the name in the broker's certificate
-port = 8883
-ca = "ca.crt"
-cert = "client.crt"
-key = "client.key"
+    [host]                      # what the agent runs on; its device id is the link's
+    kind = "linux"              # linux: this machine; terminal: by the terminal's own service; none: nothing is read
+    socket = "service.sock"     # kind terminal: the service's Unix socket
+    poll_s = 5
 
-[trust]
-root = "<64 hex digits>"    # public key that signed the policy
-policy = "policy.json"      # which keys may do what
+    [[lines]]                   # one for each device on a line; its id comes with the enrolment
+    name = "pos1"
+    driver = "zvt"              # zvt, escpos, modem
+    port = "/dev/ttyUSB0"       # or: url = "socket://host:port"
+    baud = 9600
+    poll_s = 0.5
 
-[state]
-folder = "state"            # spool, control socket
-quota_mb = 32
+    [app]                       # the payment application
+    log = "payment.log"
+    encoding = "utf-8"
+    acquirer_profile = ""
 
-[pace]                      # until the server has said another
-profile = "unmetered"
-keepalive_s = 60
-sample_s = 60
-report_s = 60
+    [network]                   # the way to the acquirer, for the check of the network path
+    acquirer_host = "host.example"
+    acquirer_port = 443
 
-[self]                      # the device that the agent runs on; its id is the link's
-family = "host"             # or "terminal", by its service's socket
-class = "kiosk"             # e_sign, traditional, smart, kiosk
-port = ""                   # "unix:PATH" for a terminal
-poll_s = 5
-app_log = ""                # the payment application's log file
+    [[values]]                  # configuration values that may be applied from afar; a usual set when left out
+    name = "apn"
+    pattern = "cmnet|cmiot"
+    zh = "接入点"
+    en = "access point"
 
-[[device]]                  # one for each attached device
-id = "pos-0123abcd"         # left out until the server has registered it
-line = "pos1"
-family = "zvt"              # zvt, escpos, modem
-class = "traditional"
-port = "serial:/dev/ttyUSB0"    # or "tcp:HOST:PORT"
-baud = 9600
-poll_s = 0.5
-
-[settings]                  # for checks, by name; see each check's parameters
-acquirer_host = "host.example"
+Relative paths start at the folder of the file. A wrong file stops the start with one sentence that says where.
 """
 
 from __future__ import annotations
@@ -56,85 +47,104 @@ from msgspec import Meta
 
 from device_agent.errors import ConfigurationInvalid
 from protocol.identifiers import IDENTIFIER_PATTERN
+from protocol.parameters import Title
 from protocol.session import LineName, Profile
 
-MAX_DEVICES: Final = 64
+MAX_LINES: Final = 64
 
 PollSeconds = Annotated[float, Meta(ge=0.1, le=3600)]
 TerminalClassName = Annotated[str, Meta(pattern="^(e_sign|traditional|smart|kiosk)$")]
-PortText = Annotated[str, Meta(pattern=r"^(unix:.+|serial:.+|tcp:.+:[0-9]{1,5})$")]
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
 Identifier = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
 
 
-class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: Identifier
+class BrokerAddress(msgspec.Struct, frozen=True):
+    """``host`` is also the name that the broker's certificate must carry."""
+
     host: Annotated[str, Meta(min_length=1, max_length=255)]
-    port: Annotated[int, Meta(ge=1, le=65535)]
-    ca: str
-    cert: str
-    key: str
+    port: PortNumber
 
 
-class TrustConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    root: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-    policy: str
+class Enrolment(msgspec.Struct, frozen=True):
+    """Who this link is: written by the server, taken over as it is. Fields of later versions are left alone."""
 
-
-class StateConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    folder: str = "state"
-    quota_mb: Annotated[int, Meta(ge=1, le=4096)] = 32
-
-
-class PaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    profile: Profile = Profile.UNMETERED
-    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 60
-    sample_s: Annotated[float, Meta(ge=0.5, le=3600)] = 60
-    report_s: Annotated[float, Meta(ge=0.5, le=86_400)] = 60
-    reconnect_base_s: Annotated[float, Meta(ge=0.1, le=3600)] = 1.0
-
-
-class SelfConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"terminal_class": "class"}):
-    family: Annotated[str, Meta(pattern="^(host|terminal)$")] = "host"
+    link: Identifier
+    broker: BrokerAddress
+    root_public: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    tenant: Annotated[str, Meta(min_length=1, max_length=64)] = "default"
+    attached: dict[LineName, Identifier] = {}
     terminal_class: TerminalClassName = "kiosk"
-    port: PortText | Annotated[str, Meta(max_length=0)] = ""
+    model: str | None = None
+
+
+class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Annotated[str, Meta(pattern="^(linux|terminal|none)$")] = "linux"
+    socket: str = ""
     poll_s: PollSeconds = 5.0
-    app_log: str = ""
-    acquirer_profile: str = ""
-    model: Annotated[str, Meta(max_length=80)] = ""
 
 
-class DeviceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"terminal_class": "class"}):
-    line: LineName
-    family: Annotated[str, Meta(pattern="^(zvt|escpos|modem|terminal)$")]
-    port: PortText
-    id: Identifier | None = None
-    terminal_class: TerminalClassName = "kiosk"
+class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"terminal_class": "class"}):
+    name: LineName
+    driver: Annotated[str, Meta(pattern="^(zvt|escpos|modem)$")]
+    port: str = ""
+    url: Annotated[str, Meta(pattern=r"^(socket://.+:[0-9]{1,5})?$")] = ""
     baud: Annotated[int, Meta(ge=300, le=4_000_000)] = 9600
     poll_s: PollSeconds = 0.5
-    app_log: str = ""
+    terminal_class: TerminalClassName | None = None  # the link's own when left out
+
+
+class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    log: str = ""
+    encoding: Annotated[str, Meta(pattern="^(utf-8|gbk|gb18030)$")] = "utf-8"
     acquirer_profile: str = ""
-    model: Annotated[str, Meta(max_length=80)] = ""
 
 
-class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"own": "self", "devices": "device"}):
-    """``path`` is where it was read from; the relative paths in it start at that folder."""
+class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    acquirer_host: Annotated[str, Meta(max_length=255)] = ""
+    acquirer_port: PortNumber = 443
+    dns_name: Annotated[str, Meta(max_length=255)] = ""
+    ca: str = ""
 
-    link: LinkConfig
-    trust: TrustConfig
-    tenant: Annotated[str, Meta(min_length=1, max_length=64)] = "default"
-    state: StateConfig = StateConfig()
-    pace: PaceConfig = PaceConfig()
-    own: SelfConfig = SelfConfig()
-    devices: Annotated[list[DeviceConfig], Meta(max_length=MAX_DEVICES)] = []
-    settings: dict[str, str] = {}
-    path: Path = Path("agent.toml")
+
+class ValueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``pattern``: the whole of what the value may be."""
+
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
+    pattern: Annotated[str, Meta(min_length=1, max_length=120)]
+    zh: Title
+    en: Title
+
+
+class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What stands in the file itself."""
+
+    enrolment: str
+    state_dir: str = "state"
+    quota_mb: Annotated[int, Meta(ge=1, le=4096)] = 32
+    profile: Profile = Profile.UNMETERED
+    soak_limit_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    host: HostConfig = HostConfig()
+    lines: Annotated[list[LineConfig], Meta(max_length=MAX_LINES)] = []
+    app: AppConfig = AppConfig()
+    network: NetworkConfig = NetworkConfig()
+    values: Annotated[list[ValueConfig], Meta(max_length=32)] = []
+
+
+class AgentConfig(AgentFile, frozen=True, kw_only=True):
+    """``path`` is where it was read from; ``who`` is the enrolment it names."""
+
+    path: Path
+    who: Enrolment
 
     def file(self, relative: str) -> Path:
         return self.path.parent / relative
 
+    def bundled(self, name: str) -> Path:
+        return self.file(self.enrolment) / name
+
     @property
     def state_folder(self) -> Path:
-        return self.file(self.state.folder)
+        return self.file(self.state_dir)
 
     @property
     def control_socket(self) -> Path:
@@ -154,25 +164,37 @@ def load(path: Path) -> AgentConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationInvalid(f"{path}: expected TOML, came {error}") from error
     try:
-        config = msgspec.convert(table, AgentConfig)
+        read = msgspec.convert(table, AgentFile)
     except msgspec.ValidationError as error:
         raise ConfigurationInvalid(f"{path}: {_in_words(error, table)}") from error
-    _check_names(path, config)
-    return msgspec.structs.replace(config, path=path.resolve())
+    _check_lines(path, read)
+    bundle = path.resolve().parent / read.enrolment
+    return AgentConfig(**msgspec.structs.asdict(read), path=path.resolve(), who=_enrolment(bundle / "enrolment.json"))
 
 
-def _check_names(path: Path, config: AgentConfig) -> None:
-    lines = [device.line for device in config.devices]
-    ids = [config.link.id, *(device.id for device in config.devices if device.id)]
-    for key, names in (("device.line", lines), ("device.id", ids)):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ConfigurationInvalid(f"{path}: {key}: expected each name once, came {twice[0]!r} twice")
-    if config.own.family == "terminal" and not config.own.port:
-        raise ConfigurationInvalid(f'{path}: self.port: expected "unix:PATH" of the terminal\'s service, came nothing')
+def _enrolment(path: Path) -> Enrolment:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Enrolment)
+    except OSError as error:
+        raise ConfigurationInvalid(f"{path}: expected a readable enrolment, came {error.strerror}") from error
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise ConfigurationInvalid(f"{path}: {_in_words(error, {})}") from error
 
 
-def _in_words(error: msgspec.ValidationError, table: dict[str, object]) -> str:
+def _check_lines(path: Path, config: AgentFile) -> None:
+    names = [line.name for line in config.lines]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationInvalid(f"{path}: lines.name: expected each name once, came {twice[0]!r} twice")
+    for line in config.lines:
+        if bool(line.port) == bool(line.url):
+            came = "both" if line.port else "neither"
+            raise ConfigurationInvalid(f"{path}: lines.{line.name}: expected either port or url, came {came}")
+    if config.host.kind == "terminal" and not config.host.socket:
+        raise ConfigurationInvalid(f"{path}: host.socket: expected the terminal service's socket, came nothing")
+
+
+def _in_words(error: msgspec.MsgspecError, table: dict[str, object]) -> str:
     """``key: expected …, came …`` from msgspec's ``Expected … - at `$.key` ``."""
     sentence, _, place = str(error).partition(" - at ")
     key = place.strip("`").removeprefix("$.") or "the file"

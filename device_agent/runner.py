@@ -24,6 +24,7 @@ from device_agent.core.effects import (
     Event,
     GiveUp,
     Job,
+    JobDone,
     Polled,
     Publish,
     RunJob,
@@ -105,6 +106,8 @@ class Runner:
         self._tidy = tidy
         self._housekeeping_ns = 0
         self.stopped = threading.Event()
+        # Answers to the local command line's own checks, which the core knows nothing of.
+        self.on_local_done: Callable[[JobDone], bool] = lambda _done: False
 
     def run(self) -> None:
         """Until `EventQueue.stop`; then says goodbye. Raises only what leaves the spool unusable."""
@@ -130,6 +133,8 @@ class Runner:
                     return False
                 case Call():
                     event.run(self._now())
+                case JobDone() if self.on_local_done(event):
+                    pass
                 case _:
                     self.core.handle(event, self._now())
         now = self._now()

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -86,6 +87,7 @@ class DeviceWorker:
     _generation: int = 0
     _poll_begun: float | None = None
     _thread: threading.Thread | None = None
+    _driver: Any = None
 
     def start(self) -> None:
         name = f"device-{self.plan.device}"
@@ -109,6 +111,9 @@ class DeviceWorker:
         self._generation += 1
         self._poll_begun = None
         self.replaced += 1
+        # The one touch from outside: a line that is held exclusively must be free for the next driver.
+        with suppress(OSError):
+            self._close(self._driver)
         _log.error("device %s hangs: worker replaced (%d of %d)", self.plan.device, self.replaced, MAX_REPLACED)
         if self.replaced <= MAX_REPLACED:
             self.start()
@@ -133,7 +138,7 @@ class DeviceWorker:
         self.post(event)
 
     def _run(self, generation: int) -> None:
-        device = self.plan.open_device()
+        device = self._driver = self.plan.open_device()
         poll_at = time.monotonic()
         while generation == self._generation:
             try:
@@ -145,9 +150,7 @@ class DeviceWorker:
             if job is None:
                 break
             self._perform(job, device, generation)
-        close = getattr(device, "close", None)
-        if close is not None:
-            close()
+        self._close(device)
 
     def _poll(self, device: Any, generation: int) -> None:
         self._poll_begun = time.monotonic()
@@ -181,6 +184,12 @@ class DeviceWorker:
             done = JobDone(job.execution, job.serial, error="internal_error", detail=type(error).__name__)
         if generation == self._generation:
             self.post(timed(done, time.monotonic() - begun))
+
+    @staticmethod
+    def _close(device: Any) -> None:
+        close = getattr(device, "close", None)
+        if close is not None:
+            close()
 
     def _silent(self, words: str) -> Polled:
         return Polled(self.plan.device, False, {}, frozenset({FaultSign(LINE_SILENT_CODE, words)}))

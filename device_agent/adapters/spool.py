@@ -117,6 +117,10 @@ class Spool:
         query = "SELECT name, value FROM fact WHERE substr(name, 1, ?) = ? ORDER BY name"
         return dict(self._db.execute(query, (len(prefix), prefix)))
 
+    def remember(self, facts: dict[str, str | None]) -> None:
+        with self._guarded():
+            self._write(Changes(facts=facts), 0)
+
     def journal(self) -> dict[str, bytes]:
         return dict(self._db.execute("SELECT execution, body FROM journal ORDER BY place"))
 

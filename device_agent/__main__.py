@@ -1,0 +1,92 @@
+"""`device-agent`: run the agent, or ask the one that runs. What is wrong with the set-up is one sentence each."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from device_agent.errors import AgentError, ConfigurationInvalid
+
+DEFAULT_CONFIG: Final = Path("agent.toml")
+EXIT_FAILED: Final = 1
+EXIT_MISUSED: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return _run(options) if options.command == "run" else _ask(options)
+    except ConfigurationInvalid as error:
+        return _said(str(error), EXIT_MISUSED)
+    except AgentError as error:
+        return _said(str(error), EXIT_FAILED)
+    except BrokenPipeError:
+        # Whoever read the answer has seen enough.
+        return EXIT_FAILED
+
+
+def _run(options: argparse.Namespace) -> int:
+    from device_agent.bootstrap import build
+    from device_agent.config import load
+
+    agent = build(load(options.config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: agent.stop())
+    agent.run()
+    return 0
+
+
+def _ask(options: argparse.Namespace) -> int:
+    from device_agent import command_line
+    from device_agent.config import load
+
+    config = load(options.config)
+    match options.command:
+        case "status":
+            return command_line.status(config, as_json=options.json)
+        case "check":
+            return command_line.check(config, options.action, options.device, options.param, as_json=options.json)
+        case "fixes":
+            return command_line.fixes(config, as_json=options.json)
+        case _:
+            return command_line.doctor(config, as_json=options.json)
+
+
+def _said(sentence: str, exit_code: int) -> int:
+    sys.stderr.write(f"device-agent: {sentence}\n")
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="device-agent", description=__doc__)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="the agent's TOML file (agent.toml)")
+    parser.add_argument("--verbose", action="store_true", help="log what the libraries say as well")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("run", help="run the agent until it is stopped")
+    for name, words in (
+        ("status", "how the running agent is: connection, spool, devices, faults"),
+        ("fixes", "what can be done to the devices here (started by a signed command only)"),
+        ("doctor", "what is wrong with the set-up: certificate, broker, clock, spool, lines"),
+        ("check", "run a check (it changes nothing); without a name, list them"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("--json", action="store_true", help="for programs")
+        if name == "check":
+            command.add_argument("action", nargs="?", help="name of the check")
+            command.add_argument("--device", default="", help="id of the device; the agent's own when left out")
+            command.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

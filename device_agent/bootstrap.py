@@ -1,0 +1,226 @@
+"""The only wiring: configuration in, a runner ready to run out. Nothing else makes these objects or knows them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from device_agent import opening
+from device_agent.actions import Definition
+from device_agent.adapters import clock
+from device_agent.adapters.control_socket import ControlSocket
+from device_agent.adapters.mqtt_link import Broker, MqttLink
+from device_agent.adapters.spool import Spool
+from device_agent.config import AgentConfig
+from device_agent.control import Control
+from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.backoff import DEFAULT_BASE_S, DEFAULT_CAP_S
+from device_agent.core.records import RecordMaker
+from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.watch import DeviceSpec
+from device_agent.errors import ConfigurationInvalid
+from device_agent.families import TERMINAL
+from device_agent.runner import EventQueue, Runner
+from device_agent.worker import DevicePlan, DeviceWorker, LogSource
+from protocol import codec
+from protocol.errors import Malformed
+from protocol.identifiers import DeviceId, LinkId
+from protocol.parameters import Words
+from protocol.records import RecordBody
+from protocol.session import Flow, Profile
+from protocol.signing import POLICY_TYPE, Policy, open_envelope, public_keys
+
+MIB: Final = 1024 * 1024
+DEFAULT_DRAIN_RECORDS_PER_S: Final = 1000
+
+# Keepalive, sample and report interval in seconds: the profiles of protocol version 1.
+PACES: Final = {
+    Profile.METERED: (600.0, 60.0, 1800.0),
+    Profile.UNMETERED: (60.0, 60.0, 60.0),
+    Profile.DEMO: (10.0, 5.0, 5.0),
+}
+
+DefinitionsFor = Callable[[str, str], tuple[Definition, ...]]
+
+
+@dataclass(slots=True)
+class Agent:
+    """Everything that runs. `close` may be called from a signal handler's thread."""
+
+    runner: Runner
+    control: ControlSocket
+    spool: Spool
+
+    def run(self) -> None:
+        self.control.start()
+        try:
+            self.runner.run()
+        finally:
+            self.control.stop()
+            self.spool.close()
+
+    def stop(self) -> None:
+        self.runner.events.stop()
+
+
+def build(config: AgentConfig, definitions_for: DefinitionsFor | None = None) -> Agent:
+    """Raises AgentError with a sentence for people when something that is needed is not there."""
+    _make_private(config.state_folder)
+    boot = clock.host_boot()
+    started = clock.now()
+    who = config.who
+    link = LinkId(who.link)
+    maker = RecordMaker(boot)
+
+    def wrap(body: RecordBody) -> bytes:
+        return codec.to_json(maker.record(DeviceId(link), body, clock.now()))
+
+    spool = Spool(config.spool_file, wrap, quota_bytes=config.quota_mb * MIB)
+    policy = load_policy(config, spool)
+    events = EventQueue()
+    plans, specs = _devices(config, definitions_for or _registry(config), boot)
+    identity = Identity(link, who.tenant, boot, agent_version(), _unregistered(config))
+    trusted = TrustedClock.starting(
+        started, persisted_ms=int(spool.fact("floor_ms") or 0), newest_record_ms=spool.newest_record_ms()
+    )
+    core = AgentCore(identity, specs, policy, _floor(config.profile), spool, clock.system_dice(), trusted, started)
+    workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
+    runner = Runner(core, _link(config, link, events), workers, events, clock.now, spool.tidy)
+    control = Control(runner, spool)
+    return Agent(runner, ControlSocket(config.control_socket, control.ask), spool)
+
+
+def load_policy(config: AgentConfig, spool: Spool) -> Policy:
+    """The root-signed policy; never an older one than this agent has had."""
+    path = config.bundled("policy.json")
+    try:
+        document = path.read_bytes()
+        opened = open_envelope(document, POLICY_TYPE, public_keys([config.who.root_public]))
+    except OSError as error:
+        raise ConfigurationInvalid(f"policy.json: expected a readable file, came {error.strerror}: {path}") from error
+    except ValueError as error:
+        raise ConfigurationInvalid("root_public: expected an Ed25519 public key, came other 32 bytes") from error
+    policy = opened if isinstance(opened, Malformed) else codec.from_json(opened.payload, Policy)
+    if isinstance(policy, Malformed):
+        raise ConfigurationInvalid(
+            f"policy.json: expected a policy signed by the enrolment's root, came {policy.detail}"
+        )
+    known = int(spool.fact("policy_version") or 0)
+    if policy.version < known:
+        raise ConfigurationInvalid(f"policy.json: expected version {known} or newer, came {policy.version}")
+    if policy.version > known:
+        spool.remember({"policy_version": str(policy.version)})
+    return policy
+
+
+def agent_version() -> str:
+    try:
+        return version("tillmedic")
+    except PackageNotFoundError:
+        return "unpacked"
+
+
+def _devices(
+    config: AgentConfig, definitions_for: DefinitionsFor, boot: str
+) -> tuple[list[DevicePlan], list[DeviceSpec]]:
+    who = config.who
+    own = DeviceId(who.link)
+    family = opening.family_of_host(config)
+    own_class = who.terminal_class
+    host_boot = "" if family == TERMINAL else boot
+    log = _log(config, own_class)
+    plans = [DevicePlan(own, own_class, config.host.poll_s, opening.host(config), host_boot, log)]
+    specs = [
+        DeviceSpec(own, family, own_class, _named(config, definitions_for, family, own_class), model=who.model or "")
+    ]
+    for line in config.lines:
+        if line.name not in who.attached:
+            continue
+        device = DeviceId(who.attached[line.name])
+        its_class = line.terminal_class or own_class
+        plans.append(DevicePlan(device, its_class, line.poll_s, opening.on_line(config, line)))
+        actions = _named(config, definitions_for, line.driver, its_class)
+        specs.append(DeviceSpec(device, line.driver, its_class, actions, line.name))
+    return plans, specs
+
+
+def _named(
+    config: AgentConfig, definitions_for: DefinitionsFor, family: str, terminal_class: str
+) -> dict[str, Definition]:
+    limit_s = config.soak_limit_s
+    definitions = definitions_for(family, terminal_class)
+    if limit_s is not None:
+        definitions = tuple(with_soak_limit(definition, limit_s) for definition in definitions)
+    return {definition.declared.name: definition for definition in definitions}
+
+
+def with_soak_limit(definition: Definition, limit_s: float) -> Definition:
+    """The same action with a soak of at most ``limit_s``, declared as such."""
+    declared = definition.declared
+    if declared.soak_s <= limit_s:
+        return definition
+    return dataclasses.replace(definition, declared=msgspec.structs.replace(declared, soak_s=limit_s))
+
+
+def _unregistered(config: AgentConfig) -> tuple[str, ...]:
+    return tuple(line.name for line in config.lines if line.name not in config.who.attached)
+
+
+def _log(config: AgentConfig, terminal_class: str) -> LogSource | None:
+    if not config.app.log:
+        return None
+    from device_agent.adapters.app_log import AppLog
+
+    app = config.app
+    log: LogSource = AppLog(
+        config.file(app.log), terminal_class, encoding=app.encoding, acquirer_profile=app.acquirer_profile or None
+    )
+    return log
+
+
+def _registry(config: AgentConfig) -> DefinitionsFor:
+    from device_agent.registry import definitions_for
+    from device_agent.settable_values import STANDARD_VALUES, SettableValue
+
+    values = tuple(SettableValue(one.name, Words(one.zh, one.en), one.pattern) for one in config.values)
+    return lambda family, terminal_class: definitions_for(family, terminal_class, values or STANDARD_VALUES)
+
+
+def _link(config: AgentConfig, link: LinkId, events: EventQueue) -> MqttLink:
+    files = {"ca": config.bundled("ca.crt"), "cert": config.bundled("client.crt"), "key": config.bundled("client.key")}
+    for path in files.values():
+        if not os.access(path, os.R_OK):
+            raise ConfigurationInvalid(f"enrolment: expected a readable {path.name} in the bundle, came none: {path}")
+    broker = config.who.broker
+    return MqttLink(link, Broker(broker.host, broker.port, **files), events.put)
+
+
+def _floor(profile: Profile) -> Flow:
+    """The pace of a profile until the server has said another."""
+    keepalive_s, sample_s, report_s = PACES[profile]
+    return Flow(
+        profile=profile,
+        keepalive_s=keepalive_s,
+        sample_s=sample_s,
+        report_s=report_s,
+        drain_records_per_s=DEFAULT_DRAIN_RECORDS_PER_S,
+        reconnect_base_s=DEFAULT_BASE_S,
+        reconnect_cap_s=DEFAULT_CAP_S,
+    )
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"state_dir: expected a folder of one's own, came {error.strerror}: {folder}"
+        ) from error
