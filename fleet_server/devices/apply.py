@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any
 
 import msgspec
@@ -18,9 +19,10 @@ from sqlmodel import Session
 from fleet_server.devices import condition
 from fleet_server.devices.models import Capability, Device, HeardHour
 from fleet_server.devices.presence import Presence, Reason, expected_by
+from fleet_server.ingest import installation
 from fleet_server.kit import bulk
 from fleet_server.kit.times import to_ms
-from fleet_server.timeline.writer import NewEvent, append_events
+from fleet_server.timeline.writer import NewEvent
 from protocol.capabilities import Capabilities
 from protocol.capabilities import digest as digest_of
 from protocol.session import Hello, PresenceStatus
@@ -30,6 +32,7 @@ _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have
 _CAPABILITY = Capability.__table__  # type: ignore[attr-defined]  # as above
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 MISSED_LIMIT = 500
+_FOREVER_S = 1e12
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
 
 
@@ -159,20 +162,31 @@ def note_hour(session: Session, tenant_id: str, device_ids: Iterable[str], hour:
     bulk.write(session, _HEARD, rows)
 
 
-def sweep_presence(session: Session, tenant_id: str, now: datetime) -> list[int]:
-    """For the scheduler, each few seconds, in a transaction of its own: the ids of the events it made."""
-    applied = mark_missed(session, tenant_id, now, MISSED_LIMIT)
+def sweep_presence(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]:
+    """For the scheduler, each few seconds: the events to append in the same transaction.
+
+    While no ingest worker listens, silence says nothing about the devices.
+    """
+    listening_s = installation.listening_s(session, now)
+    if listening_s is None:
+        return []
+    applied = mark_missed(session, tenant_id, now, listening_s)
     condition.recompute(session, tenant_id, applied.changed, now)
-    return append_events(session, tenant_id, applied.events, now)
+    return applied.events
 
 
-def mark_missed(session: Session, tenant_id: str, now: datetime, limit: int) -> Applied:
-    """Links that should have been heard by now and were not; what is attached to them becomes unknown with them."""
+def mark_missed(session: Session, tenant_id: str, now: datetime, listening_s: float = inf) -> Applied:
+    """Links that should have been heard by now, and would have been, by workers who have listened for so long; what is
+    attached to them becomes unknown with them.
+    """
     applied = Applied()
     missed = select(_DEVICE).where(
-        _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.expected_by < now, _DEVICE.c.presence == Presence.ONLINE
+        _DEVICE.c.tenant_id == tenant_id,
+        _DEVICE.c.expected_by < now,
+        _DEVICE.c.presence == Presence.ONLINE,
+        _DEVICE.c.report_s + 1.5 * _DEVICE.c.keepalive_s < min(listening_s, _FOREVER_S),
     )
-    statement = missed.order_by(_DEVICE.c.id).limit(limit).with_for_update()
+    statement = missed.order_by(_DEVICE.c.id).limit(MISSED_LIMIT).with_for_update()
     rows = [dict(row) for row in session.execute(statement).mappings()]
     _move(session, rows, Presence.UNKNOWN, Reason.NOT_HEARD, now, applied)
     missed_ids = [row["id"] for row in rows]

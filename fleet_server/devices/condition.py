@@ -29,6 +29,7 @@ _SITE = Site.__table__  # type: ignore[attr-defined]  # as above
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 # What the acquirer, the cardholder or nobody has to act on is not the device's own condition.
 _MENDED_ON_SITE = {Owner.DEVICE, Owner.NETWORK, Owner.MERCHANT}
+_SEVERITIES: dict[str, Severity] = {one.value: one for one in Severity}
 _SEVERE = {Severity.MAJOR, Severity.CRITICAL}
 
 
@@ -151,7 +152,7 @@ def _open_faults(session: Session, tenant_id: str, device_ids: list[str]) -> dic
     )
     found: defaultdict[str, list[OpenFault]] = defaultdict(list)
     for device_id, code, severity, raised_at in session.execute(statement):
-        found[device_id].append(OpenFault(code, Severity(severity), raised_at))
+        found[device_id].append(OpenFault(code, _SEVERITIES[severity], raised_at))
     return found
 
 

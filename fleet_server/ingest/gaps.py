@@ -15,7 +15,7 @@ from sqlmodel import Session
 from fleet_server.ingest import watermarks
 from fleet_server.ingest.models import LinkStream
 from fleet_server.ingest.watermarks import StreamState
-from fleet_server.timeline.writer import NewEvent, append_events
+from fleet_server.timeline.writer import NewEvent
 from protocol.records import SpoolLost, Tombstone
 
 SHOWN_AFTER = timedelta(seconds=30)
@@ -58,7 +58,7 @@ def lost_with(link_id: str, body: SpoolLost, at: datetime) -> NewEvent:
 
 
 def show_open(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]:
-    """Gaps that have lasted and are not shown yet."""
+    """Gaps that have lasted and are not shown yet; for the scheduler, each few seconds."""
     found = session.execute(
         select(_TABLE.c.link_id, _TABLE.c.stream, _TABLE.c.kind)
         .where(_TABLE.c.tenant_id == tenant_id, _TABLE.c.gap_since < now - SHOWN_AFTER, _TABLE.c.gap_shown.is_(False))
@@ -72,11 +72,6 @@ def show_open(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]
         state.gap_shown = True
     watermarks.save(session, states, now)
     return [_event(s.link_id, s.stream, s.gap_first, s.gap_last, "open", "", now) for s in states]
-
-
-def sweep_gaps(session: Session, tenant_id: str, now: datetime) -> list[int]:
-    """For the scheduler, each few seconds, in a transaction of its own: the ids of the events it made."""
-    return append_events(session, tenant_id, show_open(session, tenant_id, now), now)
 
 
 def _event(link_id: str, stream: str, first: int, last: int, state: str, reason: str, at: datetime) -> NewEvent:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
+from math import inf
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlmodel import Session
@@ -18,7 +20,9 @@ from protocol.signing import SigningKey
 
 _STATE = ServerState.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _EPOCH = "db_epoch"
-_COUNTERS = "ingest:"
+_WORKER = "ingest:"
+# A worker writes every five seconds; one that was silent for longer than this is gone.
+WORKER_LIVES = timedelta(seconds=20)
 
 
 class ServerKeyUnreadable(FleetError):
@@ -42,14 +46,33 @@ def load_server_key(path: Path) -> SigningKey:
         raise ServerKeyUnreadable(f"{path} cannot be read as a seed: expected 64 hexadecimal digits") from error
 
 
-def save_counters(session: Session, worker: str, counters: Counter[str], now: datetime) -> None:
-    """What a worker has counted since it started, for the metrics of every API process."""
-    value = {"at": text(now), "counters": dict(counters)}
+def save_worker(
+    session: Session, worker: str, counters: Counter[str], listening_since: datetime | None, now: datetime
+) -> None:
+    """That a worker lives, since when it listens (None: it does not), and what it has counted since it started."""
+    value = {"at": text(now), "listening_since": text(listening_since), "counters": dict(counters)}
     conflict = bulk.OnConflict(("name",), ("value",))
-    bulk.write(session, _STATE, [{"name": f"{_COUNTERS}{worker}"[:40], "value": value}], conflict)
+    bulk.write(session, _STATE, [{"name": f"{_WORKER}{worker}"[:40], "value": value}], conflict)
+
+
+def listening_s(session: Session, now: datetime) -> float | None:
+    """For how long at least one worker has been listening; None when none does. Unlimited where none ever lived."""
+    states = list(_workers(session).values())
+    if not states:
+        return inf
+    since = [
+        datetime.fromisoformat(value["listening_since"])
+        for value in states
+        if value["listening_since"] and now - datetime.fromisoformat(value["at"]) < WORKER_LIVES
+    ]
+    return (now - min(since)).total_seconds() if since else None
 
 
 def read_counters(session: Session) -> dict[str, Counter[str]]:
     """By worker."""
-    rows = session.execute(select(_STATE.c.name, _STATE.c.value).where(_STATE.c.name.startswith(_COUNTERS)))
-    return {name.removeprefix(_COUNTERS): Counter(value["counters"]) for name, value in rows}
+    return {name: Counter(value["counters"]) for name, value in _workers(session).items()}
+
+
+def _workers(session: Session) -> dict[str, dict[str, Any]]:
+    rows = session.execute(select(_STATE.c.name, _STATE.c.value).where(_STATE.c.name.startswith(_WORKER)))
+    return {name.removeprefix(_WORKER): value for name, value in rows}

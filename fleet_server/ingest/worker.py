@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 import structlog
@@ -26,7 +27,7 @@ from fleet_server.ingest.directory import Directory
 from fleet_server.ingest.door import Door, Taken
 from fleet_server.ingest.flush import Dispatch, Flush, Flushed
 from fleet_server.ingest.heard import Heard
-from fleet_server.ingest.installation import save_counters
+from fleet_server.ingest.installation import save_worker
 from fleet_server.ingest.pacing import AckPacer
 from fleet_server.kit.times import utc_now
 from protocol.codec import JSON
@@ -36,7 +37,7 @@ GIVE_UP_S = 20.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 2.0
 _IDLE_WAIT_S = 1.0
-_COUNTERS_EVERY_S = 5.0
+_STATE_EVERY_S = 5.0
 _FLEET_SIZE_EVERY_S = 60.0
 _HINT_IDS = 500
 _COMMAND_QOS = 1
@@ -63,8 +64,8 @@ class Worker:
         self._pacer = AckPacer()
         self._fleet_size = 0
         self._fleet_counted_s = float("-inf")
-        self._counters_saved_s = 0.0
-        self._counted_at_save = -1
+        self._saved_s = float("-inf")
+        self._listening_since: datetime | None = None
         self.counters: Counter[str] = Counter()
 
     def run(self, stop: threading.Event) -> None:
@@ -73,6 +74,9 @@ class Worker:
                 self.step()
         finally:
             self._door.close()
+            self._note_listening()
+            self._saved_s = float("-inf")
+            self._save_state()
 
     def step(self) -> None:
         """Takes what has arrived, waiting for it at most a second, and answers it."""
@@ -80,7 +84,8 @@ class Worker:
         if taken:
             self._handle(taken)
         self._send_due_acks()
-        self._save_counters()
+        self._note_listening()
+        self._save_state()
 
     def _wait_s(self) -> float:
         due_s = self._pacer.next_due_s()
@@ -175,19 +180,25 @@ class Worker:
             self._fleet_counted_s = now_s
         return self._fleet_size
 
-    def _save_counters(self) -> None:
-        now_s, total = time.monotonic(), self.counters.total()
-        if total == self._counted_at_save or now_s - self._counters_saved_s < _COUNTERS_EVERY_S:
+    def _note_listening(self) -> None:
+        if not self._door.is_open:
+            self._listening_since = None
+        elif self._listening_since is None:
+            self._listening_since = utc_now()
+            self._saved_s = float("-inf")
+
+    def _save_state(self) -> None:
+        """Also when nothing was counted: the scheduler trusts silence only while somebody listens."""
+        now_s = time.monotonic()
+        if now_s - self._saved_s < _STATE_EVERY_S:
             return
-        self._counters_saved_s = now_s
+        self._saved_s = now_s
         self.counters["not_published"] = self._door.dropped
         try:
             with transaction(self._engine) as session:
-                save_counters(session, self._name, self.counters, utc_now())
+                save_worker(session, self._name, self.counters, self._listening_since, utc_now())
         except SQLAlchemyError as error:
-            _log.warning("counters could not be saved, they are kept for the next time", error=str(error)[:300])
-        else:
-            self._counted_at_save = total
+            _log.warning("the worker's state could not be saved, trying again", error=str(error)[:300])
 
 
 def _is_away(error: Exception) -> bool:
