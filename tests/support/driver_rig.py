@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from simulators.direct_port import DirectPort, WaitClock
     from simulators.peripherals.peripheral import Channel
 
@@ -26,12 +28,11 @@ class Rig:
 
 
 class LateChannel:
-    """Holds back what the device says, as a slow or busy one does."""
+    """Holds back each answer of the device for the next of the delays, as a slow or busy one does."""
 
-    def __init__(self, inner: Channel, *, delay_s: float, late_answers: int = 1_000_000) -> None:
+    def __init__(self, inner: Channel, delays_s: Iterable[float]) -> None:
         self._inner = inner
-        self._delay_s = delay_s
-        self._late_answers = late_answers
+        self._delays_s = iter(delays_s)
         self._held: list[tuple[float, bytes]] = []
 
     def receive(self, data: bytes, now_s: float) -> bytes:
@@ -43,8 +44,8 @@ class LateChannel:
         return due + self._hold(self._inner.tick(now_s), now_s)
 
     def _hold(self, data: bytes, now_s: float) -> bytes:
-        if not data or not self._late_answers:
+        delay_s = next(self._delays_s, 0.0) if data else 0.0
+        if not delay_s:
             return data
-        self._late_answers -= 1
-        self._held.append((now_s + self._delay_s, data))
+        self._held.append((now_s + delay_s, data))
         return b""

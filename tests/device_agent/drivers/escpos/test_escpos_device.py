@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import repeat
+
 import pytest
 
 from device_agent.drivers.escpos.device import ANSWER_S, PrinterDevice
@@ -123,7 +125,7 @@ def test_cable_out_is_silence_within_seconds_and_heals_by_itself(rig: Rig) -> No
 def test_late_answer_is_never_taken_for_the_answer_to_the_next_question() -> None:
     clock, printer = WaitClock(), EscposPrinter()
     printer.apply_fault("paper_out")
-    port = DirectPort(LateChannel(printer, delay_s=ANSWER_S + 0.05), clock)
+    port = DirectPort(LateChannel(printer, repeat(ANSWER_S + 0.05)), clock)
     result = Rig(PrinterDevice(port.open, monotonic=clock), printer, port, clock).poll()
     assert not result.alive
     assert result.state.raw == ()

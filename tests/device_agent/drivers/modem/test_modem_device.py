@@ -171,8 +171,8 @@ def test_modem_that_restarted_behind_a_cut_cable_is_prepared_at_once(rig: Rig) -
 def test_late_answer_is_never_taken_for_the_answer_to_the_next_command() -> None:
     clock, modem = WaitClock(), AtModem()
     modem.state.echo = False
-    line = Line(DirectPort(LateChannel(modem, delay_s=COMMAND_S + 0.05, late_answers=1), clock).open, monotonic=clock)
-    session = AtSession(line)
+    port = DirectPort(LateChannel(modem, [COMMAND_S + 0.05, 0.3]), clock)
+    session = AtSession(Line(port.open, monotonic=clock))
     with pytest.raises(DeviceNotAnswering):
         session.run("AT+CSQ")
     assert session.run("AT+CGSN").lines == ("490154203237518",)
