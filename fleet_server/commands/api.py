@@ -1,0 +1,59 @@
+"""``fleet-server api``: console and JSON door over HTTP."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fleet_server.commands.options import DEFAULT_DATA, DataOption
+
+if TYPE_CHECKING:
+    from fleet_server.settings import ServerSettings
+
+NameOption = Annotated[
+    str, typer.Option("--name", help="Certificate of this process; each replica needs one of its own.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("api")(api)
+
+
+def api(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-api-1") -> None:
+    """Serve console and API. Ends with SIGTERM or Ctrl-C."""
+    import uvicorn
+
+    from fleet_server.app import create_app
+    from fleet_server.db import open_engine
+    from fleet_server.logs import configure_logs
+    from fleet_server.migrate import check_revision
+    from fleet_server.mqtt import ServerLink
+    from fleet_server.settings import load_settings
+    from fleet_server.timeline.hub import EventHub
+    from protocol.topics import EVENTS
+
+    configure_logs()
+    settings = load_settings(data)
+    engine = open_engine(settings.database_url)
+    check_revision(engine)
+    hub = EventHub(engine)
+    link = ServerLink(settings, name, lambda _message: hub.notify(), [(EVENTS, 0)])
+    try:
+        uvicorn.run(create_app(settings, engine, link, hub), **_options(settings))
+    finally:
+        engine.dispose()
+
+
+def _options(settings: "ServerSettings") -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "host": settings.http_host,
+        "port": settings.http_port,
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        # Open event streams do not end by themselves.
+        "timeout_graceful_shutdown": 2,
+    }
+    if settings.url.startswith("https:"):
+        options["ssl_certfile"] = str(settings.tls_dir / "http.crt")
+        options["ssl_keyfile"] = str(settings.tls_dir / "http.key")
+    return options
