@@ -1,0 +1,148 @@
+"""What happens because time passes: executions fall due, devices fall silent, gaps last, old keys and sessions end.
+
+Of all scheduler processes one works (`fleet_server.kit.leadership`); the others wait to take over. Each chore is one
+transaction, and what it has to publish leaves after its commit. A chore that fails is tried again at its next turn and
+keeps none of the others from theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+from sqlmodel import Session
+
+from fleet_server.auth.passwords import Passwords
+from fleet_server.auth.service import AuthService
+from fleet_server.db import transaction
+from fleet_server.devices.apply import sweep_presence
+from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
+from fleet_server.executions.outbound import Courier, Outbound
+from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.ingest.gaps import show_open
+from fleet_server.kit.leadership import Leadership
+from fleet_server.kit.times import utc_now
+from fleet_server.settings import ServerSettings
+from fleet_server.timeline.writer import NewEvent, append_events
+
+TICK_S = 1.0
+# Words of the time before may still be waiting at the broker or in the agents' spools when the server comes back.
+SPARED_AFTER_START = timedelta(seconds=60)
+# A piece of due executions is one transaction; so many pieces a turn, then others get their turn.
+_MAX_PIECES = 20
+_LOCK_NUMBER = 7_451_002
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Done:
+    """What one turn of a chore made. ``more``: it stopped at its limit and wants another turn at once."""
+
+    events: list[NewEvent] = field(default_factory=list)
+    outgoing: list[Outgoing] = field(default_factory=list)
+    more: bool = False
+
+
+@dataclass(slots=True)
+class Chore:
+    name: str
+    every: timedelta
+    work: Callable[[Session, datetime], Done]
+    next_at: datetime | None = None
+
+    def is_due(self, now: datetime) -> bool:
+        # A clock that was set back must not stop a chore for as long as it was wrong.
+        return self.next_at is None or now >= self.next_at or self.next_at > now + self.every
+
+
+class Scheduler:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: ServerSettings,
+        dispatcher: Dispatcher,
+        courier: Courier | None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._engine = engine
+        self._tenant_id = settings.tenant
+        self._dispatcher = dispatcher
+        self._outbound = Outbound(courier, lambda: None)
+        self._clock = clock
+        self._leads_since: datetime | None = None
+        self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
+        self._chores = (
+            Chore("executions", timedelta(seconds=1), self._executions),
+            Chore("presence", timedelta(seconds=2), self._presence),
+            Chore("gaps", timedelta(seconds=10), self._gaps),
+            Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
+            Chore("sessions", timedelta(minutes=1), self._sessions),
+        )
+
+    def run(self, stop: threading.Event) -> None:
+        """Until ``stop`` is set."""
+        try:
+            while not stop.is_set():
+                self.tick()
+                stop.wait(TICK_S)
+        finally:
+            self._leadership.give_up()
+
+    def tick(self) -> bool:
+        """Whether this process leads; if so, every chore that is due has had its turn."""
+        if not self._leadership.holds():
+            self._leads_since = None
+            return False
+        now = self._clock()
+        self._leads_since = self._leads_since or now
+        for chore in self._chores:
+            if chore.is_due(now):
+                chore.next_at = now + chore.every
+                self._take_turn(chore)
+        return True
+
+    def _take_turn(self, chore: Chore) -> None:
+        try:
+            for _ in range(_MAX_PIECES):
+                if not self._piece(chore):
+                    return
+        except Exception:  # noqa: BLE001 - one chore's error must not stop the others; it is tried again at its next turn
+            _log.exception("a chore failed", chore=chore.name)
+
+    def _piece(self, chore: Chore) -> bool:
+        now = self._clock()
+        with transaction(self._engine) as session:
+            done = chore.work(session, now)
+            events = [*_events_of(done.outgoing), *done.events]
+            ids = append_events(session, self._tenant_id, events, now)
+        self._outbound.publish(done.outgoing, ids)
+        return done.more
+
+    def _executions(self, session: Session, now: datetime) -> Done:
+        spared = self._leads_since is None or now < self._leads_since + SPARED_AFTER_START
+        taken = self._dispatcher.take_overdue(session, now, spare_started=spared)
+        count = len(taken.outgoing) + len(taken.events)
+        return Done(taken.events, taken.outgoing, more=count >= BATCH)
+
+    def _presence(self, session: Session, now: datetime) -> Done:
+        return Done(sweep_presence(session, self._tenant_id, now))
+
+    def _gaps(self, session: Session, now: datetime) -> Done:
+        return Done(show_open(session, self._tenant_id, now))
+
+    def _idempotency_keys(self, session: Session, now: datetime) -> Done:
+        ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
+        return Done()
+
+    def _sessions(self, _session: Session, now: datetime) -> Done:
+        # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.
+        AuthService(self._engine, Passwords.standard()).sweep(now)
+        return Done()
+
+
+def _events_of(outgoing: Sequence[Outgoing]) -> list[NewEvent]:
+    return [message.event for message in outgoing if message.event is not None]
