@@ -148,7 +148,8 @@ class Supervisor:
 
     def _on_death(self, child: Child, code: int, now_s: float) -> None:
         if code == REFUSED and not self._is_up:
-            raise ChildRefused(child.log.last_line() or f"{child.spec.name} refused to start, see {child.log.path}")
+            said = child.log.last_line().removeprefix("fleet-server: ")
+            raise ChildRefused(said or f"{child.spec.name} refused to start, see {child.log.path}")
         wait_s = child.delay.after_death(now_s - child.started_s)
         child.start_at_s = now_s + wait_s
         self._say(f"{child.spec.name} ended with {code}, starts again in {wait_s:g} s; see {child.log.path}")

@@ -1,7 +1,7 @@
 """The fleet file: sites and devices as an operator writes them down, read once into typed values.
 
 Rules beyond the types: keys and serial numbers are unique; an attached device names a gateway of the file and a line
-that no other uses; a time zone exists; hours are ``HH:MM`` and the end is after the beginning.
+that no other uses; a time zone exists; hours are ``HH:MM``, where an end before its beginning is past midnight.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class _Checker:
             if site.timezone not in known_zones:
                 self._refuse(f"sites[{index}].timezone", "a name such as Asia/Shanghai", site.timezone)
             for begin, end in site.trading_hours or ():
-                if begin >= end:
-                    self._refuse(f"sites[{index}].trading_hours", "an end after the beginning", f"{begin} to {end}")
+                if begin == end:
+                    self._refuse(f"sites[{index}].trading_hours", "an end that differs", f"{begin} to {end}")
         taken: set[tuple[str, str]] = set()
         for index, device in enumerate(devices):
             self._check_device(f"devices[{index}]", device, taken)
