@@ -2,18 +2,20 @@
 
 Names are causes of the fault model, plus those of the stand-in itself: what happens to an application, its queue or its
 registration rather than to the hardware, and what the demo does to lines, links and processes. How a cause shows on a
-terminal is `terminal_faults`' part; on an attached device, the peripheral's.
+terminal is `terminal_faults`' part; on an attached device, `peripherals.fault_effects`'.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 
 from protocol.catalogue import faults
 from protocol.catalogue.vocabulary import TerminalClass
 from simulators.observations import observe
+from simulators.peripherals import fault_effects
 
 # Below this a symptom is the exception: a device is not given a cause that would usually not show.
 SHOWS_FROM_P = 0.5
@@ -35,6 +37,16 @@ TERMINALS = {
     DeviceKind.TRADITIONAL: TerminalClass.TRADITIONAL,
     DeviceKind.SMART: TerminalClass.SMART,
     DeviceKind.KIOSK: TerminalClass.KIOSK,
+}
+# What each family of attached device can show; the line's own troubles fit all of them.
+_ATTACHED: Mapping[DeviceKind, tuple[Mapping[str, object], ...]] = {
+    DeviceKind.ZVT: (fault_effects.ZVT_EFFECTS, fault_effects.LINE_EFFECTS),
+    DeviceKind.ESCPOS: (
+        fault_effects.PRINTER_EFFECTS,
+        fault_effects.PRINTER_LINE_EFFECTS,
+        fault_effects.LINE_EFFECTS,
+    ),
+    DeviceKind.MODEM: (fault_effects.MODEM_EFFECTS, fault_effects.LINE_EFFECTS),
 }
 _ON_A_LINE = frozenset({DeviceKind.ZVT, DeviceKind.ESCPOS, DeviceKind.MODEM})
 
@@ -63,6 +75,9 @@ _OWN = (
     PlannedFault(QUEUE_STUCK, "待上送交易卡住", "upload queue stuck", frozenset(TERMINALS)),
     PlannedFault(REGISTRATION_LOST, "网络注册丢失", "network registration lost", frozenset(TERMINALS)),
     PlannedFault(LINK_DOWN, "代理断网", "agent's own link down", frozenset(TERMINALS) | {DeviceKind.GATEWAY}),
+    PlannedFault("payment_running", "正在收款（非故障）", "payment running (no fault)", frozenset()),
+    PlannedFault("paper_near", "纸将尽", "paper nearly out", frozenset()),
+    PlannedFault("mechanical_jam", "打印机构卡死", "printer mechanism jammed", frozenset()),
     PlannedFault(CABLE_OUT, "串口线被拔掉", "serial cable unplugged", _ON_A_LINE),
     PlannedFault(AGENT_KILLED, "代理进程被杀", "agent process killed", frozenset(TERMINALS) | {DeviceKind.GATEWAY}),
 )
@@ -71,12 +86,13 @@ DEMO_FAULTS = frozenset({LINK_DOWN, CABLE_OUT, AGENT_KILLED})
 
 @cache
 def all_faults() -> tuple[PlannedFault, ...]:
-    """Causes of the fault model that some terminal can show, then the stand-ins' own."""
+    """Causes of the fault model that some device can show, then the stand-ins' own."""
     modelled = tuple(
-        PlannedFault(cause.id, cause.title_zh, cause.title_en, _kinds_showing(cause))
+        PlannedFault(cause.id, cause.title_zh, cause.title_en, _kinds_showing(cause) | _attached_showing(cause.id))
         for cause in faults.load().causes.values()
     )
-    return tuple(each for each in modelled if each.fits) + _OWN
+    own = tuple(replace(each, fits=each.fits | _attached_showing(each.name)) for each in _OWN)
+    return (*(each for each in modelled if each.fits), *own)
 
 
 def faults_for(kind: DeviceKind) -> tuple[PlannedFault, ...]:
@@ -84,12 +100,11 @@ def faults_for(kind: DeviceKind) -> tuple[PlannedFault, ...]:
 
 
 def get(name: str) -> PlannedFault | None:
-    """Also a cause that no terminal shows: a peripheral may know it."""
-    found = next((each for each in all_faults() if each.name == name), None)
-    cause = faults.load().causes.get(faults.CauseId(name))
-    if found is None and cause is not None:
-        return PlannedFault(cause.id, cause.title_zh, cause.title_en, frozenset())
-    return found
+    return next((each for each in all_faults() if each.name == name), None)
+
+
+def _attached_showing(name: str) -> frozenset[DeviceKind]:
+    return frozenset(kind for kind, tables in _ATTACHED.items() if any(name in table for table in tables))
 
 
 def _kinds_showing(cause: faults.Cause) -> frozenset[DeviceKind]:

@@ -27,6 +27,15 @@ _TICK_S = 0.25
 _SEND_TIMEOUT_S = 2.0
 
 
+def reply_to(terminal: SimulatedTerminal, event: wire.Request | wire.LineNoise) -> bytes:
+    if isinstance(event, wire.LineNoise):
+        return wire.encode_refusal(0, "not_understood", event.reason)
+    try:
+        return wire.encode_answer(event.id, terminal.call(event.call, event.args))
+    except CallRefused as refusal:
+        return wire.encode_refusal(event.id, refusal.code, str(refusal))
+
+
 class TerminalService:
     def __init__(self, terminal: SimulatedTerminal, path: Path) -> None:
         self._terminal = terminal
@@ -106,19 +115,11 @@ class TerminalService:
                 self._drop(connection)
                 return
             for event in self._readers[connection].feed(chunk):
-                connection.sendall(self._answer(event))
+                connection.sendall(reply_to(self._terminal, event))
                 if self._terminal.is_down():
                     return
         except OSError:
             self._drop(connection)
-
-    def _answer(self, event: wire.Request | wire.LineNoise) -> bytes:
-        if isinstance(event, wire.LineNoise):
-            return wire.encode_refusal(0, "not_understood", event.reason)
-        try:
-            return wire.encode_answer(event.id, self._terminal.call(event.call, event.args))
-        except CallRefused as refusal:
-            return wire.encode_refusal(event.id, refusal.code, str(refusal))
 
     def _drop(self, connection: socket.socket) -> None:
         self._readers.pop(connection, None)

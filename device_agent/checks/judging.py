@@ -63,9 +63,14 @@ def limits_of(normal: NormalRange | None) -> Limits | None:
             return None
 
 
-def finding_of(answer: Answer, item: str = "") -> Finding:
-    """A driver's answer as one finding: what it names as a code decides, then whether it came at all."""
+def finding_of(answer: Answer, item: str = "", *, needs: str | None = None) -> Finding:
+    """A driver's answer as one finding: what it names as a code decides, then whether it came at all.
+
+    ``needs``: the value without which a good answer says nothing.
+    """
     named = () if answer.code is None else (CodeId(answer.code),)
+    if answer.is_done and not named and needs is not None and needs not in answer.values:
+        return Finding(Outcome.ERROR, item, evidence=f"{answer.evidence[:400]}: not told")
     if answer.is_done:
         outcome = outcome_of_codes(*named) if named else Outcome.PASS
     else:

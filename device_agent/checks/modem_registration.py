@@ -24,6 +24,6 @@ def definition(ctx: ActionContext) -> Sequence[Finding]:
     if ctx.device.family == TERMINAL:
         return judge_all(ctx, METRICS, ctx.device.readings())
     return [
-        finding_of(ctx.device.registration(), "registration"),
-        finding_of(ctx.device.data_context(), "data context"),
+        finding_of(ctx.device.registration(), "registration", needs="modem.reg_stat"),
+        finding_of(ctx.device.data_context(), "data context", needs="modem.pdp_active"),
     ]

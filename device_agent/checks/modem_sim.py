@@ -23,4 +23,4 @@ METRICS = ("modem.sim_state",)
 def definition(ctx: ActionContext) -> Sequence[Finding]:
     if ctx.device.family == TERMINAL:
         return judge_all(ctx, METRICS, ctx.device.readings())
-    return [finding_of(ctx.device.sim(), "sim")]
+    return [finding_of(ctx.device.sim(), "sim", needs="modem.sim_state")]

@@ -30,5 +30,5 @@ definition = fix(
     steps=(step("initialise", zh="初始化", en="Initialise", nature=StepNature.IDEMPOTENT, run=_initialise),),
     effect=Effect.WAY_OUT,
     outage_s=20,
-    cures=("zvt.C0", "zvt.51", "zvt.B1", "zvt.77", "zvt.78"),
+    cures=("zvt.51", "zvt.62", "zvt.C4"),
 )
