@@ -9,10 +9,11 @@ from fleet_server.db import open_engine, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.door import Door
-from fleet_server.ingest.installation import db_epoch, load_server_key
+from fleet_server.ingest.installation import db_epoch
 from fleet_server.ingest.worker import Worker
 from fleet_server.migrate import check_revision
 from fleet_server.settings import ServerSettings
+from fleet_server.signer.keys import load_key
 from fleet_server.signer.service import load_signer
 
 
@@ -24,7 +25,7 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
         check_revision(engine)
         with transaction(engine) as session:
             epoch = db_epoch(session)
-        answers = Answers(load_server_key(settings.keys_dir / "server.seed"), epoch)
+        answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
         dispatcher = Dispatcher(load_signer(settings), settings)
         yield Worker(name, engine, Door(settings, name), answers, dispatcher)
     finally:

@@ -13,13 +13,13 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Lock
 
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms
 from fleet_server.settings import ServerSettings
-from fleet_server.signer.errors import ClassNotSigned, ClockWentBack, KeyUnreadable, SigningCapReached
+from fleet_server.signer.errors import ClassNotSigned, ClockWentBack, SigningCapReached
+from fleet_server.signer.keys import load_key
 from protocol import codec
 from protocol.commands import (
     AUTHORISATION_TYPE,
@@ -38,7 +38,6 @@ MAX_CHANGES_PER_HOUR = 600
 _CLOCK_TOLERANCE = timedelta(hours=1)
 # Terminals compare with their own trusted clock, which may run a little behind the server's.
 _AUTHORISED_BEFORE = timedelta(minutes=5)
-_SEED_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +128,5 @@ class Signer:
 
 def load_signer(settings: ServerSettings) -> Signer:
     """Reads the seeds that ``fleet-server init`` made. Raises ``KeyUnreadable`` naming the file."""
-    approver = _load(settings.keys_dir / "approver.seed") if settings.demo else None
-    return Signer(_load(settings.keys_dir / "command.seed"), approver)
-
-
-def _load(path: Path) -> SigningKey:
-    try:
-        seed = path.read_bytes()
-    except OSError as error:
-        raise KeyUnreadable(f"{path.name} cannot be read: {error.strerror}") from error
-    if len(seed) != _SEED_BYTES:
-        raise KeyUnreadable(f"{path.name} has {len(seed)} bytes, expected {_SEED_BYTES}")
-    return SigningKey.from_seed(seed)
+    approver = load_key(settings.keys_dir / "approver.seed") if settings.demo else None
+    return Signer(load_key(settings.keys_dir / "command.seed"), approver)

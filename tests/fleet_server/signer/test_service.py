@@ -80,10 +80,10 @@ def test_seeds_are_read_from_the_installation_and_the_approver_only_in_the_demo(
     with pytest.raises(KeyUnreadable, match=r"approver\.seed"):
         load_signer(installed)
     installed.keys_dir.mkdir(parents=True)
-    (installed.keys_dir / "command.seed").write_bytes(b"c" * 32)
-    (installed.keys_dir / "approver.seed").write_bytes(b"a" * 32)
+    (installed.keys_dir / "command.seed").write_text((b"c" * 32).hex())
+    (installed.keys_dir / "approver.seed").write_text((b"a" * 32).hex())
     assert load_signer(installed).may_change
     assert not load_signer(replace(installed, demo=False)).may_change
-    (installed.keys_dir / "command.seed").write_bytes(b"short")
-    with pytest.raises(KeyUnreadable, match="5 bytes, expected 32"):
+    (installed.keys_dir / "command.seed").write_text("c0ffee")
+    with pytest.raises(KeyUnreadable, match="3 bytes, expected 32"):
         load_signer(installed)
