@@ -6,7 +6,10 @@ done.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from device_agent.actions import ActionContext, fix, step
+from device_agent.errors import DeviceNotAnswering
 from device_agent.families import TERMINAL
 from device_agent.fixes.waiting import wait_until
 from protocol.capabilities import StepNature
@@ -18,7 +21,9 @@ BACK_WITHIN_S = 180.0
 
 def _reboot(ctx: ActionContext) -> None:
     before = ctx.device.boot()
-    ctx.device.reboot()
+    # Going down it may cut off its own answer; only the boot id tells.
+    with suppress(DeviceNotAnswering):
+        ctx.device.reboot()
     wait_until(lambda: ctx.device.boot() != before, timeout_s=BACK_WITHIN_S, awaited="terminal back with a new boot")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import msgspec
@@ -102,9 +103,7 @@ def test_every_fix_keeps_every_payment(rig: ActionRig) -> None:
     assert trade["queue"] + trade["sent"] == money
 
 
-def test_a_purge_of_logs_leaves_the_journal_file_alone(
-    rig: ActionRig, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_purge_of_logs_leaves_the_journal_file_alone(rig: ActionRig, tmp_path: Path) -> None:
     rig.simulated.log = type(rig.simulated.log)(tmp_path / "pay.log", rig.simulated.model)
     for _ in range(5):
         pay(rig.simulated)
@@ -133,6 +132,19 @@ def test_a_value_the_terminal_does_not_take_is_put_back(e_sign: ActionRig, monke
         e_sign.fix("config.apply", name="dns_server", value=DEAD_DNS_SERVER)
     assert failed.value.reason == "not_taken"
     assert taken == [("dns_server", DEAD_DNS_SERVER), ("dns_server", "223.5.5.5")]
+
+
+def test_a_terminal_that_cuts_off_its_answer_by_going_down_is_rebooted_all_the_same() -> None:
+    rig = terminal_rig(TerminalClass.SMART, reboot_s=0.5)
+    # Time of this clock passes only by waiting for answers; here it must pass between them.
+    clock = rig.device._line._monotonic
+    started_s = time.monotonic()
+    rig.simulated._monotonic = lambda: clock() + 2 * (time.monotonic() - started_s)
+    rig.simulated.apply_fault(APP_DEAD)
+    boot = rig.device.boot()
+    rig.definitions["device.reboot"].steps[0].run(rig.context("device.reboot", {}))
+    assert rig.device.boot() != boot
+    assert rig.outcome("app.alive") is Outcome.PASS
 
 
 def test_reboot_is_one_step_done_once_and_proved_only_by_another_boot(e_sign: ActionRig) -> None:
