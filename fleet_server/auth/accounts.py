@@ -49,13 +49,15 @@ class Accounts:
         self._note("person_added", name, role=role.value)
         return person
 
-    def set_password(self, name: str, password_hash: str) -> None:
-        """Ends all sessions of that person."""
+    def set_password(self, name: str, password_hash: str) -> bool:
+        """Ends all sessions of that person. False when there is nobody of that name."""
         person = self._repository.lock_person(name)
-        if person is not None and person.tenant_id == self._actor.tenant_id:
-            person.password_hash, person.failed_count, person.locked_until = password_hash, 0, None
-            self._repository.remove_sessions_of(person.id)
-            self._note("password_set", name)
+        if person is None or person.tenant_id != self._actor.tenant_id:
+            return False
+        person.password_hash, person.failed_count, person.locked_until = password_hash, 0, None
+        self._repository.remove_sessions_of(person.id)
+        self._note("password_set", name)
+        return True
 
     def set_preferences(self, *, language: str | None = None, theme: str | None = None) -> None:
         """The actor's own."""

@@ -1,0 +1,109 @@
+"""``fleet-server passwd`` and ``fleet-server token``: people and programs, from the machine itself.
+
+Whoever may read the state folder is the operator: these commands ask for no other proof, and the audit says ``system``.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+
+if TYPE_CHECKING:
+    from fleet_server.auth.accounts import Accounts
+
+
+class RoleName(StrEnum):
+    """`fleet_server.auth.roles.Role`, which is imported only when a command runs."""
+
+    VIEWER = "viewer"
+    TECHNICIAN = "technician"
+    SUPPORT = "support"
+    APPROVER = "approver"
+    OPERATOR = "operator"
+
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the person or program.")]
+RoleOption = Annotated[RoleName, typer.Option("--role", help="What it may do.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("passwd")(passwd)
+    app.command("token")(token)
+
+
+def passwd(
+    name: NameArgument,
+    role: RoleOption = RoleName.VIEWER,
+    data: DataOption = DEFAULT_DATA,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a person a new random password, ending all sessions; an unknown name becomes a person with --role."""
+    from fleet_server.auth.passwords import Passwords, readable_password
+    from fleet_server.auth.roles import Role
+
+    password = readable_password()
+    # Before the transaction, because it is slow.
+    hashed = Passwords.standard().hash(password)
+    with _accounts(data) as accounts:
+        is_new = not accounts.set_password(name, hashed)
+        if is_new:
+            accounts.add_person(name, hashed, Role(role.value))
+    if as_json:
+        typer.echo(json.dumps({"name": name, "password": password, "new": is_new}, ensure_ascii=False))
+    else:
+        typer.echo(f"{'New person' if is_new else 'New password for'} {name} (shown once): {password}")
+
+
+def token(
+    name: NameArgument,
+    role: RoleOption = RoleName.VIEWER,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
+    data: DataOption = DEFAULT_DATA,
+    *,
+    revoke: Annotated[bool, typer.Option("--revoke", help="End the token of this name instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue an API token (shown once), or end one."""
+    from fleet_server.auth.roles import Role
+    from fleet_server.kit.times import utc_now
+
+    with _accounts(data) as accounts:
+        if revoke:
+            ended = accounts.revoke_token(name)
+            issued = None
+        else:
+            issued = accounts.issue_token(name, Role(role.value), utc_now() + timedelta(days=days))
+            ended = False
+    if as_json:
+        typer.echo(json.dumps({"name": name, "token": issued, "revoked": ended}, ensure_ascii=False))
+    elif issued is not None:
+        typer.echo(f"Token {name} (shown once): {issued}")
+    else:
+        typer.echo(f"Token {name} is ended." if ended else f"There is no token named {name}.")
+
+
+@contextmanager
+def _accounts(data: Path) -> "Iterator[Accounts]":
+    from fleet_server.audit.service import SYSTEM
+    from fleet_server.auth.accounts import Accounts
+    from fleet_server.auth.roles import Actor, ActorKind, Role
+    from fleet_server.db import transaction
+    from fleet_server.enrollment.installation import reachable_database
+    from fleet_server.kit.times import utc_now
+    from fleet_server.migrate import check_revision
+    from fleet_server.settings import load_settings
+
+    settings = load_settings(data)
+    system = Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON)
+    with reachable_database(settings.database_url) as engine:
+        check_revision(engine)
+        with transaction(engine) as session:
+            yield Accounts(session, system, utc_now())
