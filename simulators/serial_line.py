@@ -1,7 +1,8 @@
 """Puts a simulated peripheral on a line real programs can open: a pty behind a stable link, a TCP port, or both.
 
-`cut` takes the cable out: the link stays, no byte passes, nothing is stored meanwhile; `plug` puts it back. Noise and
-loss are seeded, so a failure can be repeated. Invariants: the thread ends with `stop`; a program that opens, closes and
+`cut` takes the cable out: the link stays, no byte passes, nothing is stored meanwhile. `unplug` takes the adapter out:
+link and pty are gone and whoever had it open gets a hang-up. `plug` puts either back. Noise and loss are seeded, so a
+failure can be repeated. Invariants: the thread ends with `stop`; a program that opens, closes and
 opens the line again never disturbs it (we keep the far end open ourselves); a reader that does not read loses bytes,
 which are counted, and never blocks us.
 """
@@ -58,6 +59,7 @@ class SerialLine:
         self._noise_share = 0.0
         self._drop_share = 0.0
         self._is_cut = False
+        self._is_unplugged = False
         self._selector = selectors.DefaultSelector()
         self._ends: list[_Ends] = []
         self._slave_fd: int | None = None
@@ -72,8 +74,12 @@ class SerialLine:
             return str(self._link)
         return os.ttyname(self._slave_fd) if self._slave_fd is not None else ""
 
+    @property
+    def _has_pty(self) -> bool:
+        return self._link is not None or self._tcp is None
+
     def start(self) -> None:
-        if self._link is not None or self._tcp is None:
+        if self._has_pty:
             self._open_pty()
         if self._tcp is not None:
             self._listener = socket.create_server(self._tcp)
@@ -89,14 +95,10 @@ class SerialLine:
             self._thread.join()
         for ends in list(self._ends):
             self._drop_ends(ends)
-        if self._slave_fd is not None:
-            os.close(self._slave_fd)
-            self._slave_fd = None
+        self._close_pty()
         if self._listener is not None:
             self._listener.close()
         self._selector.close()
-        if self._link is not None and self._link.is_symlink():
-            self._link.unlink()
 
     def __enter__(self) -> Self:
         self.start()
@@ -108,8 +110,11 @@ class SerialLine:
     def cut(self) -> None:
         self._is_cut = True
 
+    def unplug(self) -> None:
+        self._is_unplugged = True
+
     def plug(self) -> None:
-        self._is_cut = False
+        self._is_cut = self._is_unplugged = False
 
     def set_noise(self, *, damaged_share: float = 0.0, dropped_share: float = 0.0) -> None:
         """Shares of bytes, 0 to 1, that arrive changed or not at all, in both directions."""
@@ -154,8 +159,26 @@ class SerialLine:
             beside.symlink_to(os.ttyname(slave))
             beside.replace(self._link)
 
+    def _close_pty(self) -> None:
+        for ends in [each for each in self._ends if each.connection is None]:
+            self._drop_ends(ends)
+        if self._slave_fd is not None:
+            os.close(self._slave_fd)
+            self._slave_fd = None
+        if self._link is not None and self._link.is_symlink():
+            self._link.unlink()
+
+    def _follow_the_adapter(self) -> None:
+        """Ptys are opened and closed by the serving thread alone, so that no reader meets a closed one."""
+        is_gone = self._is_unplugged or any(effect.is_gone for effect in self._switches.effects())
+        if is_gone and self._slave_fd is not None:
+            self._close_pty()
+        elif not is_gone and self._slave_fd is None and self._has_pty:
+            self._open_pty()
+
     def _serve(self) -> None:
         while not self._stopping.is_set():
+            self._follow_the_adapter()
             for key, _ in self._selector.select(TICK_S):
                 if key.fileobj is self._listener:
                     self._accept()

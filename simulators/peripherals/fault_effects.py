@@ -24,6 +24,8 @@ class LineEffect:
     """What happens to the bytes on their way, whatever the device."""
 
     is_cut: bool = False
+    is_gone: bool = False
+    """The adapter itself is off the bus: its device node disappears."""
     damaged_share: float = 0.0
 
 
@@ -36,6 +38,7 @@ class ZvtEffect:
     refusal: int | None = None
     """Result code of every function until cured."""
     blocks_paper: bool = False
+    is_payment_running: bool = False
     cure: Cure | None = None
 
 
@@ -69,11 +72,12 @@ LINE_EFFECTS: dict[str, LineEffect] = {
     "cable_out": LineEffect(is_cut=True),  # not in the fault model
     "serial_loose": LineEffect(damaged_share=0.05),
     "baud_mismatch": LineEffect(damaged_share=1.0),
-    "usb_hub_power": LineEffect(is_cut=True),
+    "usb_hub_power": LineEffect(is_cut=True, is_gone=True),
 }
 
 ZVT_EFFECTS: dict[str, ZvtEffect] = {
     "link_down": ZvtEffect(host_result=0xA3),  # not in the fault model
+    "payment_running": ZvtEffect(is_payment_running=True),  # no fault, but what a test wants to hold for a while
     "acquirer_down": ZvtEffect(host_result=0xA1),
     "firewall_block": ZvtEffect(host_result=0xA3),
     "dns_broken": ZvtEffect(host_result=0xA3),

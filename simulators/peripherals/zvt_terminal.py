@@ -37,7 +37,6 @@ class _State:
     serial_number: str = "00471102"
     terminal_id: str = "68001234"
     config_byte: int | None = CONFIG_REGISTER_PRINTS
-    is_transaction_running: bool = False
     batch_count: int = 12
     total_minor: int = 34_560
     initialised_count: int = 1
@@ -83,14 +82,10 @@ class ZvtTerminal:
     def known_faults(self) -> frozenset[str]:
         return self._switches.known()
 
-    def set_transaction_running(self, *, running: bool) -> None:
-        with self.lock:
-            self._state.is_transaction_running = running
-
     def answer(self, command: Apdu) -> list[Step]:
         """What the terminal sends in answer to the register's command."""
         with self.lock:
-            busy = self._state.is_transaction_running
+            busy = self._is_busy()
             match command.control:
                 case Control.STATUS_ENQUIRY:
                     return self._status(command.data)
@@ -132,7 +127,10 @@ class ZvtTerminal:
         for effect in self._switches.effects():
             if effect.status is not None:
                 return effect.status
-        return PLEASE_WAIT if self._state.is_transaction_running else READY
+        return PLEASE_WAIT if self._is_busy() else READY
+
+    def _is_busy(self) -> bool:
+        return any(each.is_payment_running for each in self._switches.effects())
 
     def _register(self, data: bytes) -> list[Step]:
         if len(data) <= _PASSWORD_BYTES or (len(data) >= 6 and data[4:6] != EURO):

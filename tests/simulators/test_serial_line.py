@@ -80,6 +80,19 @@ def test_cut_cable_passes_nothing_and_keeps_the_link(line: SerialLine) -> None:
         assert ask(port, b"\x10\x04\x01") == b"\x12"
 
 
+def test_unplugged_adapter_hangs_its_user_up_and_comes_back_under_the_same_link(line: SerialLine) -> None:
+    with serial.Serial(line.path) as port:
+        assert ask(port, b"\x10\x04\x01") == b"\x12"
+        line.unplug()
+        assert until(lambda: not Path(line.path).exists())
+        with pytest.raises(OSError, match=r".+"):
+            ask(port, b"\x10\x04\x01")
+    line.plug()
+    assert until(lambda: Path(line.path).exists())
+    with serial.Serial(line.path) as port:
+        assert ask(port, b"\x10\x04\x01") == b"\x12"
+
+
 def test_line_fault_and_device_fault_go_by_one_name_each(line: SerialLine) -> None:
     with serial.Serial(line.path) as port:
         line.apply_fault("paper_out")
@@ -100,7 +113,7 @@ def test_wrong_speed_turns_bytes_into_others(line: SerialLine) -> None:
     line.apply_fault("baud_mismatch")
     with serial.Serial(line.path, timeout=QUIET_S) as port:
         answers = set()
-        for _ in range(10):
+        for _ in range(3):
             port.write(b"\x10\x04\x01" * 20)
             answers.add(bytes(port.read(64)))
     assert answers != {b"\x12" * 20}

@@ -83,7 +83,10 @@ class ModemDevice:
         return self._ask("AT+CPIN?", read)
 
     def data_context(self) -> Answer:
-        return self._ask("AT+CGATT?, AT+CGACT?", lambda: self._read_apn(self._read_context(self._read_registration())))
+        return self._ask(
+            "AT+CGATT?, AT+CGACT?, AT+CGPADDR",
+            lambda: self._read_apn(self._read_address(self._read_context(self._read_registration()))),
+        )
 
     def scan_networks(self, *, timeout_s: float = SCAN_S) -> Answer:
         """Test: the modem leaves its channel to listen; the operators it hears, one a line."""
@@ -192,6 +195,13 @@ class ModemDevice:
         attached = replies.parse_attach(self._session.run("AT+CGATT?").lines)
         active = replies.parse_context_active(self._session.run("AT+CGACT?").lines, CONTEXT)
         return state.with_values(is_attached=attached, is_context_active=active)
+
+    def _read_address(self, state: ModemState) -> ModemState:
+        """A context that is up but has no address carries nothing."""
+        if not state.is_context_active:
+            return state
+        address = replies.parse_address(self._session.run(f"AT+CGPADDR={CONTEXT}").lines, CONTEXT)
+        return state.with_values(is_context_active=address is not None)
 
     def _read_csq(self, state: ModemState) -> ModemState:
         return state.with_values(csq=replies.parse_csq(self._session.run("AT+CSQ").lines))

@@ -14,7 +14,7 @@ from simulators.peripherals.fault_effects import (
 from simulators.serial_command import FAMILIES, make_peripheral
 
 # Names the fault model does not have: what a demo does with its hands, and stages before a cause.
-OWN_NAMES = {"cable_out", "link_down", "paper_near", "mechanical_jam"}
+OWN_NAMES = {"payment_running", "cable_out", "link_down", "paper_near", "mechanical_jam"}
 
 
 def test_names_are_causes_of_the_fault_model_or_our_declared_own() -> None:

@@ -63,7 +63,7 @@ def test_status_byte_becomes_a_fault_and_goes_with_its_cause(serial: Rig, fault:
 
 
 def test_running_payment_is_a_condition_and_no_fault(rig: Rig) -> None:
-    rig.peripheral.set_transaction_running(running=True)
+    rig.peripheral.apply_fault("payment_running")
     assert rig.codes() == set()
     assert rig.device.conditions() == {Condition.TRANSACTION_RUNNING}
     refused = rig.device.initialise()

@@ -1,0 +1,94 @@
+"""Whatever happens to line and device: no driver raises, no read changes anything, no fault stays behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+
+from device_agent.drivers.escpos.device import PrinterDevice
+from device_agent.drivers.modem.device import RADIO_EVERY, ModemDevice
+from device_agent.drivers.zvt.device import ZvtDevice
+from simulators.direct_port import DirectPort, WaitClock
+from simulators.peripherals.peripheral import ChannelKind
+from simulators.serial_command import FAMILIES, make_peripheral
+from tests.support.driver_rig import Rig
+
+DRIVERS: dict[str, Callable[..., Any]] = {"zvt": ZvtDevice, "escpos": PrinterDevice, "modem": ModemDevice}
+CHECKS = {
+    "zvt": ("status_enquiry", "diagnosis"),
+    "escpos": ("status", "identity"),
+    "modem": ("registration", "signal", "sim", "data_context"),
+}
+
+
+class DriverLife(RuleBasedStateMachine):
+    family = "zvt"
+
+    def __init__(self) -> None:
+        super().__init__()
+        clock, peripheral = WaitClock(), make_peripheral(self.family)
+        port = DirectPort(peripheral.open_channel(ChannelKind.SERIAL), clock, seed=17)
+        self.rig = Rig(DRIVERS[self.family](port.open, monotonic=clock), peripheral, port, clock)
+        self.counted = astuple(self.rig.device.line_statistics)
+        # Settings of the driver's own session are made by its first polls.
+        self.rig.poll()
+
+    @rule()
+    def poll(self) -> None:
+        result = self.rig.poll()
+        assert result.alive or result.faults
+
+    @rule(data=st.data())
+    def check(self, data: st.DataObject) -> None:
+        before = self.rig.peripheral.snapshot()
+        getattr(self.rig.device, data.draw(st.sampled_from(CHECKS[self.family])))()
+        assert self.rig.peripheral.snapshot() == before
+
+    @rule(data=st.data())
+    def something_breaks(self, data: st.DataObject) -> None:
+        self.rig.peripheral.apply_fault(data.draw(st.sampled_from(sorted(self.rig.peripheral.known_faults()))))
+
+    @rule(share=st.sampled_from([0.0, 0.02, 1.0]))
+    def noise_comes_and_goes(self, share: float) -> None:
+        self.rig.port.damaged_share = share
+
+    @rule(is_cut=st.booleans())
+    def cable_is_cut_or_not(self, is_cut: bool) -> None:
+        self.rig.port.is_cut = is_cut
+
+    @rule(is_gone=st.booleans())
+    def adapter_is_gone_or_not(self, is_gone: bool) -> None:
+        self.rig.port.is_gone = is_gone
+
+    @rule()
+    def everything_is_mended(self) -> None:
+        self.rig.port.is_cut = self.rig.port.is_gone = False
+        self.rig.port.damaged_share = 0.0
+        self.rig.peripheral.clear_fault()
+        for _ in range(RADIO_EVERY + 2):
+            result = self.rig.poll()
+        assert result.alive
+        assert not {sign.code for sign in result.faults} - {"term.SERIAL_FRAME"}
+
+    @invariant()
+    def counts_only_grow(self) -> None:
+        now = astuple(self.rig.device.line_statistics)
+        assert all(new >= old for new, old in zip(now, self.counted, strict=True))
+        self.counted = now
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_driver_lives_through_anything(family: str) -> None:
+    machine = type(f"DriverLife_{family}", (DriverLife,), {"family": family})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )
