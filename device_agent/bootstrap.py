@@ -27,7 +27,7 @@ from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.errors import ConfigurationInvalid
 from device_agent.families import TERMINAL
-from device_agent.runner import EventQueue, Runner
+from device_agent.runner import EventQueue, Link, Runner
 from device_agent.worker import DevicePlan, DeviceWorker, LogSource
 from protocol import codec
 from protocol.errors import Malformed
@@ -48,6 +48,8 @@ PACES: Final = {
 }
 
 DefinitionsFor = Callable[[str, str], tuple[Definition, ...]]
+# How the link to the fleet is made; a recorder puts itself in the broker's place.
+LinkMaker = Callable[[AgentConfig, LinkId, EventQueue], Link]
 
 
 @dataclass(slots=True)
@@ -70,7 +72,9 @@ class Agent:
         self.runner.events.stop()
 
 
-def build(config: AgentConfig, definitions_for: DefinitionsFor | None = None) -> Agent:
+def build(
+    config: AgentConfig, definitions_for: DefinitionsFor | None = None, make_link: LinkMaker | None = None
+) -> Agent:
     """Raises AgentError with a sentence for people when something that is needed is not there."""
     _make_private(config.state_folder)
     boot = clock.host_boot()
@@ -92,7 +96,7 @@ def build(config: AgentConfig, definitions_for: DefinitionsFor | None = None) ->
     )
     core = AgentCore(identity, specs, policy, _floor(config.profile), spool, clock.system_dice(), trusted, started)
     workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
-    runner = Runner(core, _link(config, link, events), workers, events, clock.now, spool.tidy)
+    runner = Runner(core, (make_link or _link)(config, link, events), workers, events, clock.now, spool.tidy)
     control = Control(runner, spool)
     return Agent(runner, ControlSocket(config.control_socket, control.ask), spool)
 
