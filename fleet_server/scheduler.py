@@ -20,6 +20,7 @@ from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.service import AuthService
 from fleet_server.db import transaction
 from fleet_server.devices.apply import sweep_presence
+from fleet_server.devices.condition import sweep_conditions
 from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
 from fleet_server.executions.outbound import Courier, Outbound
 from fleet_server.executions.repository import ExecutionRepository
@@ -74,10 +75,12 @@ class Scheduler:
         self._outbound = Outbound(courier, lambda: None)
         self._clock = clock
         self._leads_since: datetime | None = None
+        self._conditions_after = ""
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
         self._chores = (
             Chore("executions", timedelta(seconds=1), self._executions),
             Chore("presence", timedelta(seconds=2), self._presence),
+            Chore("conditions", timedelta(minutes=1), self._conditions),
             Chore("gaps", timedelta(seconds=10), self._gaps),
             Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
             Chore("sessions", timedelta(minutes=1), self._sessions),
@@ -130,6 +133,10 @@ class Scheduler:
 
     def _presence(self, session: Session, now: datetime) -> Done:
         return Done(sweep_presence(session, self._tenant_id, now))
+
+    def _conditions(self, session: Session, now: datetime) -> Done:
+        self._conditions_after = sweep_conditions(session, self._tenant_id, now, self._conditions_after)
+        return Done(more=self._conditions_after != "")
 
     def _gaps(self, session: Session, now: datetime) -> Done:
         return Done(show_open(session, self._tenant_id, now))
