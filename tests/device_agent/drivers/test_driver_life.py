@@ -35,6 +35,7 @@ class DriverLife(RuleBasedStateMachine):
         clock, peripheral = WaitClock(), make_peripheral(self.family)
         port = DirectPort(peripheral.open_channel(ChannelKind.SERIAL), clock, seed=17)
         self.rig = Rig(DRIVERS[self.family](port.open, monotonic=clock), peripheral, port, clock)
+        self.was_noisy = False
         self.counted = astuple(self.rig.device.line_statistics)
         # Settings of the driver's own session are made by its first polls.
         self.rig.poll()
@@ -48,7 +49,8 @@ class DriverLife(RuleBasedStateMachine):
     def check(self, data: st.DataObject) -> None:
         before = self.rig.peripheral.snapshot()
         getattr(self.rig.device, data.draw(st.sampled_from(CHECKS[self.family])))()
-        assert self.rig.peripheral.snapshot() == before
+        # Noise may say anything to a device, and what it left there may make of a question something else.
+        assert self.was_noisy or self.rig.peripheral.snapshot() == before
 
     @rule(data=st.data())
     def something_breaks(self, data: st.DataObject) -> None:
@@ -57,6 +59,7 @@ class DriverLife(RuleBasedStateMachine):
     @rule(share=st.sampled_from([0.0, 0.02, 1.0]))
     def noise_comes_and_goes(self, share: float) -> None:
         self.rig.port.damaged_share = share
+        self.was_noisy = self.was_noisy or share > 0
 
     @rule(is_cut=st.booleans())
     def cable_is_cut_or_not(self, is_cut: bool) -> None:
