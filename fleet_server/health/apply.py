@@ -7,10 +7,11 @@ Invariant: a latest value is never replaced by an older one, in whatever order b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from sqlalchemy import select
@@ -21,7 +22,7 @@ from fleet_server.health.models import HealthBlock, LatestValue
 from fleet_server.kit import bulk
 from fleet_server.timeline.writer import NewEvent
 from protocol.catalogue import metrics
-from protocol.catalogue.normal_range import Judgement, NormalRange, Value
+from protocol.catalogue.normal_range import AtLeast, AtMost, Between, Judgement, NormalRange, Value
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
 
@@ -31,6 +32,9 @@ _LATEST_CONFLICT = bulk.OnConflict(("device_id", "metric"), ("at", "number", "te
 # A metric that flaps within one block is told by its first changes; the block has the rest.
 MAX_CHANGES_PER_BLOCK = 8
 _CLASSES: dict[str, TerminalClass] = {one.value: one for one in TerminalClass}
+
+
+Column = Sequence[float | int | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,7 @@ def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthRepor
 
 def _take(latest: dict[tuple[str, str], _Sample], report: HealthReport, now: datetime) -> list[NewEvent]:
     """Moves the latest values on, and tells when one of them changed sides of its normal range."""
-    changes: defaultdict[datetime, dict[str, Value]] = defaultdict(dict)
-    abnormal: defaultdict[datetime, list[str]] = defaultdict(list)
+    changes = _Changes()
     for metric, column in report.body.columns.items():
         if metrics.get(metric) is None:
             # The block keeps it; a device cannot make rows of names that it invents.
@@ -82,24 +85,76 @@ def _take(latest: dict[tuple[str, str], _Sample], report: HealthReport, now: dat
         last = latest.get((report.device_id, metric))
         normal = _normal(metric, report.terminal_class)
         side = None if last is None or normal is None else _side(normal, metric, last.value)
-        for step, value in enumerate(column):
-            at = min(report.start_at + timedelta(milliseconds=report.body.step_ms) * step, now)
-            if value is None or (last is not None and at < last.at):
+        if side is not False and _is_calm(normal, column):
+            samples = _last_sample(report, column, now)
+        else:
+            samples = _samples(report, column, now)
+        for sample in samples:
+            if last is not None and sample.at < last.at:
                 continue
-            last = _Sample(at, value)
-            new_side = None if normal is None else _side(normal, metric, value)
+            last = sample
+            new_side = None if normal is None else _side(normal, metric, sample.value)
             # The first value ever is told only when it is not as it should be.
             if new_side is not None and new_side != side and not (side is None and new_side):
-                changes[at][metric] = value
-                if not new_side:
-                    abnormal[at].append(metric)
+                changes.add(sample.at, metric, sample.value, is_normal=new_side)
             side = side if new_side is None else new_side
         if last is not None:
             latest[report.device_id, metric] = last
-    return [
-        NewEvent(report.device_id, "reading", at, {"metrics": dict(changes[at]), "abnormal": abnormal.get(at, [])})
-        for at in sorted(changes)[:MAX_CHANGES_PER_BLOCK]
-    ]
+    return changes.events(report.device_id)
+
+
+class _Changes:
+    """Metrics that changed sides, by when they did."""
+
+    def __init__(self) -> None:
+        self._values: defaultdict[datetime, dict[str, Value]] = defaultdict(dict)
+        self._abnormal: defaultdict[datetime, list[str]] = defaultdict(list)
+
+    def add(self, at: datetime, metric: str, value: Value, *, is_normal: bool) -> None:
+        self._values[at][metric] = value
+        if not is_normal:
+            self._abnormal[at].append(metric)
+
+    def events(self, device_id: str) -> list[NewEvent]:
+        return [
+            NewEvent(device_id, "reading", at, {"metrics": self._values[at], "abnormal": self._abnormal.get(at, [])})
+            for at in sorted(self._values)[:MAX_CHANGES_PER_BLOCK]
+        ]
+
+
+def _samples(report: HealthReport, column: Column, now: datetime) -> Iterator[_Sample]:
+    step = timedelta(milliseconds=report.body.step_ms)
+    for place, value in enumerate(column):
+        if value is not None:
+            yield _Sample(min(report.start_at + step * place, now), value)
+
+
+def _last_sample(report: HealthReport, column: Column, now: datetime) -> Iterator[_Sample]:
+    step = timedelta(milliseconds=report.body.step_ms)
+    for place in range(len(column) - 1, -1, -1):
+        value = column[place]
+        if value is not None:
+            yield _Sample(min(report.start_at + step * place, now), value)
+            return
+
+
+def _is_calm(normal: NormalRange | None, column: Column) -> bool:
+    """Whether a glance at the extremes shows that nothing can have happened: nearly every column is like that."""
+    match normal:
+        case None:
+            return True
+        case AtMost(limit):
+            low, high = -inf, limit
+        case AtLeast(limit):
+            low, high = limit, inf
+        case Between(low, high):
+            pass
+        case _:
+            return False
+    numbers = [value for value in column if value is not None]
+    if any(isinstance(value, str) for value in numbers):
+        return False
+    return not numbers or (low <= min(numbers) and max(numbers) <= high)  # type: ignore[operator]  # texts were just excluded
 
 
 def _side(normal: NormalRange, metric: str, value: Value) -> bool | None:

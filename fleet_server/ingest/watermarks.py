@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import bindparam, func, select, tuple_
 from sqlmodel import Session
 
 from fleet_server.ingest.models import LinkStream
@@ -25,6 +25,8 @@ MAX_STREAMS_PER_LINK = 64
 StreamKey = tuple[str, str]
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLE = LinkStream.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_MANY = select(_TABLE).order_by(_TABLE.c.link_id, _TABLE.c.stream).with_for_update()
+_ONE = _MANY.where(_TABLE.c.link_id == bindparam("of_link"), _TABLE.c.stream == bindparam("of_stream"))
 _CONFLICT = bulk.OnConflict(
     ("link_id", "stream"),
     ("upto", "beyond", "last_known", "shed", "updated_at", "gap_since", "gap_first", "gap_last", "gap_shown"),
@@ -100,14 +102,15 @@ def save(session: Session, states: Iterable[StreamState], now: datetime) -> None
 
 def _read(session: Session, keys: Iterable[StreamKey]) -> dict[StreamKey, StreamState]:
     wanted = sorted(keys)
-    statement = (
-        select(_TABLE)
-        .where(tuple_(_TABLE.c.link_id, _TABLE.c.stream).in_(wanted))
-        .order_by(_TABLE.c.link_id, _TABLE.c.stream)
-        .with_for_update()
-    )
-    rows = session.execute(statement).mappings() if wanted else ()
-    return {(row["link_id"], row["stream"]): _state(dict(row)) for row in rows}
+    if not wanted:
+        return {}
+    connection = session.connection()
+    if len(wanted) == 1:
+        # A lone report is what somebody waits for.
+        rows = connection.execute(_ONE, {"of_link": wanted[0][0], "of_stream": wanted[0][1]})
+    else:
+        rows = connection.execute(_MANY.where(tuple_(_TABLE.c.link_id, _TABLE.c.stream).in_(wanted)))
+    return {(row["link_id"], row["stream"]): _state(dict(row)) for row in rows.mappings()}
 
 
 def _state(row: dict[str, object]) -> StreamState:
