@@ -18,6 +18,7 @@ from fleet_server.faults.repository import FaultRepository
 from fleet_server.faults.service import FaultService
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.service import HealthService
+from fleet_server.ingest.dead_letters import DeadLetterService
 from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.service import TimelineService
 
@@ -49,6 +50,10 @@ class Services:
     @cached_property
     def audit(self) -> AuditService:
         return AuditService(self.session, self.tenant_id)
+
+    @cached_property
+    def dead_letters(self) -> DeadLetterService:
+        return DeadLetterService(self.session, self.tenant_id)
 
     @cached_property
     def executions(self) -> ExecutionService:

@@ -55,6 +55,17 @@ def number_text(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def range_text(low: float | None, high: float | None) -> str:
+    """What is required of a value: at least, at most, between, or within so much of zero."""
+    if low is not None and high is not None:
+        if low == -high:
+            return f"±{number_text(high)}"
+        return f"{number_text(low)}{'–' if low >= 0 else ' … '}{number_text(high)}"
+    if low is not None:
+        return f"≥ {number_text(low)}"
+    return "" if high is None else f"≤ {number_text(high)}"
+
+
 def _glyph(name: str, classes: str) -> Markup:
     return Markup('<svg class="{}" aria-hidden="true"><use href="{}#{}"/></svg>').format(
         classes, asset_url("icons.svg"), name

@@ -148,8 +148,16 @@ REASONS: Mapping[str, str] = {
     "line_closed": N_("The device's line is not open."),
     "cancelled": N_("Cancelled before it began."),
     "restarted": N_("The agent was restarted meanwhile."),
+    "not_answered_in_time": N_("The device did not answer in time."),
+    "no_word_in_stored": N_("The device stored the request and was not heard of again."),
+    "no_word_in_running": N_("The device began and was not heard of again."),
+    "no_word_in_verifying": N_("The device was not heard of again while it checked the result."),
+    "no_word_in_waiting_safe": N_("No safe moment came in time."),
+    "no_word_in_awaiting_consent": N_("The shop did not answer in time."),
     "simulators_not_running": N_("The simulators are not running."),
     "simulators_no_answer": N_("The simulators did not answer."),
+    "busy": N_("The simulators are busy; try again."),
+    "no_answer": N_("The simulators did not answer."),
     "unknown_fault": N_("This device has no such fault."),
     "unknown_device": N_("The simulators know no such device."),
 }
@@ -181,6 +189,31 @@ PRESENCE_REASONS: Mapping[str, str] = {
     "link_offline": N_("its gateway is offline"),
     "line_silent": N_("it does not answer on its line"),
     "stopped": N_("its agent was stopped"),
+}
+
+
+# Stable words of the audit; one that is not here is shown as it is, in code.
+AUDIT_ACTIONS: Mapping[str, str] = {
+    "sign_in": N_("signed in"),
+    "sign_in_refused": N_("was refused at the sign-in"),
+    "sign_out": N_("signed out"),
+    "person_added": N_("added a person"),
+    "password_set": N_("set a password"),
+    "token_issued": N_("issued a token"),
+    "token_revoked": N_("revoked a token"),
+    "execution_requested": N_("asked for a run"),
+    "execution_cancelled": N_("cancelled a run"),
+    "demo_break": N_("broke a simulated device"),
+    "demo_mend": N_("mended a simulated device"),
+}
+DEAD_LETTER_REASONS: Mapping[str, str] = {
+    "not_decodable": N_("could not be read"),
+    "malformed": N_("could not be read"),
+    "too_large": N_("was too large"),
+    "unknown_kind": N_("is of an unknown kind"),
+    "unknown_device": N_("speaks for a device that is not enrolled"),
+    "foreign_device": N_("speaks for a device of another link"),
+    "topic": N_("came on an unknown topic"),
 }
 
 

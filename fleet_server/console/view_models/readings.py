@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fleet_server.console.language import N_, Language
 from fleet_server.console.moments import Calendar, Moment
-from fleet_server.console.templating import number_text
+from fleet_server.console.templating import number_text, range_text
 from fleet_server.console.view_models.charts import Spark, Strip, range_strip, spark_line
 from protocol.catalogue import metrics
 from protocol.catalogue.metrics import Metric
@@ -111,11 +111,11 @@ def normal_text(metric: Metric, normal: NormalRange | None, calendar: Calendar) 
     suffix = f" {unit}" if unit else ""
     match normal:
         case AtMost(limit):
-            return f"≤ {number_text(limit)}{suffix}"
+            return range_text(None, limit) + suffix
         case AtLeast(limit):
-            return f"≥ {number_text(limit)}{suffix}"
+            return range_text(limit, None) + suffix
         case Between(low, high):
-            return f"{number_text(low)}–{number_text(high)}{suffix}"
+            return range_text(low, high) + suffix
         case OneOf(allowed):
             separator = "、" if calendar.language is Language.ZH else ", "
             return separator.join(value_text(metric.name, item, calendar.language) for item in allowed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_server.console.moments import Calendar
-from fleet_server.console.templating import number_text
+from fleet_server.console.templating import range_text
 from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.readings import metric_title, value_text
 from fleet_server.console.words import OUTCOMES, UNKNOWN_SHAPE, Shape
@@ -55,11 +55,9 @@ def limits_text(limits: Any) -> str:
     if not isinstance(limits, dict):
         return ""
     low, high = limits.get("low"), limits.get("high")
-    if isinstance(low, int | float) and isinstance(high, int | float):
-        return f"{number_text(low)}–{number_text(high)}"
-    if isinstance(low, int | float):
-        return f"≥ {number_text(low)}"
-    return f"≤ {number_text(high)}" if isinstance(high, int | float) else ""
+    return range_text(
+        float(low) if isinstance(low, int | float) else None, float(high) if isinstance(high, int | float) else None
+    )
 
 
 def _title(item: str, action: str, titles: Mapping[str, str], calendar: Calendar) -> str:

@@ -90,6 +90,8 @@ class Run:
     asked_at: Moment | None
     rail: list[Station]
     compared: list[Compared]
+    before: list[ResultRow]
+    after: list[ResultRow]
     results: list[ResultRow]
     steps: list[StepRow]
     progress_pct: int | None
@@ -138,6 +140,8 @@ def run_view(
         asked_at=calendar.at(execution.created_at),
         rail=_rail(execution, state, kind, calendar),
         compared=_compared(verdicts) if kind is ActionKind.FIX else [],
+        before=[row for row in verdicts if row.phase is Phase.PRE_CHECK],
+        after=[row for row in verdicts if row.phase is Phase.POST_CHECK],
         results=[row for row in verdicts if row.phase is Phase.RESULT],
         steps=_steps(execution, declared, state, calendar) if kind is ActionKind.FIX else [],
         progress_pct=None if is_final else execution.progress_pct,
@@ -169,10 +173,10 @@ def _rail(execution: Execution, state: ExecutionState, kind: ActionKind, calenda
         (_S.QUEUED, N_("Queued"), execution.created_at),
         (_S.PUBLISHED, N_("Sent"), execution.published_at),
         (_S.STORED, N_("Stored by the terminal"), execution.stored_at),
-        (_S.RUNNING, N_("Ran") if state in FINAL else N_("Running"), execution.started_at),
+        (_S.RUNNING, N_("Ran"), execution.started_at),
     ]
     if kind is ActionKind.FIX:
-        stops.append((_S.VERIFYING, N_("Checking the result"), execution.verifying_at))
+        stops.append((_S.VERIFYING, N_("Checked"), execution.verifying_at))
     is_final = state in FINAL
     reached = len(stops) - 1 if state is _S.SUCCEEDED else _REACHED.get(state, _last_reached(execution))
     rail = []
@@ -184,7 +188,7 @@ def _rail(execution: Execution, state: ExecutionState, kind: ActionKind, calenda
             shape = STATES[state]
             rail.append(Station(shape.icon, shape.words, "go", calendar.clock(at) if at else "", "go"))
         elif not is_final:
-            rail.append(Station(STATES[stop].icon if stop is not _S.RUNNING else "todo", words, "todo", "", "todo"))
+            rail.append(Station("todo", STATES[stop].words, "todo", "", "todo"))
     rail.append(_end(execution, state, kind, calendar))
     return rail
 

@@ -20,6 +20,7 @@ from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
 from tests.fleet_server.console.examples import PASSWORD, add_examples, add_people
+from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
 
 Browser = Callable[..., TestClient]
@@ -32,6 +33,7 @@ def _console_engine(tmp_path: Path) -> Iterator[Engine]:
     with transaction(engine) as session:
         add_people(session, utc_now())
         add_examples(session, utc_now())
+        add_history(session, utc_now())
     yield engine
     engine.dispose()
 

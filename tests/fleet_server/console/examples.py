@@ -70,9 +70,9 @@ DEVICES = (
         code="term.CLOCK_INVALID",
         severity="critical",
         latest={
-            "sys.mem_free_pct": 38.0,
+            "sys.mem_avail_pct": 38.0,
             "sys.storage_free_pct": 61.0,
-            "sys.clock_offset_s": -212975940.0,
+            "sys.clock_drift_s": -212975940.0,
             "net.rtt_ms": 38.0,
             "agent.queue_depth": 3.0,
             "modem.rsrp_dbm": -91.0,
