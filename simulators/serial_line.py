@@ -79,13 +79,12 @@ class SerialLine:
         return self._link is not None or self._tcp is None
 
     def start(self) -> None:
-        if self._has_pty:
-            self._open_pty()
-        if self._tcp is not None:
-            self._listener = socket.create_server(self._tcp)
-            self._listener.setblocking(False)
-            self.tcp_address = self._listener.getsockname()[:2]
-            self._selector.register(self._listener, selectors.EVENT_READ)
+        """Raises OSError when link or port cannot be had; then nothing is left behind."""
+        try:
+            self._open()
+        except OSError:
+            self.stop()
+            raise
         self._thread = threading.Thread(target=self._serve, name=f"line-{self.peripheral.family}", daemon=True)
         self._thread.start()
 
@@ -145,6 +144,15 @@ class SerialLine:
             self.peripheral.clear_fault(name)
         else:
             raise FaultUnknown(name, self.known_faults())
+
+    def _open(self) -> None:
+        if self._has_pty:
+            self._open_pty()
+        if self._tcp is not None:
+            self._listener = socket.create_server(self._tcp)
+            self._listener.setblocking(False)
+            self.tcp_address = self._listener.getsockname()[:2]
+            self._selector.register(self._listener, selectors.EVENT_READ)
 
     def _open_pty(self) -> None:
         master, slave = pty.openpty()
