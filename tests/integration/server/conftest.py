@@ -1,0 +1,120 @@
+"""The server's three parts on a real broker and database: API over HTTP, ingest, and an agent that is only the wire."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import uvicorn
+from sqlalchemy import Engine
+
+from fleet_server.app import create_app
+from fleet_server.db import open_engine, transaction
+from fleet_server.executions.dispatch import Dispatcher
+from fleet_server.ingest.worker import Worker
+from fleet_server.mqtt import ServerLink
+from fleet_server.settings import ServerSettings
+from fleet_server.signer.service import Signer
+from fleet_server.timeline.hub import EventHub
+from protocol.commands import Command, ExecutionState
+from protocol.records import ExecutionReport, Outcome, Verdict
+from protocol.signing import Envelope
+from protocol.topics import EVENTS
+from tests.fleet_server.api import add_callers
+from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY
+from tests.fleet_server.factories import Fleet, add_fleet
+from tests.support.broker import Broker, running_broker
+from tests.support.engines import migrated_sqlite
+from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.wire_agent import WireAgent, until
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    engine: Engine
+    fleet: Fleet
+    settings: ServerSettings
+    worker: Worker
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    with running_broker(tmp_path_factory.mktemp("broker")) as running:
+        yield running
+
+
+@pytest.fixture
+def server(broker: Broker, tmp_path: Path) -> Iterator[Server]:
+    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
+    with transaction(engine) as session:
+        fleet = add_fleet(session, presence="unknown")
+    add_callers(engine)
+    settings = replace(settings_for(broker, tmp_path), url="http://127.0.0.1")
+    signer = Signer(COMMAND_KEY, APPROVER_KEY)
+    worker = worker_on(engine, settings, Dispatcher(signer, settings))
+    with running_ingest(worker), running_http(settings, engine, signer) as url:
+        yield Server(url, engine, fleet, settings, worker)
+    engine.dispose()
+
+
+@contextmanager
+def running_ingest(worker: Worker) -> Iterator[None]:
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def running_http(settings: ServerSettings, engine: Engine, signer: Signer) -> Iterator[str]:
+    hub = EventHub(engine)
+    link = ServerLink(settings, "svc-api-1", lambda _message: hub.notify(), [(EVENTS, 0)])
+    config = uvicorn.Config(
+        create_app(settings, engine, link, hub, signer), log_level="warning", timeout_graceful_shutdown=1
+    )
+    http = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=http.run, kwargs={"sockets": [listening]})
+    thread.start()
+    until(lambda: http.started and link.is_connected, "the API to be up")
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        http.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture
+def agent(broker: Broker, server: Server) -> Iterator[WireAgent]:
+    """The gateway's link, not yet connected; answers every command at once with a pass."""
+    agent = WireAgent(broker, server.fleet.gateway, attached=(server.fleet.terminal,))
+    agent.on_command = lambda payload: answer(agent, command_in(payload))
+    yield agent
+    agent.close()
+
+
+def command_in(payload: bytes) -> Command:
+    envelope = msgspec.json.decode(payload, type=Envelope)
+    return msgspec.json.decode(base64.b64decode(envelope.payload), type=Command)
+
+
+def answer(agent: WireAgent, command: Command) -> None:
+    agent.send(
+        ExecutionReport(command.execution, ExecutionState.RUNNING),
+        Verdict(command.action, Outcome.PASS, execution=command.execution, value=1, unit="ms"),
+        ExecutionReport(command.execution, ExecutionState.SUCCEEDED, outcome=Outcome.PASS),
+        device=command.audience,
+    )
