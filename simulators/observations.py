@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from protocol.catalogue import faults, metrics
+from protocol.catalogue.normal_range import AtMost
 from protocol.catalogue.vocabulary import TerminalClass
 
 _COMPARISON = re.compile(r"(abs\()?([a-z0-9_.]+)\)? (<|>|>=|==|!=|in) (.+)")
@@ -65,6 +66,10 @@ def _value(operator: str, limit: str, metric: metrics.Metric, of_class: Terminal
     number = _limit(limit, metric.normal_text.get(of_class))
     if number is None:
         return None
+    # The model's limit is one for all; a class may bear more.
+    normal = metric.normal(of_class)
+    if operator == ">" and isinstance(normal, AtMost):
+        number = max(number, normal.limit)
     past = _past(operator, number, metric.unit)
     return int(past) if metric.unit.startswith("count") or past == int(past) else round(past, 1)
 

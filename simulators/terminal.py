@@ -22,6 +22,7 @@ from typing import Any
 
 from protocol.catalogue.vocabulary import TerminalClass
 from simulators import terminal_calls, terminal_faults, terminal_payments
+from simulators.errors import FaultUnknown
 from simulators.fault_plan import APP_DEAD, DEMO_FAULTS, REGISTRATION_LOST, TERMINALS, PlannedFault, faults_for
 from simulators.terminal_log import AppLog, logged_code
 from simulators.terminal_models import DEFAULT_CONFIG, MODELS
@@ -37,12 +38,6 @@ SETTLE_AFTER = 3
 _ENDED_BY_REBOOT = frozenset({APP_DEAD, REGISTRATION_LOST})
 # These alone keep every payment from being approved.
 _NO_HOST = ("term.HOST_TIMEOUT", "term.HOST_REFUSED", "term.TLS_HANDSHAKE", "term.NET_DNS")
-
-
-class FaultDoesNotFit(ValueError):
-    """The name is no cause that this class of terminal can be given."""
-
-    code = "fault_does_not_fit"
 
 
 class SimulatedTerminal:
@@ -108,9 +103,12 @@ class SimulatedTerminal:
     def possible_faults(self) -> tuple[PlannedFault, ...]:
         return tuple(fault for fault in faults_for(self._kind) if fault.name not in DEMO_FAULTS)
 
+    def known_faults(self) -> frozenset[str]:
+        return frozenset(fault.name for fault in self.possible_faults())
+
     def apply_fault(self, name: str) -> None:
-        if name not in {fault.name for fault in self.possible_faults()}:
-            raise FaultDoesNotFit(f"expected a cause that fits {self.model.terminal_class.value}, came {name[:60]!r}")
+        if name not in self.known_faults():
+            raise FaultUnknown(name, self.known_faults())
         with self._lock:
             if name in self.memory.faults:
                 return

@@ -7,7 +7,7 @@ metric of the catalogue that applies to the class is reported, except those that
 from __future__ import annotations
 
 import math
-import random
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -202,8 +202,13 @@ def _middle(metric: metrics.Metric, terminal_class: TerminalClass) -> Reading | 
     return int(middle) if is_whole else middle
 
 
+def _part_of(text: str) -> float:
+    """A number in [0, 1) that is always the same for a text."""
+    return zlib.crc32(text.encode()) / 2**32
+
+
 def _wandering(base: float, name: str, seed: int, mono_s: float) -> float:
-    phase = random.Random(f"{seed}/{name}").random()
-    step = random.Random(f"{seed}/{name}/{int(mono_s // _STEP_S)}").uniform(-1, 1)
+    phase = _part_of(f"{seed}/{name}")
+    step = 2 * _part_of(f"{seed}/{name}/{int(mono_s // _STEP_S)}") - 1
     swing = math.sin(2 * math.pi * (mono_s / _SWING_S + phase))
     return round(base * (1 + _SWING_PART * swing + _STEP_PART * step), 1)

@@ -9,8 +9,9 @@ import pytest
 
 from protocol.catalogue import codes, metrics
 from protocol.catalogue.vocabulary import TerminalClass
+from simulators.errors import FaultUnknown
 from simulators.fault_plan import APP_DEAD, QUEUE_STUCK, REGISTRATION_LOST
-from simulators.terminal import FaultDoesNotFit, SimulatedTerminal
+from simulators.terminal import SimulatedTerminal
 from simulators.terminal_calls import CallRefused
 from simulators.terminal_payments import pay
 
@@ -93,7 +94,7 @@ def test_every_code_that_a_cause_shows_is_in_the_catalogue(terminal: SimulatedTe
 
 def test_a_cause_of_another_class_is_refused() -> None:
     terminal = SimulatedTerminal(TerminalClass.E_SIGN)
-    with pytest.raises(FaultDoesNotFit):
+    with pytest.raises(FaultUnknown):
         terminal.apply_fault("paper_out")
 
 
