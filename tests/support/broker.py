@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -24,10 +23,11 @@ from fleet_server.enrollment.tls_files import (
     write_broker_files,
 )
 from fleet_server.kit.times import utc_now
+from simulators.broker import BrokerMissing, Mosquitto, find_mosquitto, free_port
 
 _START_DEADLINE_S = 20.0
 _PORT_TRIES = 5
-_REPOSITORY = Path(__file__).parents[2]
+__all__ = ["Broker", "ClientFiles", "free_port", "running_broker", "running_mosquitto", "store"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Broker:
     authority: Authority
     configuration: Path
     process: subprocess.Popen[bytes]
+    program: Mosquitto
 
     def service(self, name: str) -> ClientFiles:
         return ClientFiles(self.tls_dir / "ca.crt", self.tls_dir / f"{name}.crt", self.tls_dir / f"{name}.key")
@@ -65,7 +66,7 @@ class Broker:
     def restart(self, *, kill: bool = False) -> None:
         """Stops (``kill``: without a chance to save) and starts it on the same port."""
         _stop(self.process, kill=kill)
-        process = _start(self.configuration, self.port)
+        process = _start(self.program, self.configuration, self.port)
         if process is None:
             raise RuntimeError(f"mosquitto did not come back on port {self.port}")
         self.process = process
@@ -83,20 +84,9 @@ def store(folder: Path, authority: Authority, issued: Issued) -> ClientFiles:
     return files
 
 
-def mosquitto() -> str | None:
-    """Debian keeps it out of users' PATH; without root it may have been unpacked into ``.tools``."""
-    unpacked = sorted(_REPOSITORY.glob(".tools/**/sbin/mosquitto"))
-    candidates = [shutil.which("mosquitto"), "/usr/sbin/mosquitto", *map(str, unpacked)]
-    return next((path for path in candidates if path and os.access(path, os.X_OK)), None)
-
-
 @contextmanager
 def running_broker(folder: Path) -> Iterator[Broker]:
-    """Skips where mosquitto is not installed; under ``CI=true`` that is a failure."""
-    if mosquitto() is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mosquitto is not installed")
-        pytest.skip("mosquitto is not installed")
+    program = _mosquitto()
     make_private_dir(folder / "keys")
     authority = load_or_make_authority(folder / "keys", utc_now())
     for _ in range(_PORT_TRIES):
@@ -104,31 +94,44 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         addresses = Addresses("127.0.0.1", port, "127.0.0.1")
         renew_own_certificates(authority, folder / "tls", addresses, utc_now())
         configuration = write_broker_files(folder / "broker", folder / "tls", addresses)
-        process = _start(configuration, port)
+        process = _start(program, configuration, port)
         if process is not None:
             break
     else:
         log = (folder / "broker" / "log").read_text("utf-8", "replace")[-2000:]
         raise RuntimeError(f"mosquitto did not start on any of {_PORT_TRIES} ports:\n{log}")
-    broker = Broker("127.0.0.1", port, folder / "tls", authority, configuration, process)
+    broker = Broker("127.0.0.1", port, folder / "tls", authority, configuration, process, program)
     try:
         yield broker
     finally:
         broker.stop()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+@contextmanager
+def running_mosquitto(configuration: Path, port: int) -> Iterator[None]:
+    """A broker for an installation that was made elsewhere."""
+    process = _start(_mosquitto(), configuration, port)
+    if process is None:
+        raise RuntimeError(f"mosquitto did not start on port {port}")
+    try:
+        yield
+    finally:
+        _stop(process)
 
 
-def _start(configuration: Path, port: int) -> subprocess.Popen[bytes] | None:
+def _mosquitto() -> Mosquitto:
+    """Skips where mosquitto is not installed; under ``CI=true`` that is a failure."""
+    try:
+        return find_mosquitto()
+    except BrokerMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+def _start(program: Mosquitto, configuration: Path, port: int) -> subprocess.Popen[bytes] | None:
     """None when it ended by itself, as it does when somebody else took the port."""
-    libraries = ":".join(str(path) for path in sorted(_REPOSITORY.glob(".tools/**/lib/*-linux-gnu")))
-    environment = {**os.environ, **({"LD_LIBRARY_PATH": libraries} if libraries else {})}
-    command = [mosquitto() or "mosquitto", "-c", str(configuration)]
+    command, environment = program.command(configuration), {**os.environ, **program.environment}
     with configuration.with_name("log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     give_up_at = time.monotonic() + _START_DEADLINE_S
