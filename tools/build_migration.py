@@ -1,15 +1,17 @@
 """Writes a revision of the schema from the models.
 
-``python tools/build_migration.py`` makes ``0001`` anew (only before the first release);
+``python tools/build_migration.py`` makes ``0001`` anew (only before the first release; later steps stay as they are);
 ``python tools/build_migration.py "why it is needed"`` adds the step from the newest revision to the models.
 Steps only go forward: a backup is the way back.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from alembic.command import revision
 
@@ -21,23 +23,35 @@ _VERSIONS = migrate.MIGRATIONS / "versions"
 
 def main() -> None:
     why = " ".join(sys.argv[1:])
-    if not why:
-        for old in _VERSIONS.glob("0001_*.py"):
-            old.unlink()
     with tempfile.TemporaryDirectory() as folder:
-        engine = open_engine(f"sqlite:///{folder}/empty.db")
-        newest = migrate.upgrade(engine)[1] if why else "0000"
-        config = migrate.alembic_config()
-        config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            revision(config, why or "the first tables", autogenerate=True, rev_id=f"{int(newest) + 1:04d}")
-        engine.dispose()
-    for written in _VERSIONS.glob("0*.py"):
+        written = _render(Path(folder), why)
+        if not why:
+            for old in _VERSIONS.glob("0001_*.py"):
+                old.unlink()
         lines = [line for line in written.read_text("utf-8").splitlines() if "# ###" not in line]
-        written.write_text("\n".join(lines) + "\n", "utf-8")
+        target = _VERSIONS / written.name
+        target.write_text("\n".join(lines) + "\n", "utf-8")
     for order in (["check", "--fix-only", "-q"], ["format", "-q"]):
-        subprocess.run([sys.executable, "-m", "ruff", *order, str(_VERSIONS)], check=True)
+        subprocess.run([sys.executable, "-m", "ruff", *order, str(target)], check=True)
+
+
+def _render(folder: Path, why: str) -> Path:
+    """The new file, made beside a copy of the steps that come before it."""
+    scripts = folder / "migrations"
+    shutil.copytree(
+        migrate.MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__", *([] if why else ["0*.py"]))
+    )
+    engine = open_engine(f"sqlite:///{folder}/empty.db")
+    newest = migrate.upgrade(engine)[1] if why else "0000"
+    config = migrate.alembic_config()
+    config.set_main_option("script_location", str(scripts))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    name = f"{int(newest) + 1:04d}"
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        revision(config, why or "the first tables", autogenerate=True, rev_id=name)
+    engine.dispose()
+    return next((scripts / "versions").glob(f"{name}_*.py"))
 
 
 if __name__ == "__main__":

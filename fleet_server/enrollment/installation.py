@@ -111,7 +111,7 @@ def renew_certificates(settings: ServerSettings, now: datetime | None = None) ->
 
 
 def _addresses(settings: ServerSettings) -> Addresses:
-    return Addresses(settings.mqtt_host, settings.mqtt_port, public_host(settings.http_host))
+    return Addresses(settings.mqtt_host, settings.mqtt_port, settings.http_host)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,7 @@ from fleet_server.enrollment.private_files import make_private_dir, write_privat
 from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 
 _LOOPBACK = ("127.0.0.1", "localhost")
-# Addresses that mean "every interface" are not what anybody connects to.
-_WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def renew_own_certificates(authority: Authority, tls_dir: Path, addresses: Addre
     make_private_dir(tls_dir)
     renewed = []
     for name, host in (("broker", addresses.mqtt_host), ("http", addresses.http_host)):
-        hosts = [*_LOOPBACK, *(() if host in _WILDCARDS else (host,))]
+        hosts = [*_LOOPBACK, *_names_of(host)]
         if _is_due(tls_dir / f"{name}.crt", authority, now, hosts):
             _write(tls_dir, name, authority.issue_server(hosts, now))
             renewed.append(name)
@@ -73,6 +73,18 @@ def write_broker_files(broker_dir: Path, tls_dir: Path, addresses: Addresses) ->
     text = mosquitto_conf(places, address=addresses.mqtt_host, port=addresses.mqtt_port, run_as=run_as)
     write_private(configuration, text)
     return configuration
+
+
+def _names_of(host: str) -> list[str]:
+    """What clients may know it by. A wildcard address is kept as it stands: our own processes connect to it."""
+    own = socket.gethostname()
+    if host not in {*_WILDCARDS, own}:
+        return [host]
+    try:
+        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(own, None)}
+    except OSError:
+        found = set()
+    return [*dict.fromkeys((host, own)), *sorted(found)]
 
 
 def _is_due(path: Path, authority: Authority, now: datetime, hosts: Sequence[str]) -> bool:

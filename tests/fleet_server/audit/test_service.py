@@ -3,7 +3,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from fleet_server.audit.service import AuditFilter, AuditService, record
 from fleet_server.auth.roles import Actor, ActorKind, Role
@@ -53,3 +54,11 @@ def test_filters_narrow_to_one_person_action_and_target(written: Engine) -> None
 def test_a_made_up_cursor_is_refused(written: Engine) -> None:
     with reading(written) as session, pytest.raises(CursorInvalid):
         AuditService(session, "default").page(AuditFilter(), encode_cursor("x"), 10)
+
+
+@pytest.mark.parametrize("deed", ["UPDATE audit_entry SET actor = 'nobody'", "DELETE FROM audit_entry"])
+def test_what_was_written_down_can_be_neither_changed_nor_removed(written: Engine, deed: str) -> None:
+    with pytest.raises(DBAPIError, match="the audit only grows"), transaction(written) as session:
+        session.execute(text(deed))
+    with reading(written) as session:
+        assert len(AuditService(session, "default").page(AuditFilter(actor="li.wei"), None, 10).items) == 5
