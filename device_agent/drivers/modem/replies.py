@@ -110,7 +110,8 @@ def parse_sinr(lines: tuple[str, ...]) -> float | None:
 
 def parse_registration(lines: tuple[str, ...], prefix: str) -> Registration | None:
     """A read answer `n,stat[,area,cell,access]`, prefix such as "+CEREG:"."""
-    values = field_values(lines, prefix)
+    # The answer stands last: an unasked result of the same name may have slipped in before it.
+    values = field_values(lines[::-1], prefix)
     stat = _number(values, 1)
     if values is None or stat is None or stat > 10:
         return None

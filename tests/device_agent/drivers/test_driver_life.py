@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import astuple
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,11 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from device_agent.drivers.escpos.device import PrinterDevice
 from device_agent.drivers.modem.device import RADIO_EVERY, ModemDevice
 from device_agent.drivers.zvt.device import ZvtDevice
+from device_agent.drivers.zvt.wire import encode_block
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.peripheral import ChannelKind
 from simulators.serial_command import FAMILIES, make_peripheral
 from tests.support.driver_rig import Rig
 
+POLLS_OF_A_BABBLER = 60
 DRIVERS: dict[str, Callable[..., Any]] = {"zvt": ZvtDevice, "escpos": PrinterDevice, "modem": ModemDevice}
 CHECKS = {
     "zvt": ("status_enquiry", "diagnosis"),
@@ -95,3 +99,46 @@ def test_driver_lives_through_anything(family: str) -> None:
             max_examples=15, stateful_step_count=15, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
+
+
+class Babbler:
+    """A peer that sends damaged pieces of its family's speech and never stops."""
+
+    def __init__(self, speech: bytes, clock: WaitClock) -> None:
+        self._speech = speech
+        self._clock = clock
+        self._chance = random.Random(23)
+
+    def open(self) -> Babbler:
+        return self
+
+    def read(self, max_bytes: int, timeout_s: float) -> bytes:
+        self._clock.now_s += min(timeout_s, 0.02)
+        start = self._chance.randrange(len(self._speech))
+        piece = bytearray(self._speech[start : start + self._chance.randrange(1, 30)])
+        piece[self._chance.randrange(len(piece))] = self._chance.randrange(256)
+        return bytes(piece[:max_bytes])
+
+    def write(self, data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+
+SPEECH = {
+    "zvt": b"\x06" + encode_block(bytes.fromhex("800000")) + encode_block(bytes.fromhex("060f01dc")) + b"\x15",
+    "escpos": bytes.fromhex("1212127e1400000f") + b"\x5fTM-SIM80\0\x03",
+    "modem": b"\r\n+CEREG: 2,1\r\n\r\nOK\r\n\r\n+CME ERROR: 10\r\n\r\nERROR\r\n",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peer_that_never_stops_babbling_neither_raises_nor_holds_the_driver(family: str) -> None:
+    clock = WaitClock()
+    device = DRIVERS[family](Babbler(SPEECH[family], clock).open, monotonic=clock)
+    for _ in range(POLLS_OF_A_BABBLER):
+        started_s = clock()
+        result = device.poll(datetime(2026, 3, 1, 8, 0, tzinfo=UTC))
+        assert clock() - started_s < 60.0
+    line = result.line
+    assert line.noise_bytes + line.bad_frames > 0
+    assert line.received_bytes > 0

@@ -36,6 +36,8 @@ def test_registration_with_place_and_technology_is_read() -> None:
     assert found.is_registered
     assert replies.parse_registration(("+CEREG: 0,3",), "+CEREG:") == Registration(3)
     assert replies.parse_registration(("+CEREG: 0,77",), "+CEREG:") is None
+    slipped_in = ('+CEREG: 1,"0005","0A2B",7', "+CEREG: 2,2")
+    assert replies.parse_registration(slipped_in, "+CEREG:") == Registration(2)
 
 
 @pytest.mark.parametrize(
