@@ -1,0 +1,168 @@
+"""What the command line says, in Chinese and English. No internal state name is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_STATES: Mapping[str, tuple[str, str]] = {
+    "DRAFT": ("草稿", "drafted"),
+    "AWAITING_APPROVAL": ("等待批准", "waiting for approval"),
+    "QUEUED": ("已排队", "waiting in the queue"),
+    "PUBLISHED": ("已交给消息服务", "handed to the broker"),
+    "STORED": ("终端已收下", "the terminal has it"),
+    "AWAITING_CONSENT": ("等待商户同意", "waiting for the merchant's consent"),
+    "WAITING_SAFE": ("等待安全时机", "waiting for a safe moment"),
+    "RUNNING": ("正在执行", "running"),
+    "VERIFYING": ("正在验证是否保持", "checking that it holds"),
+    "SUCCEEDED": ("已完成", "done"),
+    "FAILED": ("未能完成", "failed"),
+    "ROLLED_BACK": ("已还原", "undone"),
+    "REJECTED": ("终端拒绝", "refused by the terminal"),
+    "EXPIRED": ("排队超时，未发出", "expired in the queue, never sent"),
+    "UNREACHABLE": ("终端没有应答", "the terminal did not answer"),
+    "TIMED_OUT": ("超时，结果不明", "no word in time, the result is not known"),
+    "CANCELLED": ("已取消", "cancelled"),
+    "SUPERSEDED": ("已被新的请求代替", "replaced by a newer request"),
+    "UNKNOWN": ("结果不明，请人工确认", "not known whether it happened: a person must look"),
+    "INCONSISTENT": ("结果自相矛盾，请人工确认", "contradictory: a person must look"),
+}
+_OUTCOMES: Mapping[str, tuple[str, str]] = {
+    "pass": ("正常", "pass"),
+    "warn": ("注意", "warning"),
+    "fail": ("不正常", "fail"),
+    "error": ("无法判断", "could not be told"),
+    "unsupported": ("不支持", "not supported"),
+}
+_PRESENCE: Mapping[str, tuple[str, str]] = {
+    "online": ("在线", "online"),
+    "offline": ("离线", "offline"),
+    "unknown": ("未知", "not heard"),
+    "silent": ("没有消息", "not heard"),
+}
+_CONDITIONS: Mapping[str, tuple[str, str]] = {
+    "faulty": ("有故障", "faulty"),
+    "silent": ("该营业却没有消息", "silent while it should trade"),
+    "watch": ("留意", "to watch"),
+    "well": ("正常", "well"),
+    "off": ("照常关机", "off as usual"),
+    "unknown": ("未知", "not known"),
+}
+_PHASES: Mapping[str, tuple[str, str]] = {
+    "result": ("结果", "result"),
+    "pre_check": ("执行前检查", "check before"),
+    "post_check": ("执行后检查", "check after"),
+}
+_EVENTS: Mapping[str, tuple[str, str]] = {
+    "presence": ("连接", "presence"),
+    "fault_raised": ("故障出现", "fault"),
+    "fault_cleared": ("故障消失", "fault cleared"),
+    "execution": ("执行", "run"),
+    "verdict": ("检查结果", "result"),
+    "reading": ("读数", "reading"),
+    "gap": ("记录缺口", "gap in the records"),
+    "note": ("备注", "note"),
+    "security": ("安全", "security"),
+    "capabilities": ("能力更新", "new capabilities"),
+}
+_SENTENCES: Mapping[str, tuple[str, str]] = {
+    "no_devices": ("没有找到设备。", "No device was found."),
+    "queued": (
+        "终端不在线：请求已排队，有效期至 {until}。",
+        "The terminal is not online: the request waits in the queue until {until}.",
+    ),
+    "patience": ("还没有结束；请求继续有效。", "Not finished yet; the request goes on."),
+    "not_offered": (
+        "设备 {device} 不提供 {action}；可用：{offered}",
+        "device {device} does not offer {action}; it offers: {offered}",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientWords:
+    """``place``: 0 Chinese, 1 English."""
+
+    place: int
+
+    def say(self, sentence: str, **values: str) -> str:
+        return _SENTENCES[sentence][self.place].format(**values)
+
+    def device_line(self, device: Mapping[str, Any]) -> str:
+        parts = [
+            device["id"],
+            self._word(_CONDITIONS, device["condition"]),
+            self._word(_PRESENCE, device["presence"]),
+            device["serial_number"],
+            self.title(device["site"]["merchant_name"]),
+            self.title(device["label"]),
+            device["worst_code"],
+        ]
+        return "  ".join(_plain(part) for part in parts if part)
+
+    def action_line(self, action: Mapping[str, Any]) -> str:
+        params = " ".join(f"[{one['name']}={one['type']}]" for one in action["params"])
+        return "  ".join(part for part in (action["name"], _plain(self.title(action["title"])), params) if part)
+
+    def event_line(self, event: Mapping[str, Any]) -> str:
+        data = event["data"]
+        what = self.progress_line(event) or " ".join(
+            str(data[name]) for name in ("code", "status", "reason", "evidence", "text", "detail") if data.get(name)
+        )
+        return f"{event['at']}  {self._word(_EVENTS, event['type'])}  {_plain(what)}"
+
+    def progress_line(self, event: Mapping[str, Any]) -> str:
+        """One line for a move, a step or a verdict of an execution; "" for anything else."""
+        data = event["data"]
+        if event["type"] == "verdict":
+            return self._verdict(data)
+        if event["type"] != "execution":
+            return ""
+        parts = [data.get("action", ""), self._word(_STATES, data["state"])]
+        if data.get("step"):
+            parts.append(f"{data['step']} ({data.get('step_index', 0)}/{data.get('step_count', 0)})")
+        if data.get("progress_pct") is not None:
+            parts.append(f"{data['progress_pct']} %")
+        parts += [data.get("code", ""), data.get("detail", "")]
+        return _plain("  ".join(str(part) for part in parts if part))
+
+    def end_line(self, execution: Mapping[str, Any]) -> str:
+        verdict = execution["verdict"]
+        parts = [
+            self.title(execution["title"]),
+            self._word(_STATES, execution["state"]),
+            self._word(_OUTCOMES, verdict) if verdict else "",
+            execution["code"],
+            execution["detail"],
+        ]
+        return _plain("  ".join(part for part in parts if part))
+
+    def title(self, words: Mapping[str, str]) -> str:
+        return words["en" if self.place else "zh"]
+
+    def _verdict(self, data: Mapping[str, Any]) -> str:
+        value = "" if data.get("value") is None else f"{data['value']} {data.get('unit', '')}".strip()
+        phase = "" if data.get("phase") == "result" else self._word(_PHASES, data.get("phase", ""))
+        parts = [
+            phase,
+            self._word(_OUTCOMES, data["outcome"]),
+            data.get("item", ""),
+            value,
+            data.get("evidence", ""),
+            " ".join(data.get("codes", [])),
+        ]
+        return _plain("  ".join(part for part in parts if part))
+
+    def _word(self, words: Mapping[str, tuple[str, str]], name: str) -> str:
+        return words[name][self.place] if name in words else name
+
+
+def words_of(lang: str) -> ClientWords:
+    """``lang``: an option, or what LANG says; Chinese for zh…, else English."""
+    return ClientWords(0 if lang.lower().startswith("zh") else 1)
+
+
+def _plain(text: object) -> str:
+    """Text of devices must not command the terminal it is shown on."""
+    return "".join(character if character.isprintable() else " " for character in str(text))
