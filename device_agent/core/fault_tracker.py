@@ -149,6 +149,8 @@ class FaultTracker:
             return []
         one.last_seen_ns = now.monotonic_ns
         one.evidence = sign.evidence
+        # A log line may tell first what every look at the device shows: from then on the looks decide its end.
+        one.holds = one.holds or holds
         match one.state:
             case _State.PENDING:
                 return self._raised_if_due(sign.code, one, now)

@@ -6,8 +6,9 @@ one, never a third.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from device_agent.actions import ActionContext, Definition, fix, step
 from device_agent.errors import ActionFailed
@@ -22,18 +23,6 @@ MAX_VALUE_CHARS = 128
 
 def definition_for(values: Sequence[SettableValue]) -> Definition:
     by_name = {value.name: value for value in values}
-
-    def apply(ctx: ActionContext) -> None:
-        name, wanted = str(ctx.params["name"]), str(ctx.params["value"])
-        if name not in by_name or not by_name[name].accepts(wanted):
-            pattern = by_name[name].pattern if name in by_name else "a declared name"
-            raise ActionFailed("value_not_allowed", f"{name}: expected {pattern}, came {wanted[:60]!r}")
-        before = ctx.device.config_get().get(name)
-        ctx.device.config_set(name, wanted)
-        if ctx.device.config_get().get(name) != wanted:
-            _put_back(ctx, name, before)
-            raise ActionFailed("not_taken", f"{name}: the terminal does not show the value it was given")
-
     return fix(
         "config.apply",
         zh="设置配置值",
@@ -59,11 +48,28 @@ def definition_for(values: Sequence[SettableValue]) -> Definition:
         post_check="config.read",
         steps=(
             step(
-                "apply", zh="写入并读回", en="Set and read back", nature=StepNature.PROBEABLE, run=apply, probe=_is_set
+                "apply",
+                zh="写入并读回",
+                en="Set and read back",
+                nature=StepNature.PROBEABLE,
+                run=partial(_apply, by_name),
+                probe=_is_set,
             ),
         ),
         effect=Effect.CHANGES_PARAMETERS,
     )
+
+
+def _apply(by_name: Mapping[str, SettableValue], ctx: ActionContext) -> None:
+    name, wanted = str(ctx.params["name"]), str(ctx.params["value"])
+    if name not in by_name or not by_name[name].accepts(wanted):
+        pattern = by_name[name].pattern if name in by_name else "a declared name"
+        raise ActionFailed("value_not_allowed", f"{name}: expected {pattern}, came {wanted[:60]!r}")
+    before = ctx.device.config_get().get(name)
+    ctx.device.config_set(name, wanted)
+    if ctx.device.config_get().get(name) != wanted:
+        _put_back(ctx, name, before)
+        raise ActionFailed("not_taken", f"{name}: the terminal does not show the value it was given")
 
 
 def _is_set(ctx: ActionContext) -> bool:

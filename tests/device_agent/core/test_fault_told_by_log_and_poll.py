@@ -1,0 +1,32 @@
+"""One fault that a log line and a look at the device both tell: it is open once, and ends when the looks say so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from device_agent.core.fault_tracker import CodeRule, FaultTracker
+from device_agent.core.instant import NS_PER_S, Instant
+from device_agent.drivers.results import FaultSign
+from protocol.records import FaultCleared, FaultRaised
+
+SIGN = FaultSign("term.HOST_TIMEOUT", "no answer")
+
+
+def at(seconds: float) -> Instant:
+    return Instant(int(seconds * NS_PER_S), datetime.fromtimestamp(1_795_000_000 + seconds, UTC))
+
+
+def test_a_fault_that_the_log_told_first_ends_with_the_look_that_no_longer_shows_it() -> None:
+    tracker = FaultTracker(lambda _: CodeRule())
+    (raised,) = tracker.on_noticed([SIGN], at(0))
+    assert isinstance(raised, FaultRaised)
+    assert tracker.on_signs([SIGN], at(1)) == []
+    (cleared,) = tracker.on_signs([], at(2))
+    assert isinstance(cleared, FaultCleared)
+    assert cleared.raised_ms == raised.first_seen_ms
+
+
+def test_a_look_that_never_showed_it_does_not_end_what_the_log_told() -> None:
+    tracker = FaultTracker(lambda _: CodeRule())
+    tracker.on_noticed([SIGN], at(0))
+    assert tracker.on_signs([], at(1)) == []
