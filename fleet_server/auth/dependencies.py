@@ -5,12 +5,14 @@ session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origi
 """
 
 import hmac
+import html
 import time
 from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request, Response
+from fastapi.responses import HTMLResponse
 from sqlalchemy import Engine
 from starlette.datastructures import UploadFile
 
@@ -24,6 +26,11 @@ from fleet_server.db import reading
 from fleet_server.kit.times import utc_now
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# A strict cookie is not sent when another site, such as a telephone system in the browser, leads here. Asked for again
+# by a page of our own, it is.
+_KNOCK_AGAIN = (
+    '<!doctype html><meta charset="utf-8"><title>Tillmedic</title><meta http-equiv="refresh" content="0; url={}">'
+)
 
 
 def passwords() -> Passwords:
@@ -136,6 +143,8 @@ def console_at_least(needed: Role) -> Callable[[ConsoleSession], Actor]:
 def lead_to_sign_in(request: Request, error: Exception) -> Response:
     """The handler of `SignInNeeded`: ``app.add_exception_handler(SignInNeeded, lead_to_sign_in)``."""
     wanted = error.wanted if isinstance(error, SignInNeeded) else "/"
+    if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET":
+        return HTMLResponse(_KNOCK_AGAIN.format(html.escape(wanted)), headers={"Cache-Control": "no-store"})
     target = f"/sign-in?next={quote(wanted, safe='/')}"
     if request.headers.get("hx-request") == "true":
         # A redirect would put the sign-in page into a fragment of the present one.
@@ -172,7 +181,8 @@ def _is_https(request: Request) -> bool:
 def _wanted_page(request: Request) -> str:
     if request.method != "GET":
         return "/"
-    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    # "//host" would lead to another site. The path is percent-encoded as it came.
+    return "/" + request.url.path.lstrip("/") + (f"?{request.url.query}" if request.url.query else "")
 
 
 def _token_cache(request: Request) -> TokenCache:

@@ -33,6 +33,11 @@ class SignInNeeded(FleetError):
         self.wanted = wanted
 
 
+class SignInBusy(FleetError):
+    code = "sign_in_busy"
+    status = 503
+
+
 class NameTaken(FleetError):
     code = "name_taken"
     status = 409

@@ -1,19 +1,28 @@
 """Passwords: argon2id hashes, and readable random ones for first users.
 
-Hashing takes a quarter of a second of a core and 64 MiB on purpose: never call it while a transaction is open.
+Hashing takes a quarter of a second of a core and 64 MiB on purpose: never call it while a transaction is open. At most
+`AT_ONCE` run in a process, so that a flood of sign-ins can take neither the memory nor all threads.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
+from fleet_server.auth.errors import SignInBusy
+
 MIN_LENGTH = 12  # PCI DSS 8.3.6
 MAX_LENGTH = 256
+AT_ONCE = 2
+_WAIT_S = 3.0
+_gate = BoundedSemaphore(AT_ONCE)
 # Without look-alikes (i l o 0 1).
 _ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
@@ -32,19 +41,31 @@ class Passwords:
         return cls(PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),)))
 
     def hash(self, password: str) -> str:
-        return self.hasher.hash(password)
+        with _one_of_few():
+            return self.hasher.hash(password)
 
     def matches(self, password: str, hashed: str | None) -> bool:
         """Takes the same time for a person who does not exist (``hashed`` is None)."""
         if len(password) > MAX_LENGTH:
             return False
-        if hashed is None:
-            self.hasher.hash(password)
-            return False
-        try:
-            return self.hasher.verify(password, hashed)
-        except UnknownHashError:
-            return False
+        with _one_of_few():
+            if hashed is None:
+                self.hasher.hash(password)
+                return False
+            try:
+                return self.hasher.verify(password, hashed)
+            except UnknownHashError:
+                return False
+
+
+@contextmanager
+def _one_of_few() -> Iterator[None]:
+    if not _gate.acquire(timeout=_WAIT_S):
+        raise SignInBusy("too many people sign in at this moment: try again in a few seconds")
+    try:
+        yield
+    finally:
+        _gate.release()
 
 
 def readable_password() -> str:

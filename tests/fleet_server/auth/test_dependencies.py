@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Annotated
+from urllib.parse import unquote
 
 import pytest
 from fastapi import Depends, FastAPI, Request
@@ -125,6 +126,32 @@ def test_a_page_without_session_leads_to_the_sign_in_page_and_back(door: Door) -
     assert answer.headers["location"] == "/sign-in?next=/page%3Fq%3D%25E5%2595%2586"
     fragment = door.client.get("/page", headers={"HX-Request": "true"})
     assert (fragment.status_code, fragment.headers["hx-redirect"]) == (401, "/sign-in?next=/page")
+
+
+def test_another_site_that_leads_here_knocks_again_from_our_own_page(door: Door) -> None:
+    """A strict cookie is not sent with the first request."""
+    cross = {"Sec-Fetch-Site": "cross-site"}
+    answer = door.client.get("/page?phone=1&x='\"><script>", headers=cross)
+    assert answer.status_code == 200
+    assert 'content="0; url=/page?phone=1&amp;x=' in answer.text
+    assert "<script>" not in answer.text
+    again = door.client.get("/page", headers={"Sec-Fetch-Site": "same-origin"})
+    assert again.status_code == 303
+    assert door.client.get("/page", headers={**cross, **door.cookie()}).json() == "li.wei"
+
+
+@pytest.mark.parametrize("path", ["//evil.example/page", "/%5Cevil.example/page", "/%5C/evil.example"])
+def test_the_way_back_never_leads_to_another_site(door: Door, path: str) -> None:
+    app = door.client.app
+    assert isinstance(app, FastAPI)
+
+    @app.get("/{rest:path}")
+    def anything(actor: ConsoleActorDep, rest: str) -> str:
+        return rest + actor.name
+
+    answer = door.client.get(f"http://127.0.0.1:8080{path}")
+    wanted = unquote(answer.headers["location"].removeprefix("/sign-in?next="))
+    assert wanted.startswith(("/evil.example", "/%5C"))
 
 
 def test_a_session_cookie_opens_pages_but_not_the_api(door: Door) -> None:

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+from threading import BoundedSemaphore
+
+import pytest
+
+from fleet_server.auth import passwords as module
+from fleet_server.auth.errors import SignInBusy
 from fleet_server.auth.passwords import MAX_LENGTH, MIN_LENGTH, Passwords, readable_password
 
 
@@ -25,3 +31,12 @@ def test_absurdly_long_passwords_and_foreign_hashes_never_match() -> None:
     assert not passwords.matches("x" * (MAX_LENGTH + 1), passwords.hash("x"))
     assert not passwords.matches("x", "not a hash")
     assert not passwords.matches("x", None)
+
+
+def test_a_flood_is_turned_away_instead_of_taking_all_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = BoundedSemaphore(1)
+    monkeypatch.setattr(module, "_gate", gate)
+    monkeypatch.setattr(module, "_WAIT_S", 0.01)
+    with gate, pytest.raises(SignInBusy):
+        Passwords.cheap().matches("x", None)
+    assert not Passwords.cheap().matches("x", None)
