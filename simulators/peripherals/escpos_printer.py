@@ -193,16 +193,18 @@ class EscposPrinter:
 
     def _auto_status_bytes(self) -> bytes:
         now = self._condition()
-        return bytes([
-            0x10 | 0x08 * now.is_blocked | 0x20 * now.cover_open,
-            0x01 * now.head_hot
-            | 0x04 * now.mechanical
-            | 0x08 * now.cutter
-            | 0x20 * now.unrecoverable
-            | 0x40 * now.head_hot,
-            0x03 * now.near_end | 0x0C * now.paper_end,
-            0x0F,
-        ])  # fmt: skip
+        return bytes(
+            [
+                0x10 | 0x08 * now.is_blocked | 0x20 * now.cover_open,
+                0x01 * now.head_hot
+                | 0x04 * now.mechanical
+                | 0x08 * now.cutter
+                | 0x20 * now.unrecoverable
+                | 0x40 * now.head_hot,
+                0x03 * now.near_end | 0x0C * now.paper_end,
+                0x0F,
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)

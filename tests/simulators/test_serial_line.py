@@ -109,6 +109,17 @@ def test_line_fault_and_device_fault_go_by_one_name_each(line: SerialLine) -> No
     assert {"cable_out", "printer_cable", "paper_out"} <= line.known_faults()
 
 
+def test_noise_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    def carried(seed: int) -> bytes:
+        line = SerialLine(EscposPrinter(), seed=seed)
+        line.set_noise(damaged_share=0.3, dropped_share=0.2)
+        return b"".join(line._carry(bytes(range(64))) for _ in range(10))
+
+    assert carried(1) == carried(1)
+    assert carried(1) != carried(2)
+    assert len(carried(1)) < 640
+
+
 def test_wrong_speed_turns_bytes_into_others(line: SerialLine) -> None:
     line.apply_fault("baud_mismatch")
     with serial.Serial(line.path, timeout=QUIET_S) as port:
