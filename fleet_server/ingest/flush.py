@@ -129,9 +129,12 @@ class Flush:
         if link is None:
             counters["stranger"] += 1
             return False
+        self._note_pace(link)
+        return True
+
+    def _note_pace(self, link: KnownLink) -> None:
         awaited = expected_by(self._now, link.report_s, link.keepalive_s)
         self._sorter.work[link.tenant_id].heard[link.id] = awaited
-        return True
 
     def _take_session(self, message: Decoded) -> None:
         match message:
@@ -140,9 +143,10 @@ class Flush:
                 answer = devices.apply_hello(self._session, link.tenant_id, link_id, hello, self._now)
                 self._add(link, answer.applied)
                 self._welcome[link_id] = (hello, answer.wants_capabilities)
-                # What the hello said of its clocks holds for the records behind it.
+                # What the hello said of its clocks and its pace holds for what comes behind it.
                 self._directory.forget([link_id])
                 self._links |= self._find([link_id])
+                self._note_pace(self._links[link_id])
             case PresenceMessage(link_id, presence):
                 link = self._links[link_id]
                 applied = devices.apply_presence(self._session, link.tenant_id, link_id, presence, self._now)

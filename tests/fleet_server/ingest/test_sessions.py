@@ -1,0 +1,206 @@
+"""Hello, will and silence, in any order: only session ids decide. And where records stand in time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine, select
+
+from fleet_server.db import reading, transaction
+from fleet_server.devices.apply import sweep_presence
+from fleet_server.devices.condition import sweep_conditions
+from fleet_server.devices.models import Capability, HeardHour
+from fleet_server.ingest import installation
+from fleet_server.ingest.decode import CapabilitiesMessage
+from fleet_server.ingest.gaps import SHOWN_AFTER, show_open
+from fleet_server.timeline.writer import append_events
+from protocol.capabilities import Capabilities, DeviceCapabilities, digest
+from protocol.identifiers import LinkId
+from protocol.records import FaultCleared, FaultRaised, Outcome, Severity, Verdict
+from protocol.session import StreamPosition
+from protocol.streams import StreamKind
+from tests.support.fleet_rows import GATEWAY, OTHER, PINPAD, PRINTER, TENANT, TERMINAL, make_fleet
+from tests.support.flush_rig import URGENT, FlushRig
+
+ALWAYS = [["00:00", "24:00"]]
+FIRST, SECOND = "5" * 32, "6" * 32
+
+
+@pytest.fixture
+def rig(engine: Engine) -> FlushRig:
+    make_fleet(engine, ALWAYS)
+    return FlushRig(engine)
+
+
+def sweep(rig: FlushRig) -> None:
+    with transaction(rig.engine) as session:
+        append_events(session, TENANT, sweep_presence(session, TENANT, rig.now), rig.now)
+
+
+def statuses(rig: FlushRig, device: str) -> list[tuple[str, str]]:
+    return [(one.data["status"], one.data["reason"]) for one in rig.events(device, "presence")]
+
+
+def test_a_will_ends_only_the_session_it_names(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL, FIRST))
+    rig.flush(rig.hello(TERMINAL, SECOND))
+    rig.flush(rig.presence(TERMINAL, FIRST))
+    assert rig.device(TERMINAL).presence == "online"
+    rig.flush(rig.presence(TERMINAL, SECOND))
+    assert (rig.device(TERMINAL).presence, rig.device(TERMINAL).condition) == ("offline", "silent")
+    assert statuses(rig, TERMINAL) == [("online", ""), ("offline", "connection lost")]
+
+
+def test_a_will_that_overtakes_its_hello_still_ends_it(rig: FlushRig) -> None:
+    rig.flush(rig.presence(TERMINAL, FIRST))
+    rig.flush(rig.hello(TERMINAL, FIRST))
+    assert rig.device(TERMINAL).presence != "online"
+    rig.flush(rig.hello(TERMINAL, SECOND))
+    assert rig.device(TERMINAL).presence == "online"
+
+
+def test_will_and_next_hello_in_one_flush_leave_it_online(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL, FIRST))
+    rig.flush(rig.presence(TERMINAL, FIRST), rig.hello(TERMINAL, SECOND))
+    assert rig.device(TERMINAL).presence == "online"
+
+
+def test_what_hangs_on_a_gateway_goes_with_it_without_an_alarm_of_its_own(rig: FlushRig) -> None:
+    rig.flush(rig.hello(GATEWAY, FIRST, alive=[PRINTER], silent=[PINPAD]))
+    assert statuses(rig, PRINTER) == [("online", "")]
+    assert statuses(rig, PINPAD) == [("silent", "line")]
+    rig.flush(rig.presence(GATEWAY, FIRST))
+    assert (rig.device(PRINTER).presence, rig.device(PRINTER).presence_reason) == ("unknown", "gateway")
+    assert rig.device(PRINTER).condition == "unknown"
+    assert rig.device(GATEWAY).condition == "silent"
+    rig.flush(rig.hello(GATEWAY, SECOND, alive=[PRINTER, PINPAD]))
+    assert {rig.device(id_).presence for id_ in (GATEWAY, PRINTER, PINPAD)} == {"online"}
+
+
+def test_a_cable_pulled_out_takes_only_its_device(rig: FlushRig) -> None:
+    rig.flush(rig.hello(GATEWAY, FIRST, alive=[PRINTER, PINPAD]))
+    raised_ms = rig.wall_ms()
+    raised = FaultRaised("agent.LINE_SILENT", Severity.MAJOR, raised_ms, raised_ms)
+    rig.flush(rig.batch(GATEWAY, 1, raised, device=PRINTER))
+    assert (rig.device(PRINTER).presence_reason, rig.device(PRINTER).condition) == ("line", "faulty")
+    assert rig.device(PINPAD).presence == "online"
+    rig.flush(rig.batch(GATEWAY, 2, FaultCleared("agent.LINE_SILENT", raised_ms, rig.wall_ms()), device=PRINTER))
+    assert (rig.device(PRINTER).presence, rig.device(PRINTER).condition) == ("online", "well")
+
+
+def test_a_link_that_is_not_heard_is_missed_after_its_allowance_and_comes_back_by_any_word(rig: FlushRig) -> None:
+    rig.flush(rig.hello(GATEWAY, FIRST, alive=[PRINTER]))
+    rig.pass_time(19)
+    sweep(rig)
+    assert rig.device(GATEWAY).presence == "online"
+    rig.pass_time(2)
+    sweep(rig)
+    sweep(rig)
+    assert statuses(rig, GATEWAY) == [("online", ""), ("silent", "not_heard")]
+    assert statuses(rig, PRINTER) == [("online", ""), ("silent", "gateway")]
+    assert rig.device(GATEWAY).condition == "silent"
+    rig.flush(rig.batch(GATEWAY, 1, Verdict("net.path", Outcome.PASS)))
+    assert {rig.device(GATEWAY).presence, rig.device(PRINTER).presence} == {"online"}
+
+
+def test_silence_says_nothing_while_nobody_listens(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL, FIRST))
+    rig.pass_time(300)
+    for since, at_ago_s, expected in ((None, 1, "online"), (5, 1, "online"), (100, 60, "online"), (100, 1, "unknown")):
+        with transaction(rig.engine) as session:
+            listening = None if since is None else rig.now - timedelta(seconds=since)
+            at = rig.now - timedelta(seconds=at_ago_s)
+            installation.save_worker(session, "w", Counter(), listening, at)
+        sweep(rig)
+        assert rig.device(TERMINAL).presence == expected
+
+
+def test_time_alone_makes_a_closed_shop_silent_when_it_opens(engine: Engine) -> None:
+    make_fleet(engine, [["13:00", "20:00"]])  # the rig starts at noon in Shanghai
+    rig = FlushRig(engine)
+    rig.flush(rig.hello(TERMINAL, FIRST))
+    rig.flush(rig.presence(TERMINAL, FIRST))
+    assert rig.device(TERMINAL).condition == "off"
+    rig.pass_time(3600)
+    with transaction(engine) as session:
+        after = sweep_conditions(session, TENANT, rig.now, limit=3)
+        assert after
+        assert sweep_conditions(session, TENANT, rig.now, after, limit=3) == ""
+    assert rig.device(TERMINAL).condition == "silent"
+
+
+def test_hours_in_which_a_device_was_heard_are_noted_once(rig: FlushRig) -> None:
+    for _ in range(40):
+        rig.flush(rig.batch(TERMINAL, 1, Verdict("net.path", Outcome.PASS)))
+        rig.pass_time(120)
+    with reading(rig.engine) as session:
+        hours = session.execute(select(HeardHour)).scalars().all()
+    assert sorted({one.hour_at.hour for one in hours}) == [4, 5]
+    assert len(hours) == 2
+
+
+def test_a_wrong_clock_moves_nothing_in_the_timeline(rig: FlushRig) -> None:
+    for number, error in enumerate((timedelta(days=-20_000), timedelta(days=400)), 1):
+        rig.clock_error = error
+        rig.flush(rig.hello(TERMINAL, f"{number}" * 32))
+        rig.pass_time(60)
+        happened_at = rig.now - timedelta(seconds=40)
+        rig.clock_error = timedelta(0)  # the clock is set right after the hello
+        rig.flush(rig.batch(TERMINAL, number, rig.record(TERMINAL, Verdict("net.path", Outcome.PASS), ago_s=40)))
+        assert rig.events(TERMINAL, "verdict")[-1].at == happened_at
+
+
+def test_nothing_happens_in_the_future(rig: FlushRig) -> None:
+    rig.clock_error = timedelta(days=4000)
+    rig.flush(rig.batch(TERMINAL, 1, Verdict("net.path", Outcome.PASS)))
+    assert rig.events(TERMINAL, "verdict")[0].at == rig.now
+
+
+def test_capabilities_are_kept_for_own_devices_only_and_asked_for_once(rig: FlushRig) -> None:
+    declared = Capabilities(
+        [DeviceCapabilities(id_, "host", "smart", [], firmware="2.1") for id_ in (GATEWAY, PRINTER, OTHER)]
+    )
+    rig.flush(CapabilitiesMessage(LinkId(GATEWAY), declared))
+    with reading(rig.engine) as session:
+        assert sorted(session.execute(select(Capability.device_id)).scalars()) == [GATEWAY, PRINTER]  # type: ignore[call-overload]  # SQLModel types columns as their values
+    assert rig.device(PRINTER).firmware == "2.1"
+    assert [one.data for one in rig.events(type_="capabilities")] == [{"digest": digest(declared)}] * 2
+    rig.flush(CapabilitiesMessage(LinkId(GATEWAY), declared))
+    assert len(rig.events(type_="capabilities")) == 2
+    (greeting,) = rig.flush(rig.hello(GATEWAY, digest=digest(declared))).greetings
+    assert not greeting.wants_capabilities
+
+
+def test_a_gap_that_lasts_is_shown_as_open_and_then_as_filled(rig: FlushRig) -> None:
+    rig.flush(rig.batch(TERMINAL, 4, Verdict("net.path", Outcome.PASS)))
+    _show(rig)
+    assert rig.events(TERMINAL, "gap") == []
+    rig.pass_time(SHOWN_AFTER.total_seconds() + 1)
+    _show(rig)
+    _show(rig)
+    rig.flush(rig.batch(TERMINAL, 1, *[Verdict("net.path", Outcome.PASS)] * 3))
+    told = [(one.data["state"], one.data["first"], one.data["last"]) for one in rig.events(TERMINAL, "gap")]
+    assert told == [("open", 1, 3), ("filled", 1, 3)]
+
+
+def test_a_gap_that_fills_soon_is_not_shown(rig: FlushRig) -> None:
+    rig.flush(rig.batch(TERMINAL, 2, Verdict("net.path", Outcome.PASS)))
+    rig.flush(rig.batch(TERMINAL, 1, Verdict("net.path", Outcome.PASS)))
+    rig.pass_time(60)
+    _show(rig)
+    assert rig.events(TERMINAL, "gap") == []
+
+
+def test_records_that_the_agent_no_longer_holds_are_shown_as_a_gap(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL, positions=[StreamPosition(URGENT, StreamKind.URGENT, 20, 11, 0)]))
+    rig.pass_time(60)
+    _show(rig)
+    (event,) = rig.events(TERMINAL, "gap")
+    assert (event.data["state"], event.data["first"], event.data["last"]) == ("open", 1, 10)
+
+
+def _show(rig: FlushRig) -> None:
+    with transaction(rig.engine) as session:
+        append_events(session, TENANT, show_open(session, TENANT, rig.now), rig.now)
