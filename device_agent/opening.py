@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from device_agent.config import AgentConfig, LineConfig
+from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.port import PortOpener
 from device_agent.drivers.results import LineStatistics, PollResult
 from device_agent.families import ESCPOS, HOST, MODEM, TERMINAL, ZVT
@@ -36,16 +37,21 @@ def host(config: AgentConfig) -> Callable[[], Any]:
             from device_agent.drivers.terminal.device import TerminalDevice
 
             path = config.file(config.host.socket)
-            return lambda: TerminalDevice(lambda: open_unix(path))
+            target = network_target(config)
+            return lambda: TerminalDevice(lambda: open_unix(path), target=target)
         case "linux":
-            from device_agent.drivers.host.device import HostDevice, NetworkTarget
+            from device_agent.drivers.host.device import HostDevice
 
-            network = config.network
-            ca = config.file(network.ca) if network.ca else None
-            target = NetworkTarget(network.acquirer_host, network.acquirer_port, ca)
+            target = network_target(config)
             return lambda: HostDevice(target=target, certificate=config.bundled("client.crt"))
         case _:
             return NothingToRead
+
+
+def network_target(config: AgentConfig) -> NetworkTarget:
+    network = config.network
+    ca = config.file(network.ca) if network.ca else None
+    return NetworkTarget(network.acquirer_host, network.acquirer_port, ca)
 
 
 def on_line(config: AgentConfig, line: LineConfig) -> Callable[[], Any]:

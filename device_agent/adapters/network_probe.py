@@ -14,7 +14,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.terminal.messages import NetProbe, NetStage
+from device_agent.errors import ActionFailed
 
 DNS_TIMEOUT_S = 5.0
 TCP_TIMEOUT_S = 10.0
@@ -58,6 +60,14 @@ def probe(
             return NetProbe(dns, NetStage(ok=False, ms=_ms_since(begun), detail=_words(error)))
         tcp = NetStage(ok=True, ms=_ms_since(begun))
         return NetProbe(dns, tcp, _handshake(connection, host, ca, tls_timeout_s))
+
+
+def probe_target(target: NetworkTarget, host: str, port: int) -> NetProbe:
+    """``host`` and ``port`` as asked for; empty and 0 stand for the configured ones."""
+    wanted = host or target.host
+    if not wanted:
+        raise ActionFailed("not_configured", "host: neither given nor configured")
+    return probe(wanted, port or target.port, ca=target.ca)
 
 
 def _handshake(connection: socket.socket, host: str, ca: Path | None, timeout_s: float) -> NetStage:

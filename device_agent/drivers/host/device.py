@@ -13,28 +13,18 @@ from datetime import datetime
 from pathlib import Path
 
 from device_agent.adapters.host_metrics import HostMetrics
+from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.results import FaultSign, LineStatistics, PollResult, Reading
 from device_agent.drivers.terminal import messages
 from device_agent.drivers.terminal.signs import signs_of
 from device_agent.errors import ActionFailed
 from protocol.safety import Condition
 
-DEFAULT_PORT = 443
-
 
 @dataclass(frozen=True, slots=True)
 class HostState:
     boot: str = ""
     conditions: frozenset[Condition] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkTarget:
-    """The acquirer's host; empty: none is configured. ``ca`` None: the system's own roots."""
-
-    host: str = ""
-    port: int = DEFAULT_PORT
-    ca: Path | None = None
 
 
 class HostDevice:
@@ -98,11 +88,6 @@ class HostDevice:
         return messages.Certificate(not_after_ms(self._certificate))
 
     def net_probe(self, host: str, port: int) -> messages.NetProbe:
-        from device_agent.adapters.network_probe import probe
+        from device_agent.adapters.network_probe import probe_target
 
-        wanted = host or self._target.host
-        if not wanted:
-            raise ActionFailed(
-                "not_configured", "host: expected a parameter or a configured acquirer host, came neither"
-            )
-        return probe(wanted, port or self._target.port, ca=self._target.ca)
+        return probe_target(self._target, host, port)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from device_agent.drivers.line import Line, LineDown
+from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.port import PortOpener
 from device_agent.drivers.results import LINE_SILENT_CODE, FaultSign, LineStatistics, PollResult, Reading
 from device_agent.drivers.terminal import messages, wire
@@ -32,6 +33,8 @@ SCAN_TIMEOUT_S = 180.0
 SLOW_TIMEOUT_S = 30.0
 PROBE_TIMEOUT_S = 25.0
 BATTERY_LOW_PCT = 20
+# How a service refuses a call that it does not have.
+UNKNOWN_CALL = "unknown_call"
 
 ValueT = TypeVar("ValueT")
 
@@ -60,11 +63,13 @@ class TerminalDevice:
         open_port: PortOpener,
         *,
         timeout_s: float = CALL_TIMEOUT_S,
+        target: NetworkTarget | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._line = Line(open_port, monotonic=monotonic)
         self._reader = wire.reply_reader()
         self._timeout_s = timeout_s
+        self._target = target or NetworkTarget()
         self._number = 0
 
     @property
@@ -166,8 +171,18 @@ class TerminalDevice:
         return self._ask("log_tail", messages.LogTail, lines=lines)
 
     def net_probe(self, host: str, port: int) -> messages.NetProbe:
-        """Empty host and port 0: the acquirer host that the terminal itself is set to."""
-        return self._ask("net_probe", messages.NetProbe, timeout_s=PROBE_TIMEOUT_S, host=host, port=port)
+        """Empty host and port 0: the acquirer host that the terminal itself is set to.
+
+        A service that cannot probe leaves it to this machine's own sockets: the agent runs on the terminal.
+        """
+        try:
+            return self._ask("net_probe", messages.NetProbe, timeout_s=PROBE_TIMEOUT_S, host=host, port=port)
+        except ActionFailed as refused:
+            if refused.reason != UNKNOWN_CALL:
+                raise
+        from device_agent.adapters.network_probe import probe_target
+
+        return probe_target(self._target, host, port)
 
     def _order(self, call: str, *, timeout_s: float | None = None, **args: object) -> None:
         self._exchange(call, args, timeout_s)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import count
 
 import pytest
 
+from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.results import LINE_SILENT_CODE
 from device_agent.drivers.terminal import wire
 from device_agent.drivers.terminal.device import TerminalDevice
@@ -145,6 +148,25 @@ def test_an_answer_of_the_wrong_shape_is_no_usable_answer(value: bytes) -> None:
     device, _ = scripted(b'{"id":%d,"ok":true,"value":' + value + b"}\n")
     with pytest.raises(DeviceNotAnswering):
         device.clock_get()
+
+
+def test_a_service_that_cannot_probe_leaves_it_to_this_machines_sockets() -> None:
+    refusal = b'{"id":%d,"ok":false,"code":"unknown_call","detail":"no such call"}\n'
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = ScriptedPort(refusal, refusal)
+        target = NetworkTarget("127.0.0.1", listener.getsockname()[1])
+        device = TerminalDevice(port.open, target=target, monotonic=port.monotonic)
+
+        def hang_up() -> None:
+            listener.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        found = device.net_probe("", 0)
+        assert found.tcp is not None
+        assert found.tcp.ok
+    unset, _ = scripted(refusal)
+    with pytest.raises(ActionFailed, match="neither given nor configured"):
+        unset.net_probe("", 0)
 
 
 def test_poll_never_raises_for_what_the_service_says() -> None:
