@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from escpos.printer import Serial
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.acceptance
 
 DEADLINE_S = 30.0
 Serve = Callable[..., Path]
