@@ -52,6 +52,24 @@ def test_two_processes_that_upgrade_at_once_make_the_tables_once(empty_url: str)
         engine.dispose()
 
 
+def test_a_database_is_empty_and_counts_from_one_for_every_test(engine: Engine) -> None:
+    for _ in range(2):
+        with transaction(engine) as session:
+            session.execute(
+                text(
+                    "INSERT INTO event (tenant_id, device_id, type, at, received_at, actor, data) VALUES "
+                    "('default', 'd', 'note', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, '', '{}')"
+                )
+            )
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM event ORDER BY id")).scalars().all() == [1, 2]
+
+
+test_a_database_is_empty_and_counts_from_one_for_every_test_again = (
+    test_a_database_is_empty_and_counts_from_one_for_every_test
+)
+
+
 def test_a_database_of_a_later_version_is_refused_and_left_alone(engine: Engine) -> None:
     with transaction(engine) as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
