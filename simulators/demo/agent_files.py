@@ -17,13 +17,13 @@ def point_bundle_at(bundle: Path, broker_port: int) -> None:
     write_private(path, json.dumps(enrolment, indent=1))
 
 
-def agent_configuration(link: LinkSpec, bundle: Path, lines: Path, poll_s: float) -> str:
+def agent_configuration(link: LinkSpec, bundle: Path, lines: Path, poll_s: float, soak_limit_s: float = 5) -> str:
     """TOML of ``device-agent run --config``."""
     text = [
         f"enrolment = {_quoted(bundle)}",
         f"state_dir = {_quoted(bundle / 'state')}",
         'profile = "demo"',
-        "soak_limit_s = 5",
+        f"soak_limit_s = {soak_limit_s}",
         "",
         "[host]",
         f'kind = "{link.host}"',

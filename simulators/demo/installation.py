@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simulators.api import ApiClient, ServerRefused
 from simulators.demo.fleet import fleet_document
 from simulators.errors import SimulatorError
 from simulators.processes import Child
@@ -44,10 +42,12 @@ class Installation:
         return {"url": self.url, "api_token": self.api_token, "users": self.users, "devices": devices}
 
 
-def initialise(data: Path, host: str, port: int, mqtt_port: int) -> Installation:
-    """Raises ``StartFailed`` with the sentence that init said."""
+def initialise(
+    data: Path, host: str, port: int, mqtt_port: int, document: dict[str, Any] | None = None
+) -> Installation:
+    """``document``: the fleet, the demo's when None. Raises ``StartFailed`` with the sentence that init said."""
     fleet = data / "fleet.json"
-    write_private(fleet, json.dumps(fleet_document(), ensure_ascii=False, indent=1))
+    write_private(fleet, json.dumps(document or fleet_document(), ensure_ascii=False, indent=1))
     command = [sys.executable, "-m", "fleet_server", "init", "--data", str(data), "--fleet", str(fleet), "--demo"]
     command += ["--mqtt-port", str(mqtt_port), "--http-host", host, "--http-port", str(port), "--json"]
     try:
@@ -109,7 +109,7 @@ def wait_until_up(installation: Installation, children: Sequence[Child]) -> None
 def _not_up(installation: Installation) -> str:
     try:
         devices = get_json(installation, "/api/v1/devices?limit=200")["items"]
-    except (urllib.error.URLError, OSError, ValueError):
+    except (ServerRefused, OSError, ValueError):
         return "the fleet server"
     missing = [device["id"] for device in devices if device["presence"] != "online"]
     return f"{len(missing)} devices to be heard" if missing else ""
@@ -117,9 +117,4 @@ def _not_up(installation: Installation) -> str:
 
 def get_json(installation: Installation, path: str) -> dict[str, Any]:
     """One GET with the demo's token."""
-    request = urllib.request.Request(installation.url.rstrip("/") + path)  # noqa: S310 - our own http(s) address
-    request.add_header("Authorization", f"Bearer {installation.api_token}")
-    context = ssl.create_default_context(cafile=str(installation.ca_file)) if path and request.type == "https" else None
-    with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 - as above
-        body: dict[str, Any] = json.load(answer)
-    return body
+    return ApiClient(installation.url, installation.api_token, installation.ca_file).get(path)

@@ -1,0 +1,169 @@
+"""What an agent has reported, kept for asking and waiting: faults, readings, verdicts, states of executions.
+
+Filled from one thread and asked from others. Invariants: of each device and code the newest raising is kept with its
+clearing, whichever came first; each list is bounded by `MAX_KEPT`, and what is dropped is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+from protocol.records import ExecutionReport, FaultCleared, FaultRaised, HealthColumns, Record, Sample, Verdict
+
+MAX_KEPT: Final = 10_000
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFault:
+    """``cleared_at`` is None while it is open."""
+
+    device: str
+    code: str
+    severity: str
+    evidence: str
+    raised_at: datetime
+    cleared_at: datetime | None = None
+    count: int = 1
+
+    @property
+    def is_open(self) -> bool:
+        return self.cleared_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenVerdict:
+    """One finding of a check, test or fix; ``outcome`` is pass, warn, fail, error or unsupported."""
+
+    device: str
+    action: str
+    phase: str
+    item: str
+    outcome: str
+    value: Sample
+    unit: str
+    evidence: str
+    codes: tuple[str, ...]
+    execution: str
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._news = threading.Condition()
+        self._faults: dict[tuple[str, str], SeenFault] = {}
+        self._past: deque[SeenFault] = deque(maxlen=MAX_KEPT)
+        self._readings: dict[str, dict[str, Sample]] = {}
+        self._verdicts: deque[SeenVerdict] = deque(maxlen=MAX_KEPT)
+        self._executions: dict[str, ExecutionReport] = {}
+
+    def take(self, record: Record) -> None:
+        with self._news:
+            match record.body:
+                case FaultRaised() as raised:
+                    self._raised(record.device, raised)
+                case FaultCleared() as cleared:
+                    self._cleared(record.device, cleared)
+                case HealthColumns() as health:
+                    self._measured(record.device, health)
+                case Verdict() as verdict:
+                    self.dropped += len(self._verdicts) == MAX_KEPT
+                    self._verdicts.append(_seen_verdict(record.device, verdict))
+                case ExecutionReport() as report if len(self._executions) < MAX_KEPT:
+                    self._executions[report.execution] = report
+                case _:
+                    self.dropped += isinstance(record.body, ExecutionReport)
+            self._news.notify_all()
+
+    def open_faults(self) -> tuple[SeenFault, ...]:
+        with self._news:
+            return tuple(fault for fault in self._faults.values() if fault.is_open)
+
+    def all_faults(self) -> tuple[SeenFault, ...]:
+        """Oldest first, open or not."""
+        with self._news:
+            return tuple(sorted((*self._past, *self._faults.values()), key=lambda fault: fault.raised_at))
+
+    def fault(self, device: str | None, code: str) -> SeenFault | None:
+        """The newest of this code, open or not; of any device when None."""
+        with self._news:
+            found = [one for (of, its), one in self._faults.items() if its == code and device in {None, of}]
+            return max(found, key=lambda one: one.raised_at, default=None)
+
+    def readings(self, device: str) -> dict[str, Sample]:
+        """The newest value of each metric."""
+        with self._news:
+            return dict(self._readings.get(device, {}))
+
+    def verdicts(self, execution: str | None = None) -> tuple[SeenVerdict, ...]:
+        with self._news:
+            return tuple(one for one in self._verdicts if execution in {None, one.execution})
+
+    def execution(self, execution: str) -> ExecutionReport | None:
+        with self._news:
+            return self._executions.get(execution)
+
+    def wait_until(self, answer: Callable[[], AnswerT | None], within_s: float) -> AnswerT | None:
+        """The first answer that is not None; None when time is up. Asked again with each report."""
+        give_up_at = time.monotonic() + within_s
+        while True:
+            with self._news:
+                found = answer()
+                left_s = give_up_at - time.monotonic()
+                if found is not None or left_s <= 0:
+                    return found
+                self._news.wait(left_s)
+
+    def _raised(self, device: str, raised: FaultRaised) -> None:
+        before = self._faults.get((device, raised.code))
+        raised_at = _moment(raised.first_seen_ms)
+        if before is not None and before.raised_at == raised_at:
+            # Told again with a higher count, or overtaken by its own clearing.
+            self._faults[device, raised.code] = replace(before, count=raised.count, evidence=raised.evidence)
+            return
+        if before is not None:
+            self.dropped += len(self._past) == MAX_KEPT
+            self._past.append(before)
+        self._faults[device, raised.code] = SeenFault(
+            device, raised.code, raised.severity.value, raised.evidence, raised_at, count=raised.count
+        )
+
+    def _cleared(self, device: str, cleared: FaultCleared) -> None:
+        raised_at, cleared_at = _moment(cleared.raised_ms), _moment(cleared.cleared_ms)
+        before = self._faults.get((device, cleared.code))
+        if before is None or before.raised_at < raised_at:
+            before = SeenFault(device, cleared.code, "", cleared.evidence, raised_at, count=cleared.count)
+        if before.raised_at == raised_at:
+            self._faults[device, cleared.code] = replace(before, cleared_at=cleared_at, count=cleared.count)
+
+    def _measured(self, device: str, health: HealthColumns) -> None:
+        readings = self._readings.setdefault(device, {})
+        for name, column in health.columns.items():
+            newest = next((value for value in reversed(column) if value is not None), None)
+            if newest is not None:
+                readings[name] = newest
+
+
+def _seen_verdict(device: str, verdict: Verdict) -> SeenVerdict:
+    return SeenVerdict(
+        device=device,
+        action=verdict.action,
+        phase=verdict.phase.value,
+        item=verdict.item,
+        outcome=verdict.outcome.value,
+        value=verdict.value,
+        unit=verdict.unit,
+        evidence=verdict.evidence,
+        codes=tuple(verdict.codes),
+        execution=verdict.execution or "",
+    )
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
