@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 READ_BYTES = 4096
-TICK_S = 0.02
+# How late what a device says by itself may be; small enough to pass for at once.
+TICK_S = 0.05
 MAX_TCP_CLIENTS = 8
 
 
