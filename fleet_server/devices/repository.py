@@ -102,7 +102,7 @@ class DeviceRepository:
             "merchant": func.lower(Site.merchant_id),
         }
         if column == "phone":
-            condition = or_(col(Site.phone).in_(values), col(Device.sim_phone).in_(values))
+            condition = or_(_undressed(Site.phone).in_(values), _undressed(Device.sim_phone).in_(values))
         else:
             condition = columns[column].in_(values)
         statement = self._with_site().where(condition).order_by(col(Device.condition_rank), col(Device.id))
@@ -176,3 +176,10 @@ class DeviceRepository:
         if filters.device_ids is not None:
             statement = statement.where(col(Device.id).in_(filters.device_ids))
         return statement
+
+
+def _undressed(column: Any) -> Any:
+    """A telephone number without what people put between its digits."""
+    for between in " -()./":
+        column = func.replace(column, between, "")
+    return column

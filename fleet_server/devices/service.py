@@ -172,9 +172,10 @@ def _phone(text: str) -> str:
 
 
 def _phone_forms(digits: str) -> list[str]:
-    """A caller's number comes with or without the country's prefix; files hold either."""
+    """A caller's number comes with or without the country's prefix and the trunk's nought; files hold either."""
     if not digits:
         return []
-    bare = digits.removeprefix("+").removeprefix("0086")
+    bare = digits.removeprefix("+").removeprefix("00")
     bare = bare.removeprefix("86") if len(bare) > 11 else bare
-    return [digits, bare, f"+86{bare}", f"86{bare}"]
+    bare = bare.removeprefix("0")
+    return [digits, bare, f"0{bare}", f"86{bare}", f"+86{bare}", f"0086{bare}"]

@@ -1,0 +1,53 @@
+"""Writes docs/openapi.json from the API's own types; with --check says whether it is up to date (exit code 1: no)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine
+
+from fleet_server.app import create_app
+from fleet_server.settings import ServerSettings
+from fleet_server.signer.service import Signer
+from fleet_server.timeline.hub import EventHub
+from protocol.signing import SigningKey
+
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
+
+
+def document() -> dict[str, Any]:
+    """What a server answers at /openapi.json. Nothing is opened: the application is only described."""
+    settings = ServerSettings(
+        data=Path("nowhere"),
+        database_url="sqlite://",
+        mqtt_host="127.0.0.1",
+        mqtt_port=1,
+        http_host="127.0.0.1",
+        http_port=1,
+        url="http://127.0.0.1",
+        ingest_group="",
+        tenant="default",
+        demo=False,
+    )
+    engine = create_engine(settings.database_url)
+    # Any key: nothing is signed by describing.
+    signer = Signer(SigningKey.from_seed(bytes(32)), None)
+    return create_app(settings, engine, None, EventHub(engine), signer).openapi()
+
+
+def main() -> int:
+    text = json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    if "--check" not in sys.argv[1:]:
+        TARGET.write_text(text, "utf-8")
+        return 0
+    if TARGET.is_file() and TARGET.read_text("utf-8") == text:
+        return 0
+    print(f"{TARGET.name} does not match the API: run 'make generate'")
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
