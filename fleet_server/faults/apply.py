@@ -171,7 +171,7 @@ def _new(report: FaultReport, code: str, raised_ms: int, now: datetime) -> _Rais
     known = codes.get(code)
     severity = known.severity.value if known is not None else str(Severity.MINOR)
     return _Raising(
-        uuid7(now), report.device_id, code, severity, raised_ms, report.first_at, report.at, None, False, 0, ""
+        uuid7(now), report.device_id, code, severity, raised_ms, report.first_at, report.first_at, None, False, 0, ""
     )
 
 
