@@ -119,3 +119,40 @@ def test_random_typing_never_raises_and_the_next_command_works() -> None:
         modem.tick(0.0)
     modem.receive(b"\r", 0.0)
     assert b"OK" in modem.receive(b"AT\r", 0.0)
+
+
+def test_settings_are_kept_and_read_back(terminal: Terminal) -> None:
+    for setting, read in [
+        ('AT+CSCS="GSM"', '+CSCS: "GSM"'),
+        ("AT+CMGF=1", "+CMGF: 1"),
+        ('AT+CGDCONT=1,"IP","cmiot"', '+CGDCONT: 1,"IP","cmiot"'),
+        ("AT+COPS=3,2", '+COPS: 0,2,"00101",7'),
+    ]:
+        assert terminal.type(setting).endswith("OK\r\n")
+        assert read in terminal.type(setting.partition("=")[0] + "?")
+
+
+def test_leaving_the_network_and_coming_back_takes_the_data_context_along(terminal: Terminal) -> None:
+    terminal.type("AT+COPS=2")
+    assert "+COPS: 2" in terminal.type("AT+COPS?")
+    assert "+CGACT: 1,0" in terminal.type("AT+CGACT?")
+    terminal.type("AT+COPS=0")
+    terminal.wait(2.0)
+    assert "+CGACT: 1,1" in terminal.type("AT+CGACT?")
+
+
+def test_detaching_takes_the_data_context_down(terminal: Terminal) -> None:
+    terminal.type("AT+CGATT=0")
+    assert "+CGATT: 0" in terminal.type("AT+CGATT?")
+    assert '+CGPADDR: 1,"0.0.0.0"' in terminal.type("AT+CGPADDR=1")
+    terminal.type("AT+CGATT=1")
+    terminal.type("AT+CGACT=1,1")
+    assert '"10.64.12.7"' in terminal.type("AT+CGPADDR=1")
+    terminal.type("AT+CGACT=0,1")
+    assert "+CGACT: 1,0" in terminal.type("AT+CGACT?")
+
+
+def test_backspace_corrects_and_endless_typing_is_bounded(terminal: Terminal) -> None:
+    assert terminal.type("AX\x08T").endswith("\r\nOK\r\n")
+    terminal.type("A" * 600)
+    assert terminal.modem.dropped_bytes == 600 - 512

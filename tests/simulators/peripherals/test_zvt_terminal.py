@@ -102,3 +102,22 @@ def test_own_paper_is_used_only_when_the_register_does_not_print(terminal: ZvtTe
 def test_abort_from_the_register_is_answered(terminal: ZvtTerminal) -> None:
     tcp = terminal.open_channel(ChannelKind.TCP)
     assert tcp.receive(bytes.fromhex("06b000"), 0.0) == POSITIVE + bytes.fromhex("061e016c")
+
+
+def test_register_may_print_on_the_terminals_paper_while_there_is_some(terminal: ZvtTerminal) -> None:
+    tcp = terminal.open_channel(ChannelKind.TCP)
+    assert tcp.receive(bytes.fromhex("06d10300") + b"AB", 0.0) == POSITIVE
+    assert terminal.snapshot()["printed_lines"] == ["AB"]
+    terminal.apply_fault("cover_open")
+    assert tcp.receive(bytes.fromhex("06d10300") + b"AB", 0.1) == bytes.fromhex("84cc00")
+
+
+def test_log_off_ends_the_registration(terminal: ZvtTerminal) -> None:
+    tcp = terminal.open_channel(ChannelKind.TCP)
+    assert tcp.receive(bytes.fromhex("060200"), 0.0) == POSITIVE
+    assert terminal.snapshot()["config_byte"] is None
+
+
+def test_refused_block_is_sent_again_at_once(serial: Channel) -> None:
+    first = serial.receive(encode_block(ENQUIRY), 0.0)[1:]
+    assert [serial.receive(NAK_BYTES, 0.1) for _ in range(3)] == [first, first, b""]

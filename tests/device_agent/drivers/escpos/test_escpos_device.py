@@ -138,3 +138,18 @@ def test_wrong_speed_is_garbage_and_never_a_status(rig: Rig) -> None:
     assert results[-1].line.bad_frames + results[-1].line.timeouts > 10
     rig.port.damaged_share = 0.0
     assert rig.poll().alive
+
+
+@pytest.mark.parametrize("attribute", ["is_gone", "is_cut"])
+def test_every_question_on_a_dead_line_answers_and_none_raises(rig: Rig, attribute: str) -> None:
+    setattr(rig.port, attribute, True)
+    expected = Outcome.LINE_DOWN if attribute == "is_gone" else Outcome.NO_ANSWER
+    for answer in (rig.device.status(), rig.device.identity(), rig.device.print_test(["x"])):
+        assert (answer.outcome, answer.code) == (expected, LINE_SILENT_CODE)
+
+
+def test_printer_that_never_finishes_fails_the_print_test(rig: Rig) -> None:
+    port = DirectPort(LateChannel(rig.peripheral, [0.01] * 4 + [60.0]), rig.clock)
+    answer = PrinterDevice(port.open, monotonic=rig.clock).print_test(["x"], timeout_s=3.0)
+    assert answer.outcome is Outcome.NO_ANSWER
+    assert "not finished" in answer.evidence

@@ -197,3 +197,18 @@ def test_noisy_line_recovers_when_the_noise_ends(rig: Rig) -> None:
         result = rig.poll()
     assert result.alive
     assert result.readings["modem.csq"] == 21
+
+
+def test_every_action_on_a_dead_line_answers_and_none_raises(rig: Rig) -> None:
+    rig.port.is_gone = True
+    device = rig.device
+    for act in (device.registration, device.signal, device.sim, device.scan_networks, device.reregister, device.reset):
+        answer = act()
+        assert (answer.outcome, answer.code) == (Outcome.LINE_DOWN, LINE_SILENT_CODE)
+
+
+def test_data_context_without_an_address_is_no_data_context(rig: Rig) -> None:
+    assert rig.device.data_context().values["modem.pdp_active"] is True
+    rig.peripheral.apply_fault("apn_wrong")
+    answer = rig.device.data_context()
+    assert (answer.code, answer.values["modem.pdp_active"]) == ("term.NET_NO_PDP", False)

@@ -7,13 +7,14 @@ from device_agent.drivers.zvt.apdu import Apdu
 from device_agent.drivers.zvt.device import ZvtDevice
 from device_agent.drivers.zvt.dialogue import ZvtTimers
 from device_agent.drivers.zvt.messages import Control
+from device_agent.drivers.zvt.wire import NAK_BYTES
 from device_agent.errors import DeviceNotAnswering
 from protocol.safety import Condition
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.peripheral import ChannelKind
 from simulators.peripherals.zvt_session import Step
 from simulators.peripherals.zvt_terminal import ZvtTerminal
-from tests.support.driver_rig import Rig
+from tests.support.driver_rig import LateChannel, Rig
 
 
 def make_rig(kind: ChannelKind, seed: int = 1) -> Rig:
@@ -215,3 +216,30 @@ def test_loose_cable_is_noise_and_most_answers_still_arrive() -> None:
         result = rig.poll()
     assert result.alive
     assert not result.faults
+
+
+def test_every_action_on_a_dead_line_answers_and_none_raises(rig: Rig) -> None:
+    rig.port.is_gone = True
+    device = rig.device
+    for act in (device.diagnosis, device.initialise, device.register, device.end_of_day, device.reset):
+        assert act().outcome is Outcome.LINE_DOWN
+    with pytest.raises(DeviceNotAnswering):
+        device.conditions()
+
+
+def test_refused_block_is_sent_again_and_counted(serial: Rig) -> None:
+    class Deaf(LateChannel):
+        """Refuses the first block as a terminal does that heard it damaged."""
+
+        refusals = 1
+
+        def receive(self, data: bytes, now_s: float) -> bytes:
+            if self.refusals:
+                self.refusals -= 1
+                return NAK_BYTES
+            return super().receive(data, now_s)
+
+    port = DirectPort(Deaf(serial.peripheral.open_channel(ChannelKind.SERIAL), []), serial.clock)
+    device = ZvtDevice(port.open, monotonic=serial.clock)
+    assert device.status_enquiry().is_done
+    assert device.line_statistics.naks == 1

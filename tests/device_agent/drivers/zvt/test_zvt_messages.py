@@ -112,3 +112,15 @@ def test_host_digits_and_status_bytes_of_the_same_value_are_told_apart() -> None
     assert codes.result_code(0x51) == "zvt.01-63"
     assert codes.status_code(0x51) == "zvt.51"
     assert codes.status_code(codes.PLEASE_WAIT) is None
+
+
+@pytest.mark.parametrize(("size", "head"), [(127, "077f"), (128, "078180"), (255, "0781ff"), (256, "07820100")])
+def test_tlv_length_takes_the_form_its_size_needs(size: int, head: str) -> None:
+    raw = write_tlv(0x07, bytes(size))
+    assert raw.startswith(bytes.fromhex(head))
+    assert read_tlv(raw) == {0x07: bytes(size)}
+
+
+def test_tlv_length_of_no_known_form_ends_the_reading() -> None:
+    assert read_tlv(bytes.fromhex("0784000000010a")) == {}
+    assert read_tlv(bytes.fromhex("0101aa0780")) == {0x01: b"\xaa"}
