@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
+from sqlmodel import col, select
 
 from fleet_server.db import open_engine, reading
 from fleet_server.devices.models import Device
+from fleet_server.faults.models import Fault
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.ingest.worker import Worker
 from fleet_server.timeline.models import Event
-from protocol.records import FaultRaised, Severity
+from protocol import codec
+from protocol.records import FaultCleared, FaultRaised, HealthColumns, Severity
+from protocol.streams import StreamKind
 from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import TERMINAL, make_fleet
+from tests.support.fleet_rows import GATEWAY, PRINTER, TERMINAL, make_fleet
 from tests.support.ingest_worker import settings_for, worker_on
-from tests.support.wire_agent import WireAgent
+from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
 
@@ -65,10 +69,14 @@ def paper_out(raised_ms: int) -> FaultRaised:
     return FaultRaised("escpos.PAPER_OUT", Severity.MAJOR, raised_ms, raised_ms, evidence="paper end sensor")
 
 
+def cleared(raised_ms: int) -> FaultCleared:
+    return FaultCleared("escpos.PAPER_OUT", raised_ms, raised_ms + 1000)
+
+
 def events_of(engine: Engine, device: str, type_: str) -> list[Event]:
     with reading(engine) as session:
-        statement = select(Event).where(Event.device_id == device, Event.type == type_).order_by(Event.id)  # type: ignore[arg-type]  # SQLModel types columns as their values
-        return list(session.execute(statement).scalars())
+        statement = select(Event).where(Event.device_id == device, Event.type == type_).order_by(col(Event.id))
+        return list(session.exec(statement))
 
 
 def test_a_hello_is_welcomed_and_a_fault_is_acknowledged_only_once_it_is_stored(
@@ -79,10 +87,57 @@ def test_a_hello_is_welcomed_and_a_fault_is_acknowledged_only_once_it_is_stored(
     assert welcome.flow.keepalive_s == 10.0
     agent.await_ack(agent.send(paper_out(agent.wall_ms())))
     with reading(running.engine) as session:
-        assert session.execute(select(StoredRecord.kind)).scalars().all() == ["fault_raised"]
+        assert session.exec(select(StoredRecord.kind)).all() == ["fault_raised"]
         device = session.get(Device, TERMINAL)
         assert device is not None
         assert (device.presence, device.condition, device.worst_code) == ("online", "faulty", "escpos.PAPER_OUT")
     assert [one.data["status"] for one in events_of(running.engine, TERMINAL, "presence")] == ["online"]
     raised = events_of(running.engine, TERMINAL, "fault_raised")
     assert [one.data["code"] for one in raised] == ["escpos.PAPER_OUT"]
+
+
+def test_a_link_that_drops_is_offline_by_its_will_and_one_that_stops_by_its_goodbye(
+    running: Running, broker: Broker
+) -> None:
+    agent = WireAgent(broker, GATEWAY, attached=(PRINTER,))
+    agent.connect()
+    agent.greet()
+    agent.vanish()
+    until(lambda: presence_of(running.engine, GATEWAY) == ("offline", "connection lost"), "the will")
+    assert presence_of(running.engine, PRINTER) == ("unknown", "gateway")
+    again = WireAgent(broker, GATEWAY, attached=(PRINTER,))
+    again.connect()
+    again.greet()
+    assert presence_of(running.engine, PRINTER)[0] == "online"
+    again.goodbye()
+    until(lambda: presence_of(running.engine, GATEWAY) == ("offline", "stopped"), "the goodbye")
+    again.close()
+
+
+def test_columns_are_acknowledged_on_their_own_stream(running: Running, agent: WireAgent) -> None:
+    agent.greet()
+    columns = HealthColumns(agent.wall_ms(), 1000, 3, {"batt.level_pct": [80.0, None, 79.0]})
+    agent.await_ack(agent.send(columns, kind=StreamKind.BULK), StreamKind.BULK)
+    assert agent.acked(StreamKind.URGENT) == 0
+
+
+def test_batches_that_arrive_out_of_order_or_twice_are_told_once(running: Running, agent: WireAgent) -> None:
+    agent.greet()
+    raised_ms = agent.wall_ms()
+    plain = [codec.to_json(agent.record(body)) for body in (paper_out(raised_ms), cleared(raised_ms))]
+    for first in (2, 2, 1, 1, 2):
+        agent.send_at(first, plain[first - 1 : first])
+    agent.await_ack(2)
+    until(lambda: running.worker.counters["repeated"] >= 3, "the repetitions")
+    with reading(running.engine) as session:
+        (fault,) = session.exec(select(Fault)).all()
+    assert not fault.is_open
+    assert len(events_of(running.engine, TERMINAL, "fault_raised")) == 1
+    assert len(events_of(running.engine, TERMINAL, "fault_cleared")) == 1
+
+
+def presence_of(engine: Engine, device: str) -> tuple[str, str]:
+    with reading(engine) as session:
+        row = session.get(Device, device)
+    assert row is not None
+    return row.presence, row.presence_reason

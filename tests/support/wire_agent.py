@@ -1,5 +1,6 @@
-"""An agent that is nothing but the wire: it says hello, publishes batches and keeps what the server says, so that a test
-can be as slow, repetitive, or rude as it likes. It verifies and journals nothing.
+"""An agent that is nothing but the wire: it says hello, publishes batches and keeps what the server says.
+
+A test can be as slow, repetitive or rude with it as it likes. It verifies and journals nothing.
 """
 
 from __future__ import annotations
@@ -170,13 +171,13 @@ class WireAgent:
         return int(time.time() * 1000)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        kind = parse_down(message.topic)
+        kind, payload = parse_down(message.topic), bytes(message.payload)
         if kind is Down.COMMAND:
-            self.heard.commands.append(message.payload)
-            self.on_command(message.payload)
+            self.heard.commands.append(payload)
+            self.on_command(payload)
             return
         content_type = getattr(message.properties, "ContentType", None)
-        envelope = codec.decode(message.payload, content_type, Envelope)
+        envelope = codec.decode(payload, content_type, Envelope)
         assert not isinstance(envelope, Malformed), envelope
         plain = base64.b64decode(envelope.payload)
         if kind is Down.WELCOME:

@@ -1,0 +1,177 @@
+"""What a worker does when all is well, when a message is poison, and when the database is away. The door is a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event, select
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
+
+from fleet_server.db import open_engine, reading
+from fleet_server.executions.dispatch import Outgoing
+from fleet_server.ingest import worker as worker_module
+from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.door import Taken
+from fleet_server.ingest.installation import listening_s, read_counters
+from fleet_server.ingest.models import DeadLetter, StoredRecord
+from fleet_server.ingest.worker import Worker
+from fleet_server.kit.times import utc_now
+from fleet_server.mqtt import Received
+from protocol import codec
+from protocol.records import FaultRaised, Severity
+from protocol.signing import SigningKey
+from protocol.topics import EVENTS
+from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
+from tests.support.flush_rig import FlushRig
+
+
+class ListDoor:
+    """Notes in which order things were published and acknowledged, and what was committed by then."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.coming: list[Taken] = []
+        self.told: list[str] = []
+        self.dropped = 0
+        self.is_open = True
+
+    def take(self, _wait_s: float) -> list[Taken]:
+        taken, self.coming = self.coming, []
+        return taken
+
+    def publish(self, messages: Sequence[Publication]) -> None:
+        for one in messages:
+            self.told.append(f"{one.topic} qos{one.qos} after {count(self._engine)}")
+
+    def acknowledge(self, taken: Sequence[Taken]) -> None:
+        self.told.append(f"puback {len(taken)} after {count(self._engine)}")
+
+    def idle(self, wait_s: float) -> None:
+        pass
+
+    def close(self) -> None:
+        self.told.append("closed")
+        self.is_open = False
+
+
+class Poison:
+    """A dispatch that one link's hello sets off."""
+
+    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
+        if link_id == OTHER:
+            raise RuntimeError("a bug of ours")
+        return []
+
+
+def count(engine: Engine) -> int:
+    with reading(engine) as session:
+        return len(session.execute(select(StoredRecord)).all())
+
+
+@pytest.fixture
+def engine_on_file(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
+    (tmp_path / "fleet.db").write_bytes(sqlite_template.read_bytes())
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
+    make_fleet(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def door(engine_on_file: Engine) -> ListDoor:
+    return ListDoor(engine_on_file)
+
+
+@pytest.fixture
+def worker(engine_on_file: Engine, door: ListDoor) -> Worker:
+    answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
+    return Worker("svc-fleet-1", engine_on_file, door, answers, Poison())  # type: ignore[arg-type]  # a door as far as a worker knows it
+
+
+def urgent(rig: FlushRig, link: str, first: int, count: int = 1) -> Taken:
+    bodies = [
+        FaultRaised("escpos.PAPER_OUT", Severity.MAJOR, rig.wall_ms() + n, rig.wall_ms() + n) for n in range(count)
+    ]
+    records = [codec.to_json(codec.from_json(rig.record(link, body), object)) for body in bodies]
+    payload = b'{"stream":"%s","first_seq":%d,"records":[%s]}' % (b"1" * 32, first, b",".join(records))
+    return Taken(Received(f"fleet/v1/{link}/up/urgent", payload, None, first, 1), 1)
+
+
+def greeting(rig: FlushRig, link: str) -> Taken:
+    return Taken(Received(f"fleet/v1/{link}/up/hello", codec.to_json(rig.hello(link).hello), None, 9, 1), 1)
+
+
+def test_everything_is_told_after_the_commit_and_the_broker_last(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    door.coming = [greeting(rig, TERMINAL), urgent(rig, TERMINAL, 1)]
+    worker.step()
+    assert door.told == [
+        f"{EVENTS} qos0 after 1",
+        f"fleet/v1/{TERMINAL}/down/welcome qos1 after 1",
+        f"fleet/v1/{TERMINAL}/down/ack qos1 after 1",
+        "puback 2 after 1",
+    ]
+
+
+def test_a_message_that_sets_off_a_bug_is_parked_and_the_others_are_served(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    door.coming = [urgent(rig, TERMINAL, 1), greeting(rig, OTHER), urgent(rig, TERMINAL, 2), urgent(rig, OTHER, 1)]
+    worker.step()
+    assert count(engine_on_file) == 3
+    assert worker.counters["parked"] == 1
+    assert door.told[-1] == "puback 4 after 3"
+    with reading(engine_on_file) as session:
+        assert session.execute(select(DeadLetter)).scalar_one().reason == "unprocessable"
+
+
+def _fail_commits(engine: Engine, times: int) -> None:
+    left = [times]
+
+    @event.listens_for(engine, "commit")
+    def _refuse(_connection: object) -> None:
+        if left[0] > 0:
+            left[0] -= 1
+            raise OperationalError("COMMIT", None, Exception("disk is full"))
+
+
+def test_while_the_database_is_away_nothing_is_told_and_nothing_is_lost(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    door.coming = [urgent(rig, TERMINAL, 1, 3)]
+    _fail_commits(engine_on_file, 4)
+    worker.step()
+    assert (count(engine_on_file), worker.counters["retries"], worker.counters["parked"]) == (3, 4, 0)
+    assert door.told[0] == f"{EVENTS} qos0 after 3"
+
+
+def test_messages_are_given_back_when_the_database_stays_away(
+    engine_on_file: Engine, door: ListDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "GIVE_UP_S", 0.0)
+    rig = FlushRig(engine_on_file)
+    door.coming = [urgent(rig, TERMINAL, 1)]
+    _fail_commits(engine_on_file, 1000)
+    worker.step()
+    assert (door.told, worker.counters["given_back"]) == (["closed"], 1)
+
+
+def test_a_worker_leaves_word_that_it_listens_and_what_it_counted(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    door.coming = [urgent(rig, TERMINAL, 1)]
+    worker.step()
+    with reading(engine_on_file) as session:
+        assert read_counters(session)["svc-fleet-1"]["records"] == 1
+        listening = listening_s(session, utc_now())
+    assert listening is not None
+    assert listening < 60
