@@ -69,22 +69,23 @@ def _said(sentence: str, exit_code: int) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="device-agent", description=__doc__)
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="the agent's TOML file (agent.toml)")
-    parser.add_argument("--verbose", action="store_true", help="log what the libraries say as well")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="the agent's TOML file (agent.toml)")
+    shared.add_argument("--verbose", action="store_true", help="log what the libraries say as well")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("run", help="run the agent until it is stopped")
+    commands.add_parser("run", parents=[shared], help="run the agent until it is stopped")
     for name, words in (
         ("status", "how the running agent is: connection, spool, devices, faults"),
         ("fixes", "what can be done to the devices here (started by a signed command only)"),
         ("doctor", "what is wrong with the set-up: certificate, broker, clock, spool, lines"),
         ("check", "run a check (it changes nothing); without a name, list them"),
     ):
-        command = commands.add_parser(name, help=words)
+        command = commands.add_parser(name, parents=[shared], help=words)
         command.add_argument("--json", action="store_true", help="for programs")
         if name == "check":
             command.add_argument("action", nargs="?", help="name of the check")
             command.add_argument("--device", default="", help="id of the device; the agent's own when left out")
-            command.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+            command.add_argument("param", nargs="*", metavar="NAME=VALUE", help="parameters of the check")
     return parser
 
 

@@ -183,10 +183,8 @@ def _log(config: AgentConfig, terminal_class: str) -> LogSource | None:
     from device_agent.adapters.app_log import AppLog
 
     app = config.app
-    log: LogSource = AppLog(
-        config.file(app.log), terminal_class, encoding=app.encoding, acquirer_profile=app.acquirer_profile or None
-    )
-    return log
+    place = config.state_folder / "app_log.place"
+    return AppLog(config.file(app.log), terminal_class, app.acquirer_profile or None, place_file=place)
 
 
 def _registry(config: AgentConfig) -> DefinitionsFor:

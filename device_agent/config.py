@@ -19,8 +19,7 @@
     poll_s = 0.5
 
     [app]                       # the payment application
-    log = "payment.log"
-    encoding = "utf-8"
+    log = "payment.log"         # UTF-8 or GBK
     acquirer_profile = ""
 
     [network]                   # the way to the acquirer, for the check of the network path
@@ -95,7 +94,6 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
 
 class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: str = ""
-    encoding: Annotated[str, Meta(pattern="^(utf-8|gbk|gb18030)$")] = "utf-8"
     acquirer_profile: str = ""
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the set-up, in plain words: certificate, broker, clock, spool, lines. Works with the agent stopped.
+"""What is wrong with the set-up, in plain words: certificate, broker, clock, spool, lines. The agent may be stopped.
 
 Reads only. Each remark stands by itself, so that one missing file does not hide the next fault.
 """
