@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from simulators.acquirer import AcquirerHost
 from simulators.demo.fleet import LinkSpec
 from simulators.demo.installation import write_private
 
@@ -17,7 +18,15 @@ def point_bundle_at(bundle: Path, broker_port: int) -> None:
     write_private(path, json.dumps(enrolment, indent=1))
 
 
-def agent_configuration(link: LinkSpec, bundle: Path, lines: Path, poll_s: float, soak_limit_s: float = 5) -> str:
+def agent_configuration(
+    link: LinkSpec,
+    bundle: Path,
+    lines: Path,
+    poll_s: float,
+    soak_limit_s: float = 5,
+    *,
+    acquirer: AcquirerHost | None = None,
+) -> str:
     """TOML of ``device-agent run --config``."""
     text = [
         f"enrolment = {_quoted(bundle)}",
@@ -31,6 +40,9 @@ def agent_configuration(link: LinkSpec, bundle: Path, lines: Path, poll_s: float
     if link.host == "terminal":
         text += [f"socket = {_quoted(lines / link.key / 'service.sock')}", f"poll_s = {poll_s}"]
         text += ["", "[app]", f"log = {_quoted(lines / link.key / 'payment.log')}"]
+    if acquirer is not None:
+        text += ["", "[network]", 'acquirer_host = "localhost"', f"acquirer_port = {acquirer.port}"]
+        text += [f"ca = {_quoted(acquirer.ca_file)}"]
     for line in link.lines:
         text += ["", "[[lines]]", f'name = "{line.name}"', f'driver = "{line.driver}"']
         text += [f"port = {_quoted(lines / line.name)}", f"baud = {line.baud}", f"poll_s = {poll_s}"]

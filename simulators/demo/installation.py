@@ -43,13 +43,20 @@ class Installation:
 
 
 def initialise(
-    data: Path, host: str, port: int, mqtt_port: int, document: dict[str, Any] | None = None
+    data: Path,
+    host: str,
+    port: int,
+    mqtt_port: int,
+    document: dict[str, Any] | None = None,
+    *,
+    database_url: str | None = None,
 ) -> Installation:
     """``document``: the fleet, the demo's when None. Raises ``StartFailed`` with the sentence that init said."""
     fleet = data / "fleet.json"
     write_private(fleet, json.dumps(document or fleet_document(), ensure_ascii=False, indent=1))
     command = [sys.executable, "-m", "fleet_server", "init", "--data", str(data), "--fleet", str(fleet), "--demo"]
     command += ["--mqtt-port", str(mqtt_port), "--http-host", host, "--http-port", str(port), "--json"]
+    command += ["--database-url", database_url] if database_url else []
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_INIT_S, check=False)
     except subprocess.TimeoutExpired as error:

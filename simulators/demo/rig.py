@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.catalogue.vocabulary import TerminalClass
+from simulators.acquirer import AcquirerHost
 from simulators.demo.agent_files import agent_configuration, point_bundle_at
 from simulators.demo.fleet import GATEWAY, LINKS, LineSpec, LinkSpec, fleet_document
 from simulators.demo.hardware import BreakableTerminal, DemoDevice, Link
@@ -43,9 +44,11 @@ class Rig:
         self._networks: dict[str, TcpProxy] = {}
         self._agents: dict[str, Child] = {}
         self._killed: set[str] = set()
+        self._acquirer = AcquirerHost(data / "acquirer")
         self._devices: dict[str, DemoDevice] = {}
 
     def start_hardware(self) -> None:
+        self._acquirer.start()
         for number, line in enumerate(GATEWAY.lines):
             self._start_line(line, seed=_SEED + number)
         for number, link in enumerate(LINKS):
@@ -60,7 +63,7 @@ class Rig:
             bundle = Path(self._installation.devices[link.key]["bundle"])
             point_bundle_at(bundle, self._networks[link.key].port)
             configuration = bundle / "agent.toml"
-            configuration.write_text(agent_configuration(link, bundle, self._line_dir, self._poll_s), "utf-8")
+            configuration.write_text(self._configuration(link, bundle), "utf-8")
             command = [sys.executable, "-m", "device_agent", "run", "--config", str(configuration)]
             agent = self._make_child(f"agent-{link.key}", command)
             agent.start()
@@ -81,6 +84,7 @@ class Rig:
             line.stop()
         for network in self._networks.values():
             network.stop()
+        self._acquirer.stop()
 
     def watch(self) -> list[str]:
         """Takes an agent down with its terminal, and starts it again when it ended without being asked to; says so."""
@@ -120,6 +124,9 @@ class Rig:
     @property
     def _line_dir(self) -> Path:
         return self._data / "lines"
+
+    def _configuration(self, link: LinkSpec, bundle: Path) -> str:
+        return agent_configuration(link, bundle, self._line_dir, self._poll_s, acquirer=self._acquirer)
 
     def _start_line(self, spec: LineSpec, *, seed: int) -> None:
         self._line_dir.mkdir(exist_ok=True)

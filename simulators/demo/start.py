@@ -26,6 +26,8 @@ from simulators.errors import SimulatorError
 from simulators.processes import Child
 
 DEFAULT_PORT = 8700
+_MAX_RESTARTS = 3
+_RESTARTS_WITHIN_S = 60.0
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -38,6 +40,9 @@ def add_demo_parser(subparsers: Any) -> None:
     parser.add_argument("--data", type=Path, default=Path(".run"), help="state folder (default .run)")
     parser.add_argument("--host", default="127.0.0.1", help="address of the console (other than loopback: https)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port of the console (default {DEFAULT_PORT})")
+    parser.add_argument(
+        "--database-url", help="PostgreSQL instead of the embedded SQLite file (postgresql+psycopg://…)"
+    )
     parser.add_argument("--poll", type=float, default=0.5, help="seconds between polls of a serial line")
     parser.set_defaults(run=run_demo)
 
@@ -72,6 +77,8 @@ class Demo:
         self._host: str = arguments.host
         self._port: int = arguments.port
         self._poll_s: float = arguments.poll
+        self._database_url: str | None = arguments.database_url
+        self._restarts: list[float] = []
         self.data: Path = arguments.data.absolute()
         self._lock: IO[str] | None = None
         self._servers: list[Child] = []
@@ -85,7 +92,9 @@ class Demo:
         if not is_free(self._host, self._port):
             raise DemoCannotStart(f"port {self._port} on {self._host} is taken: choose another with PORT=")
         _say(f"state folder {self.data}")
-        installation = initialise(self.data, self._host, self._port, self._broker_port())
+        installation = initialise(
+            self.data, self._host, self._port, self._broker_port(), database_url=self._database_url
+        )
         _say("identities, database and broker configuration are ready")
         broker = self._child("broker", mosquitto.command(installation.broker_config), mosquitto.environment)
         broker.start()
@@ -156,9 +165,18 @@ class Demo:
         return child
 
     def _watch(self) -> None:
+        """Starts again what died; gives up on what dies again and again."""
+        now = time.monotonic()
         for child in self._servers:
-            if not child.is_running():
-                raise DemoCannotStart(f"{child.name} ended by itself (exit code {child.exit_code}): see {child.log}")
+            if child.is_running():
+                continue
+            self._restarts = [at for at in self._restarts if now - at < _RESTARTS_WITHIN_S] + [now]
+            if len(self._restarts) > _MAX_RESTARTS:
+                raise DemoCannotStart(
+                    f"{child.name} ends again and again (exit code {child.exit_code}): see {child.log}"
+                )
+            _say(f"{child.name} ended (exit code {child.exit_code}), started again")
+            child.start()
         if self._rig is not None:
             for sentence in self._rig.watch():
                 _say(sentence)
