@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 import psycopg
 
 _START_DEADLINE_S = 30.0
+_STOP_DEADLINE_S = 20.0
 _UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
 
@@ -72,8 +74,13 @@ def running_postgres(bin_dir: Path) -> Iterator[PostgresServer]:
             _await_answer(process, base)
             yield PostgresServer(base)
         finally:
-            process.terminate()
-            process.wait(_START_DEADLINE_S)
+            # SIGINT is its fast shutdown; on SIGTERM it would wait for whoever forgot to disconnect.
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_STOP_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
     finally:
         shutil.rmtree(base, ignore_errors=True)
 
