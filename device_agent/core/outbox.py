@@ -209,9 +209,12 @@ class Outbox:
         return seconds * (1 + RESEND_JITTER * (2 * self._dice.uniform() - 1))
 
     def _refill(self, now: Instant) -> None:
-        if self._credit_at_ns is not None:
+        most = float(max(self.rate_per_s, MAX_BATCH_RECORDS))
+        if self._credit_at_ns is None:
+            self._credit = most
+        else:
             gained = (now.monotonic_ns - self._credit_at_ns) / NS_PER_S * self.rate_per_s
-            self._credit = min(self._credit + gained, float(max(self.rate_per_s, MAX_BATCH_RECORDS)))
+            self._credit = min(self._credit + gained, most)
         self._credit_at_ns = now.monotonic_ns
 
 

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from device_agent.core.outbox import Outbox, Outgoing
+from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
+from protocol import codec
+from protocol.streams import MAX_BATCH_RECORDS, WINDOW_BATCHES, Ack, Batch, SeqRange, StreamAck, StreamKind
+from tests.device_agent.core.rig import Clock, MemoryStore, dice, raw
+
+EPOCH_1, EPOCH_2 = "1" * 32, "2" * 32
+URGENT, BULK = StreamKind.URGENT, StreamKind.BULK
+
+
+def opened(outgoing: Outgoing) -> Batch:
+    batch = codec.decode(outgoing.encoded.payload, outgoing.encoded.content_type, Batch)
+    assert isinstance(batch, Batch)
+    return batch
+
+
+def spans(sent: list[Outgoing]) -> list[tuple[StreamKind, int, int]]:
+    batches = [(one.kind, opened(one)) for one in sent]
+    return [(kind, batch.first_seq, batch.first_seq + len(batch.records) - 1) for kind, batch in batches]
+
+
+class Wire:
+    """An outbox over a store in memory, with a hand on clock and acks."""
+
+    def __init__(self, urgent: int = 0, bulk: int = 0) -> None:
+        self.store = MemoryStore()
+        self.clock = Clock(100.0)
+        self.outbox = Outbox(self.store, dice(uniform=0.5), db_epoch=EPOCH_1)
+        self.spool(URGENT, urgent)
+        self.spool(BULK, bulk)
+        self.outbox.on_established()
+
+    def spool(self, kind: StreamKind, count: int) -> None:
+        rank = RANK_RESULT if kind is URGENT else RANK_HEALTH
+        self.store.commit(Changes(records=[NewRecord(kind, rank, raw(f"{kind}")) for _ in range(count)]), 0)
+
+    def pump(self) -> list[tuple[StreamKind, int, int]]:
+        return spans(self.outbox.pump(self.clock.now))
+
+    def ack(
+        self, kind: StreamKind, upto: int, *missing: SeqRange, epoch: str = EPOCH_1, at_ms: int | None = None
+    ) -> bool:
+        server_ms = int(self.clock.seconds * 1000) if at_ms is None else at_ms
+        ack = Ack([StreamAck(self.store.ids[kind], upto, list(missing))], epoch, server_ms)
+        result = self.outbox.on_ack(ack, self.clock.now)
+        for moved, to in result.moved.items():
+            self.store.acknowledge(moved, to)
+        return result.is_stale
+
+
+def test_nothing_is_sent_before_the_session_is_established() -> None:
+    wire = Wire(urgent=1)
+    wire.outbox.on_lost()
+    assert wire.pump() == []
+
+
+def test_urgent_goes_before_bulk_and_at_most_four_batches_a_stream() -> None:
+    wire = Wire(urgent=MAX_BATCH_RECORDS * 6, bulk=3)
+    wire.outbox.set_rate(100_000)
+    wire.clock.pass_s(1)
+    assert wire.pump() == [(URGENT, 1 + 100 * n, 100 + 100 * n) for n in range(WINDOW_BATCHES)] + [(BULK, 1, 3)]
+
+
+def test_ack_moves_the_window_on() -> None:
+    wire = Wire(urgent=3)
+    assert wire.pump() == [(URGENT, 1, 3)]
+    wire.ack(URGENT, 3)
+    assert wire.outbox.in_flight(URGENT) == []
+    wire.spool(URGENT, 1)
+    assert wire.pump() == [(URGENT, 4, 4)]
+
+
+def test_batch_without_ack_is_sent_again_after_15_s_then_30_s_and_counts_once() -> None:
+    wire = Wire(urgent=2)
+    assert wire.pump() == [(URGENT, 1, 2)]
+    wire.clock.pass_s(14.9)
+    assert wire.pump() == []
+    wire.clock.pass_s(0.2)
+    assert wire.pump() == [(URGENT, 1, 2)]
+    wire.clock.pass_s(29)
+    assert wire.pump() == []
+    wire.clock.pass_s(2)
+    assert wire.pump() == [(URGENT, 1, 2)]
+    assert len(wire.outbox.in_flight(URGENT)) == 1
+
+
+def test_missing_range_is_sent_again_only_when_it_was_sent_15_s_ago() -> None:
+    wire = Wire(urgent=1)
+    wire.pump()
+    wire.spool(URGENT, 1)
+    wire.pump()
+    wire.ack(URGENT, 0, SeqRange(1, 1))
+    assert wire.pump() == []
+    wire.clock.pass_s(15)
+    wire.outbox.in_flight(URGENT)[0].due_ns += 10**10  # its own timer is later than the server's word
+    wire.ack(URGENT, 0, SeqRange(1, 1))
+    assert (URGENT, 1, 1) in wire.pump()
+
+
+def test_older_ack_that_arrives_late_says_nothing() -> None:
+    wire = Wire(urgent=5)
+    wire.pump()
+    wire.ack(URGENT, 5, at_ms=2000)
+    assert wire.ack(URGENT, 2, at_ms=1000)
+    assert wire.pump() == []
+
+
+def test_server_that_was_set_back_gets_everything_again() -> None:
+    wire = Wire(urgent=5)
+    wire.pump()
+    wire.ack(URGENT, 5)
+    wire.clock.pass_s(1)
+    wire.ack(URGENT, 2)
+    assert wire.pump() == [(URGENT, 3, 5)]
+
+
+def test_new_database_that_does_not_know_the_stream_gets_everything_again() -> None:
+    wire = Wire(urgent=5)
+    wire.pump()
+    wire.ack(URGENT, 5)
+    wire.outbox.on_ack(Ack([], EPOCH_2, 10**9), wire.clock.now)
+    assert wire.pump() == [(URGENT, 1, 5)]
+
+
+def test_server_that_knows_numbers_this_spool_never_gave_is_a_conflict() -> None:
+    wire = Wire(urgent=2)
+    wire.pump()
+    ack = Ack([StreamAck(wire.store.ids[URGENT], 9)], EPOCH_1, 10**9)
+    assert wire.outbox.on_ack(ack, wire.clock.now).conflicts == (URGENT,)
+
+
+def test_reconnecting_sends_what_is_not_acknowledged_at_once() -> None:
+    wire = Wire(urgent=4)
+    wire.pump()
+    wire.ack(URGENT, 1)
+    wire.outbox.on_lost()
+    wire.outbox.on_established()
+    assert wire.pump() == [(URGENT, 2, 4)]
+
+
+def test_drain_rate_holds_a_backlog_back() -> None:
+    wire = Wire(bulk=1000)
+    wire.outbox.set_rate(10)
+    wire.pump()
+    sent = sum(last - first + 1 for _, first, last in wire.pump())
+    assert sent == 0
+    due_ns = wire.outbox.next_due_ns()
+    assert due_ns is not None
+    assert due_ns > wire.clock.now.monotonic_ns
+
+
+def test_hole_left_by_shedding_splits_a_batch() -> None:
+    wire = Wire(urgent=5)
+    del wire.store.records[URGENT][3]
+    wire.outbox.on_shed()
+    assert wire.pump() == [(URGENT, 1, 2), (URGENT, 4, 5)]
+
+
+def test_long_batch_travels_deflated() -> None:
+    wire = Wire(urgent=50)
+    (sent,) = wire.outbox.pump(wire.clock.now)
+    assert sent.encoded.content_type == codec.JSON_DEFLATE
+    assert len(msgspec.json.decode(zlib.decompress(sent.encoded.payload))["records"]) == 50
