@@ -21,8 +21,10 @@ def ingest(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-fleet-1") ->
     import threading
 
     from fleet_server.ingest.bootstrap import make_worker
+    from fleet_server.logs import configure_logs
     from fleet_server.settings import load_settings
 
+    configure_logs()
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
