@@ -84,6 +84,7 @@ def _handshake(connection: socket.socket, host: str, ca: Path | None, timeout_s:
 def _resolve(host: str, port: int, timeout_s: float) -> _Address | str:
     """The first answer, or why there is none."""
     answers: queue.SimpleQueue[_Address | str] = queue.SimpleQueue()
+    slots = _resolving
 
     def ask() -> None:
         try:
@@ -93,9 +94,9 @@ def _resolve(host: str, port: int, timeout_s: float) -> _Address | str:
         except (OSError, UnicodeError) as error:
             answers.put(_words(error))
         finally:
-            _resolving.release()
+            slots.release()
 
-    if not _resolving.acquire(blocking=False):
+    if not slots.acquire(blocking=False):
         return "resolver hangs: earlier names are not resolved yet"
     threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
