@@ -9,20 +9,14 @@ from datetime import datetime
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
-from fleet_server.auth.errors import NameTaken, PasswordTooShort
+from fleet_server.auth.errors import NameTaken
 from fleet_server.auth.models import ApiToken, User
-from fleet_server.auth.passwords import MIN_LENGTH
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.kit.identifiers import uuid7
 
 TOKEN_PREFIX = "tm_"  # noqa: S105  # what every token begins with, so that leaked ones are recognised
 MAX_TOKEN_CHARS = 128
-
-
-def check_length(password: str) -> None:
-    if len(password) < MIN_LENGTH:
-        raise PasswordTooShort(f"password has {len(password)} characters, expected at least {MIN_LENGTH}")
 
 
 class Accounts:
@@ -58,6 +52,12 @@ class Accounts:
         self._repository.remove_sessions_of(person.id)
         self._note("password_set", name)
         return True
+
+    def set_role(self, name: str, role: Role) -> None:
+        person = self._repository.lock_person(name)
+        if person is not None and person.tenant_id == self._actor.tenant_id and person.role != role.value:
+            person.role = role.value
+            self._note("role_set", name, role=role.value)
 
     def set_preferences(self, *, language: str | None = None, theme: str | None = None) -> None:
         """The actor's own."""

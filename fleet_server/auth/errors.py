@@ -43,6 +43,6 @@ class NameTaken(FleetError):
     status = 409
 
 
-class PasswordTooShort(FleetError):
-    code = "password_too_short"
-    status = 422
+class PersonUnknown(FleetError):
+    code = "person_unknown"
+    status = 404

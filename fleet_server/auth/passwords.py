@@ -18,7 +18,6 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 from fleet_server.auth.errors import SignInBusy
 
-MIN_LENGTH = 12  # PCI DSS 8.3.6
 MAX_LENGTH = 256
 AT_ONCE = 2
 _WAIT_S = 3.0

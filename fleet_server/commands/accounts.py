@@ -7,30 +7,20 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_server.auth.errors import PersonUnknown
+from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
 
 if TYPE_CHECKING:
     from fleet_server.auth.accounts import Accounts
 
 
-class RoleName(StrEnum):
-    """`fleet_server.auth.roles.Role`, which is imported only when a command runs."""
-
-    VIEWER = "viewer"
-    TECHNICIAN = "technician"
-    SUPPORT = "support"
-    APPROVER = "approver"
-    OPERATOR = "operator"
-
-
 NameArgument = Annotated[str, typer.Argument(help="Name of the person or program.")]
-RoleOption = Annotated[RoleName, typer.Option("--role", help="What it may do.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,14 +30,13 @@ def register(app: typer.Typer) -> None:
 
 def passwd(
     name: NameArgument,
-    role: RoleOption = RoleName.VIEWER,
+    role: Annotated[Role | None, typer.Option("--role", help="A new name becomes a person with this role.")] = None,
     data: DataOption = DEFAULT_DATA,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Give a person a new random password, ending all sessions; an unknown name becomes a person with --role."""
+    """Give a person a new random password, ending all sessions; with --role also to a new person."""
     from fleet_server.auth.passwords import Passwords, readable_password
-    from fleet_server.auth.roles import Role
 
     password = readable_password()
     # Before the transaction, because it is slow.
@@ -55,7 +44,12 @@ def passwd(
     with _accounts(data) as accounts:
         is_new = not accounts.set_password(name, hashed)
         if is_new:
-            accounts.add_person(name, hashed, Role(role.value))
+            # A slip of the pen must not make somebody.
+            if role is None:
+                raise PersonUnknown(f"there is nobody named {name}: give --role to make a new person")
+            accounts.add_person(name, hashed, role)
+        elif role is not None:
+            accounts.set_role(name, role)
     if as_json:
         typer.echo(json.dumps({"name": name, "password": password, "new": is_new}, ensure_ascii=False))
     else:
@@ -64,7 +58,7 @@ def passwd(
 
 def token(
     name: NameArgument,
-    role: RoleOption = RoleName.VIEWER,
+    role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.VIEWER,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
     data: DataOption = DEFAULT_DATA,
     *,
@@ -72,7 +66,6 @@ def token(
     as_json: JsonOption = False,
 ) -> None:
     """Issue an API token (shown once), or end one."""
-    from fleet_server.auth.roles import Role
     from fleet_server.kit.times import utc_now
 
     with _accounts(data) as accounts:
@@ -80,7 +73,7 @@ def token(
             ended = accounts.revoke_token(name)
             issued = None
         else:
-            issued = accounts.issue_token(name, Role(role.value), utc_now() + timedelta(days=days))
+            issued = accounts.issue_token(name, role, utc_now() + timedelta(days=days))
             ended = False
     if as_json:
         typer.echo(json.dumps({"name": name, "token": issued, "revoked": ended}, ensure_ascii=False))
@@ -94,7 +87,6 @@ def token(
 def _accounts(data: Path) -> "Iterator[Accounts]":
     from fleet_server.audit.service import SYSTEM
     from fleet_server.auth.accounts import Accounts
-    from fleet_server.auth.roles import Actor, ActorKind, Role
     from fleet_server.db import transaction
     from fleet_server.enrollment.installation import reachable_database
     from fleet_server.kit.times import utc_now

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_server.commands.options import DEFAULT_DATA, DataOption
+from protocol.broker_rules import INGEST_NAMES, MAX_INGEST_WORKERS
 
 if TYPE_CHECKING:
     from fleet_server.settings import ServerSettings
     from fleet_server.supervisor import ChildSpec
-
-_MAX_INGEST = 4  # `protocol.broker_rules.MAX_INGEST_WORKERS`: each needs a certificate of its own
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     data: DataOption = DEFAULT_DATA,
-    ingest: Annotated[int, typer.Option(min=1, max=_MAX_INGEST, help="Number of ingest processes.")] = 1,
+    ingest: Annotated[int, typer.Option(min=1, max=MAX_INGEST_WORKERS, help="Number of ingest processes.")] = 1,
     wait_broker_s: Annotated[float, typer.Option(min=0, help="How long to wait for the broker.")] = 10.0,
 ) -> None:
     """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
@@ -40,7 +39,7 @@ def run(
         _children(settings, ingest),
         data / "logs",
         is_ready=lambda: preflight.is_ready(settings),
-        say=lambda words: typer.echo(words, err=False),
+        say=typer.echo,
         on_ready=f"Ready: {settings.url}",
         on_hour=lambda: renew_certificates(settings),
     )
@@ -49,7 +48,6 @@ def run(
 
 def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":
     from fleet_server.supervisor import ChildSpec
-    from protocol.broker_rules import INGEST_NAMES
 
     def command(name: str, *more: str) -> list[str]:
         return [sys.executable, "-m", "fleet_server", name, "--data", str(settings.data), *more]

@@ -139,6 +139,16 @@ def test_another_tenants_operator_cannot_set_a_password(service: AuthService, en
     assert sign_in(service) is not None
 
 
+def test_a_new_role_counts_from_the_next_request(service: AuthService, engine: Engine) -> None:
+    opened = signed_in(service)
+    with transaction(engine) as session:
+        Accounts(session, SYSTEM, NOW).set_role("li.wei", Role.VIEWER)
+    found = service.resolve(opened.secret, NOW)
+    assert found is not None
+    assert found.actor.role is Role.VIEWER
+    assert audited(engine)[-1] == ("system", "role_set")
+
+
 def test_sweeping_removes_only_dead_sessions(service: AuthService) -> None:
     signed_in(service)
     later = NOW + IDLE_LIMIT

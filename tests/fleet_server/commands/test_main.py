@@ -95,8 +95,10 @@ def test_a_password_is_renewed_and_a_person_made_from_the_machine(installed: tup
     data = str(installed[0])
     renewed = json.loads(fleet_server("passwd", "viewer", "--data", data, "--json").stdout)
     made = json.loads(fleet_server("passwd", "li.wei", "--role", "support", "--data", data, "--json").stdout)
-    assert (renewed["new"], made["new"]) == (False, True)
+    again = json.loads(fleet_server("passwd", "li.wei", "--role", "technician", "--data", data, "--json").stdout)
+    assert (renewed["new"], made["new"], again["new"]) == (False, True, False)
     assert len(made["password"]) >= 12
+    assert "nobody named lo.wei: give --role" in refused(fleet_server("passwd", "lo.wei", "--data", data))
 
 
 def test_a_token_is_issued_and_ended_from_the_machine(installed: tuple[Path, dict[str, object]]) -> None:
