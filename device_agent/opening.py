@@ -78,8 +78,6 @@ def opener_of(config: AgentConfig, line: LineConfig) -> PortOpener:
 
         name, _, number = line.url.removeprefix("socket://").rpartition(":")
         return lambda: open_tcp(name, int(number))
-    from device_agent.adapters.serial_port import open_serial
+    from device_agent.adapters.serial_port import SerialOpener
 
-    path = str(config.file(line.port))
-    stop_bits = _STOP_BITS[line.driver]
-    return lambda: open_serial(path, line.baud, stop_bits=stop_bits)
+    return SerialOpener(str(config.file(line.port)), line.baud, _STOP_BITS[line.driver])

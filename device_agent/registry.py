@@ -40,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "device_agent.checks.printer_print_test": (ESCPOS, TERMINAL),
     "device_agent.checks.modem_network_scan": (MODEM, TERMINAL),
     "device_agent.checks.zvt_print_configuration": (ZVT,),
+    "device_agent.checks.line_baud_probe": (ZVT, ESCPOS, MODEM),
     "device_agent.checks.app_sign_in": (TERMINAL,),
     "device_agent.fixes.app_restart": (TERMINAL,),
     "device_agent.fixes.queue_send": (TERMINAL,),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select
 import termios
+from dataclasses import dataclass, replace
 
 import serial
 
@@ -33,6 +34,21 @@ class SerialPort:
 
     def close(self) -> None:
         self._serial.close()
+
+
+@dataclass(frozen=True, slots=True)
+class SerialOpener:
+    """Opens one line; also at another speed, for a test that looks for the right one."""
+
+    path: str
+    baud: int
+    stop_bits: int = 1
+
+    def __call__(self) -> SerialPort:
+        return open_serial(self.path, self.baud, stop_bits=self.stop_bits)
+
+    def at(self, baud: int) -> SerialOpener:
+        return replace(self, baud=baud)
 
 
 def open_serial(path: str, baud: int, *, stop_bits: int = 1) -> SerialPort:

@@ -50,6 +50,10 @@ class Line:
         self._was_open = False
 
     @property
+    def open_port(self) -> PortOpener:
+        return self._open_port
+
+    @property
     def statistics(self) -> LineStatistics:
         return self._statistics
 

@@ -90,6 +90,10 @@ class PrinterDevice:
         self._encoding = encoding
 
     @property
+    def open_port(self) -> PortOpener:
+        return self._line.open_port
+
+    @property
     def line_statistics(self) -> LineStatistics:
         return self._line.statistics
 

@@ -48,6 +48,10 @@ class ModemDevice:
         self._state = ModemState()
 
     @property
+    def open_port(self) -> PortOpener:
+        return self._line.open_port
+
+    @property
     def line_statistics(self) -> LineStatistics:
         return self._line.statistics
 

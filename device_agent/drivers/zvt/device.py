@@ -70,6 +70,10 @@ class ZvtDevice:
         self._password = password
 
     @property
+    def open_port(self) -> PortOpener:
+        return self._line.open_port
+
+    @property
     def line_statistics(self) -> LineStatistics:
         return self._line.statistics
 
