@@ -48,10 +48,5 @@ class AuthRepository:
         statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.name == name)
         return self._session.exec(statement.where(col(ApiToken.revoked_at).is_(None))).first()
 
-    def list_tokens(self, tenant_id: str) -> Sequence[ApiToken]:
-        return self._session.exec(
-            select(ApiToken).where(ApiToken.tenant_id == tenant_id).order_by(col(ApiToken.created_at))
-        ).all()
-
     def add(self, row: User | LoginSession | ApiToken) -> None:
         self._session.add(row)

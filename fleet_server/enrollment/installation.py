@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlmodel import Session
 
 from fleet_server import migrate
-from fleet_server.audit.service import SYSTEM
+from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.passwords import Passwords, readable_password
 from fleet_server.auth.repository import AuthRepository
@@ -163,7 +163,7 @@ def _passwords_of_new_people(
 def _ensure_people(
     session: Session, settings: ServerSettings, hashed: Mapping[Role, tuple[str, str]], now: datetime
 ) -> tuple[tuple[Person, ...], str | None]:
-    accounts = Accounts(session, Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON), now)
+    accounts = Accounts(session, _system(settings.tenant), now)
     for role, (_, password_hash) in hashed.items():
         accounts.add_person(role.value, password_hash, role)
     token = None
@@ -175,11 +175,18 @@ def _ensure_people(
     return people, token
 
 
+def _system(tenant: str) -> Actor:
+    return Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON)
+
+
 def _enrol(
     session: Session, tenant: str, fleet: FleetFile | None, maker: BundleMaker, now: datetime
 ) -> dict[str, Enrolled]:
     if fleet is not None:
-        Registration(session, tenant, now).import_fleet(fleet)
+        new = Registration(session, tenant, now).import_fleet(fleet)
+        if new.sites or new.devices:
+            counts = {"sites": new.sites, "devices": new.devices}
+            record(session, _system(tenant), "fleet_imported", data=counts, now=now)
     repository = EnrollmentRepository(session, tenant)
     devices = {key: row for key, row in repository.devices_by_key().items() if row.retired_at is None}
     attached: dict[str, dict[str, str]] = {}

@@ -13,6 +13,7 @@ from cryptography import x509
 from sqlalchemy import Engine
 from sqlmodel import select
 
+from fleet_server.audit.service import AuditFilter, AuditService
 from fleet_server.auth.accounts import find_token_actor
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Role
@@ -198,6 +199,15 @@ def test_a_corrected_file_updates_rows_under_the_same_ids(home: Home) -> None:
     assert device is not None
     assert device.label_zh == "前台"
     assert "02155550199" in device.search_text
+
+
+def test_an_import_is_audited_once(home: Home) -> None:
+    home.install(small_fleet())
+    engine = home.engine(home.install(small_fleet()))
+    with reading(engine) as session:
+        page = AuditService(session, "default").page(AuditFilter(action="fleet_imported"), None, 10)
+    engine.dispose()
+    assert [(row.actor, row.data) for row in page.items] == [("system", {"sites": 1, "devices": 3})]
 
 
 def test_an_id_stays_bound_to_its_serial_number(plain_home: Home) -> None:
