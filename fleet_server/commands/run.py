@@ -25,12 +25,13 @@ def run(
     """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
     from fleet_server import preflight
     from fleet_server.enrollment.installation import reachable_database, renew_certificates
+    from fleet_server.kit.times import utc_now
     from fleet_server.migrate import check_revision
     from fleet_server.settings import load_settings
     from fleet_server.supervisor import Supervisor
 
     settings = load_settings(data)
-    renew_certificates(settings)
+    renew_certificates(settings, utc_now())
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
     preflight.check_http_port(settings)
@@ -41,9 +42,20 @@ def run(
         is_ready=lambda: preflight.is_ready(settings),
         say=typer.echo,
         on_ready=f"Ready: {settings.url}",
-        on_hour=lambda: renew_certificates(settings),
+        on_hour=lambda: _renew(settings),
     )
     supervisor.run()
+
+
+def _renew(settings: "ServerSettings") -> bool:
+    """Whether our own processes must read certificates again."""
+    from fleet_server.enrollment.installation import renew_certificates
+    from fleet_server.kit.times import utc_now
+
+    renewed = renew_certificates(settings, utc_now())
+    if "broker" in renewed:
+        typer.echo("The broker has a new certificate: send SIGHUP to mosquitto.")
+    return any(name != "broker" for name in renewed)
 
 
 def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":

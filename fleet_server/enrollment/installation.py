@@ -41,7 +41,6 @@ from fleet_server.enrollment.tls_files import (
     renew_own_certificates,
     write_broker_files,
 )
-from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 
 DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
@@ -103,11 +102,10 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
     return Installation(settings, broker_config, people, token, devices)
 
 
-def renew_certificates(settings: ServerSettings, now: datetime | None = None) -> bool:
-    """Whether certificates that the server's own processes use were made anew."""
-    authority = load_or_make_authority(settings.keys_dir, now or utc_now())
-    renewed = renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now or utc_now())
-    return any(name != "broker" for name in renewed)
+def renew_certificates(settings: ServerSettings, now: datetime) -> list[str]:
+    """The names of those that were made anew: ``broker``, ``http``, services."""
+    authority = load_or_make_authority(settings.keys_dir, now)
+    return renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now)
 
 
 def _addresses(settings: ServerSettings) -> Addresses:
