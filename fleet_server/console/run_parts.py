@@ -83,7 +83,7 @@ def _row(execution: Execution, place: str, frame: Frame) -> RunRow:
     return RunRow(
         id=execution.id,
         title=execution.action if declared is None else pick(declared.title, frame.calendar),
-        state=state_shape(known_state(execution.state), kind),
+        state=state_shape(known_state(execution.state), kind, execution.code),
         place=place,
         kind=KINDS[kind][1],
         asked_by=execution.actor,

@@ -76,6 +76,9 @@ STATES: Mapping[ExecutionState, Shape] = {
 # A fix that succeeded was proved by its post-check; a check or test merely ran.
 PROVED = Shape("proof", "ok", N_("Proved"))
 NOT_FIXED = Shape("bad", "bad", N_("Not fixed"))
+# A fix whose check before found nothing wrong was not run, which is no failure of anything.
+NOT_NEEDED = Shape("stop", "calm", N_("Not needed"))
+NOT_NEEDED_CODE = "not_needed"
 OUTCOMES: Mapping[Outcome, Shape] = {
     Outcome.PASS: Shape("ok", "ok", N_("Passed")),
     Outcome.WARN: Shape("warn", "warn", N_("To watch")),
@@ -137,17 +140,15 @@ SAFETY: Mapping[SafetyCondition, str] = {
 REASONS: Mapping[str, str] = {
     **{refusal.value: text for refusal, text in REFUSALS.items()},
     **{condition.value: text for condition, text in SAFETY.items()},
-    "pre_check_passing": N_("Nothing was wrong, so nothing was changed."),
-    "pre_check_passed": N_("Nothing was wrong, so nothing was changed."),
-    "post_check_failed": N_("The check after the fix did not pass."),
-    "soak_failed": N_("The fix did not hold."),
-    "step_failed": N_("A step failed."),
+    "not_needed": N_("Nothing was wrong, so nothing was changed."),
+    "post_check_failed": N_("The check after the fix did not pass, or it did not hold."),
     "timed_out": N_("It took too long."),
-    "device_offline": N_("The device is not connected."),
-    "line_lost": N_("The device's line was lost."),
-    "line_closed": N_("The device's line is not open."),
+    "interrupted": N_("The agent stopped in the middle of it: look at the terminal before asking again."),
+    "not_safe_in_time": N_("No safe moment came in time."),
+    "unsafe": N_("It would destroy payments that are still pending. Nothing was changed."),
+    "device_not_answering": N_("The device does not answer on its line."),
+    "action_failed": N_("The device could not do it."),
     "cancelled": N_("Cancelled before it began."),
-    "restarted": N_("The agent was restarted meanwhile."),
     "not_answered_in_time": N_("The device did not answer in time."),
     "no_word_in_stored": N_("The device stored the request and was not heard of again."),
     "no_word_in_running": N_("The device began and was not heard of again."),
@@ -156,7 +157,7 @@ REASONS: Mapping[str, str] = {
     "no_word_in_awaiting_consent": N_("The shop did not answer in time."),
     "simulators_not_running": N_("The simulators are not running."),
     "simulators_no_answer": N_("The simulators did not answer."),
-    "busy": N_("The simulators are busy; try again."),
+    "busy": N_("It has too much to do just now; try again."),
     "no_answer": N_("The simulators did not answer."),
     "unknown_fault": N_("This device has no such fault."),
     "unknown_device": N_("The simulators know no such device."),
@@ -180,18 +181,15 @@ DEVICE_KINDS: Mapping[str, str] = {
     "gateway": N_("Gateway"),
     "attached": N_("Attached device"),
 }
+# Words for the stable reasons; an agent may give others, which stay in the record and are not shown.
 PRESENCE_REASONS: Mapping[str, str] = {
-    "will": N_("the connection broke"),
-    "goodbye": N_("it signed off"),
-    "hello": N_("it connected"),
-    "not_heard": N_("nothing heard in time"),
-    "silent": N_("nothing heard in time"),
-    "link_offline": N_("its gateway is offline"),
-    "line_silent": N_("it does not answer on its line"),
+    "connected": N_("it connected"),
     "stopped": N_("its agent was stopped"),
+    "connection lost": N_("the connection broke"),
+    "not_heard": N_("nothing heard in time"),
+    "gateway": N_("its gateway is offline"),
+    "line": N_("it does not answer on its line"),
 }
-
-
 # Stable words of the audit; one that is not here is shown as it is, in code.
 AUDIT_ACTIONS: Mapping[str, str] = {
     "sign_in": N_("signed in"),
@@ -207,22 +205,29 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "demo_mend": N_("mended a simulated device"),
 }
 DEAD_LETTER_REASONS: Mapping[str, str] = {
-    "not_decodable": N_("could not be read"),
-    "malformed": N_("could not be read"),
-    "too_large": N_("was too large"),
-    "unknown_kind": N_("is of an unknown kind"),
-    "unknown_device": N_("speaks for a device that is not enrolled"),
-    "foreign_device": N_("speaks for a device of another link"),
     "topic": N_("came on an unknown topic"),
+    "content_type": N_("is of an unknown content type"),
+    "payload_type": N_("is of an unknown kind"),
+    "too_large": N_("was too large"),
+    "not_inflatable": N_("could not be unpacked"),
+    "not_decodable": N_("could not be read"),
+    "signature": N_("has no valid signature"),
+    "foreign_device": N_("speaks for a device of another link"),
+    "sequence": N_("has numbers that do not fit"),
+    "wrong_stream": N_("came on the wrong stream"),
+    "columns": N_("has columns of different lengths"),
+    "number": N_("has a number that cannot be"),
+    "nul": N_("has a zero byte in a text"),
+    "unprocessable": N_("could not be stored"),
 }
 
 
-def state_shape(state: ExecutionState, kind: ActionKind) -> Shape:
+def state_shape(state: ExecutionState, kind: ActionKind, code: str = "") -> Shape:
     if kind is ActionKind.FIX:
         if state is ExecutionState.SUCCEEDED:
             return PROVED
         if state is ExecutionState.FAILED:
-            return NOT_FIXED
+            return NOT_NEEDED if code == NOT_NEEDED_CODE else NOT_FIXED
     return STATES[state]
 
 

@@ -103,7 +103,8 @@ def _ask(
         return Response(status_code=204, headers={"HX-Redirect": address})
     # Read after the new row is written, in the same transaction.
     parts = DeviceParts(services, frame, device_id)
-    return HTMLResponse(fragment(frame, "parts/run_asked.html", run=parts.latest_run()))
+    html = fragment(frame, "parts/run_asked.html", run=parts.latest_run())
+    return HTMLResponse(html, headers={"HX-Trigger": "run-asked"})
 
 
 class _Asking:

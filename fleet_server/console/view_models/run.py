@@ -131,7 +131,7 @@ def run_view(
         kind=kind,
         kind_words=KINDS[kind][1],
         what=KINDS[kind][2],
-        state=state_shape(state, kind),
+        state=state_shape(state, kind, execution.code),
         outcome=None if outcome is None or kind is ActionKind.FIX else OUTCOMES[outcome],
         reason=REASONS.get(execution.code, ""),
         code=execution.code,
@@ -197,7 +197,7 @@ def _end(execution: Execution, state: ExecutionState, kind: ActionKind, calendar
     if state not in FINAL:
         goal = PROVED if kind is ActionKind.FIX else STATES[_S.SUCCEEDED]
         return Station(goal.icon, goal.words, "todo", "", "todo")
-    shape = state_shape(state, kind)
+    shape = state_shape(state, kind, execution.code)
     clock = calendar.clock(execution.finished_at) if execution.finished_at else ""
     return Station(shape.icon, shape.words, "" if state is _S.SUCCEEDED else "end", clock, shape.tone)
 

@@ -145,7 +145,7 @@ def _execution(event: Happening, calendar: Calendar, titles: Mapping[str, str]) 
     gettext = calendar.texts.gettext
     name = str(event.data.get("action", ""))
     kind = next((one for one in ActionKind if one.value == event.data.get("kind")), ActionKind.CHECK)
-    shape = state_shape(known_state(str(event.data.get("state"))), kind)
+    shape = state_shape(known_state(str(event.data.get("state"))), kind, str(event.data.get("code", "")))
     text = f"{titles.get(name, name)}: {gettext(shape.words)}"
     return shape, text, str(event.actor or event.data.get("actor", "")), ""
 

@@ -81,13 +81,13 @@ def _timeline(now: datetime) -> list[NewEvent]:
 
     clock = {"code": "term.CLOCK_INVALID", "severity": "critical", "fault": "f-till_one"}
     return [
-        event(1500, "presence", {"status": "online", "reason": "hello"}),
+        event(1500, "presence", {"status": "online", "reason": "connected"}),
         event(1400, "fault_raised", {**clock, "evidence": "2019-01-01"}),
         event(1390, "fault_cleared", {**clock, "lasted_s": 600}),
         event(60, "capabilities", {"digest": "d" * 64}),
-        event(40, "presence", {"status": "offline", "reason": "will"}),
+        event(40, "presence", {"status": "offline", "reason": "connection lost"}),
         event(36, "gap", {"stream": "a" * 32, "first": 100, "last": 141, "state": "filled", "reason": ""}),
-        event(35, "presence", {"status": "online", "reason": "hello"}),
+        event(35, "presence", {"status": "online", "reason": "connected"}),
         *(event(21 - n, "fault_raised", {**clock, "evidence": "2019-01-01"}) for n in range(3)),
         event(15, "reading", {"metrics": {"net.rtt_ms": 812.0}}),
         event(10, "note", {"text": "店长说昨晚停过电", "actor": "support"}, actor="support"),

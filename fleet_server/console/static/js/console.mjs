@@ -10,6 +10,20 @@ function showLost() {
   }
 }
 
+/* A stream that says nothing for three beats is lost too, though no error tells so. */
+const SILENCE_MS = 30_000;
+let watch = 0;
+
+document.addEventListener("htmx:sse:after:message", () => {
+  clearTimeout(watch);
+  watch = setTimeout(showLost, SILENCE_MS);
+});
+
+document.addEventListener("htmx:sse:close", () => clearTimeout(watch));
+
+/* What was asked for in a dialog now goes on in the page behind it. */
+document.addEventListener("run-asked", () => document.getElementById("action-dialog")?.hidePopover());
+
 document.addEventListener("htmx:sse:error", (event) => {
   showLost();
   // The session has ended: load the page again, which leads to the sign-in page and back.

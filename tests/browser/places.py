@@ -1,0 +1,32 @@
+"""Every page of the console, with what is worth looking at in it."""
+
+from __future__ import annotations
+
+from protocol.commands import ExecutionState
+from tests.fleet_server.console.examples import device_id
+from tests.fleet_server.console.history import run_id
+
+TILL = f"/devices/{device_id('till_one')}"
+PAGES = {
+    "fleet": "/",
+    "fleet-none": "/?q=nothing-like-this",
+    "device": TILL,
+    "device-calm": f"/devices/{device_id('fresh')}",
+    "device-gateway": f"/devices/{device_id('gateway')}",
+    "action": f"{TILL}/actions/clock.sync",
+    "action-params": f"{TILL}/actions/printer.print_test",
+    "run-proved": f"/runs/{run_id(ExecutionState.SUCCEEDED)}",
+    "run-failed": f"/runs/{run_id(ExecutionState.FAILED)}",
+    "run-verifying": f"/runs/{run_id(ExecutionState.VERIFYING)}",
+    "run-queued": f"/runs/{run_id(ExecutionState.QUEUED)}",
+    "run-check": f"/runs/{run_id(ExecutionState.SUCCEEDED, 2)}",
+    "runs": "/runs",
+    "search": "/search?q=6021",
+    "open-none": "/open?phone=13800000000",
+    "audit": "/audit",
+    "dead-letters": "/dead-letters",
+    "demo": "/demo",
+    "account": "/account",
+    "not-found": "/devices/d-no-such-device",
+    "sign-in": "/sign-in",
+}
