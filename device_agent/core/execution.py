@@ -156,8 +156,11 @@ class Execution:
             case Answer.REFUSE:
                 self._end(turn, ExecutionState.REJECTED, "unsafe", f"would destroy what is pending: {held}")
             case Answer.WAIT:
-                if self.row.state is not ExecutionState.WAITING_SAFE or self.row.detail != held:
-                    self._move(turn, state=ExecutionState.WAITING_SAFE, detail=held)
+                # A restart within the pre-check finds itself RUNNING, and no state is gone back to.
+                is_running = self.row.state is ExecutionState.RUNNING
+                state = ExecutionState.RUNNING if is_running else ExecutionState.WAITING_SAFE
+                if (self.row.state, self.row.detail) != (state, held):
+                    self._move(turn, state=state, detail=held)
                 self._wait(Stage.HELD, moment, LOOK_AGAIN_S)
             case Answer.GO:
                 self._begin(turn, moment, done.boot)

@@ -1,0 +1,100 @@
+"""However jobs end, times pass, cancels come and the agent stops: one final state, no step twice that may not be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from device_agent.core.effects import JobKind
+from protocol.commands import FINAL, ExecutionState, may_follow
+from protocol.safety import Condition
+from tests.device_agent.core.invented import DEVICE, FAIL, OTHER, PASS
+from tests.device_agent.core.test_executions import Desk
+
+ACTIONS = st.sampled_from(["test.look", "test.print", "test.mend", "test.probe", "test.once", "test.reboot"])
+
+
+class ExecutionMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk()
+        self.asked: list[str] = []
+        self.once_steps: Counter[str] = Counter()
+
+    @precondition(lambda self: len(self.asked) < 12)
+    @rule(action=ACTIONS, device=st.sampled_from([DEVICE, OTHER]))
+    def ask(self, action: str, device: str) -> None:
+        self.asked.append(self.desk.ask(action, device=DEVICE if device == DEVICE else OTHER, not_after_s=10**6))
+
+    @precondition(lambda self: self.desk.jobs)
+    @rule(
+        findings=st.sampled_from([PASS, FAIL, ()]),
+        error=st.sampled_from(["", "", "", "no_power"]),
+        busy=st.booleans(),
+        probe=st.sampled_from([True, False, None]),
+        boot=st.sampled_from(["boot-1", "boot-2"]),
+    )
+    def job_ends(self, findings: tuple[()], error: str, busy: bool, probe: bool | None, boot: str) -> None:
+        job = self.desk.jobs[0]
+        if job.kind is JobKind.STEP and job.definition.declared.name in {"test.once", "test.reboot"}:
+            self.once_steps[job.execution] += 1
+        held = frozenset({Condition.TRANSACTION_RUNNING}) if busy else frozenset()
+        self.desk.done(findings, conditions=held, probe=probe, boot=boot, error=error)
+
+    @precondition(lambda self: self.desk.jobs)
+    @rule()
+    def job_begins(self) -> None:
+        job = self.desk.jobs[0]
+        if job.kind is JobKind.STEP and job.definition.declared.name in {"test.once", "test.reboot"}:
+            # Begun, whether or not anybody hears how it ended.
+            self.once_steps[job.execution] = max(self.once_steps[job.execution], 1)
+        self.desk.starts()
+
+    @rule(seconds=st.sampled_from([1.0, 12.0, 70.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.desk.pass_s(seconds)
+
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        execution = data.draw(st.sampled_from(self.asked))
+        self.desk.cancel(execution, self.desk.executions.known[execution].device)
+
+    @rule()
+    def agent_stops_dead(self) -> None:
+        self.desk.restart()
+
+    @invariant()
+    def states_only_go_forward_and_final_ones_absorb(self) -> None:
+        for execution in self.asked:
+            states = [ExecutionState(text) for text in self.desk.states(execution)]
+            for before, after in pairwise(states):
+                assert after is before or may_follow(before, after), states
+
+    @invariant()
+    def what_is_durable_is_what_was_last_said(self) -> None:
+        for execution in self.asked:
+            assert self.desk.executions.known[execution].state.value == self.desk.states(execution)[-1]
+
+    @invariant()
+    def a_once_step_is_ordered_at_most_once(self) -> None:
+        assert all(count <= 1 for count in self.once_steps.values())
+
+    def teardown(self) -> None:
+        """Once everything answers, every execution ends."""
+        for _ in range(400):
+            if self.desk.jobs:
+                self.desk.done(PASS, boot="boot-2")
+            else:
+                self.desk.pass_s(61)
+            if not self.desk.executions.open_count():
+                break
+        assert {self.desk.executions.known[execution].state for execution in self.asked} <= FINAL
+
+
+ExecutionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestExecutions = ExecutionMachine.TestCase
