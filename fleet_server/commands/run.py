@@ -24,14 +24,13 @@ def run(
 ) -> None:
     """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
     from fleet_server import preflight
-    from fleet_server.enrollment.installation import reachable_database, renew_certificates
-    from fleet_server.kit.times import utc_now
+    from fleet_server.enrollment.installation import reachable_database
     from fleet_server.migrate import check_revision
     from fleet_server.settings import load_settings
     from fleet_server.supervisor import Supervisor
 
     settings = load_settings(data)
-    renew_certificates(settings, utc_now())
+    _renew(settings)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
     preflight.check_http_port(settings)

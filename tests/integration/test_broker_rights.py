@@ -5,8 +5,10 @@ case looks at what is delivered.
 from __future__ import annotations
 
 import queue
+import signal
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +17,12 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from cryptography import x509
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from fleet_server.enrollment.authority import Authority, Usage
+from fleet_server.enrollment.tls_files import Addresses, renew_own_certificates
 from fleet_server.kit.times import utc_now
 from protocol import topics
 from protocol.identifiers import LinkId
@@ -197,3 +201,26 @@ def test_a_certificate_out_of_its_time_is_refused(broker: Broker, tmp_path: Path
 
 def test_a_good_certificate_passes_the_same_handshake(broker: Broker) -> None:
     handshake(broker, broker.link(A).context())
+
+
+def serial_of(broker: Broker) -> int:
+    context = broker.link(A).context()
+    with (
+        socket.create_connection((broker.host, broker.port), DEADLINE_S) as raw,
+        context.wrap_socket(raw, server_hostname=broker.host) as link,
+    ):
+        presented = link.getpeercert(binary_form=True)
+    assert presented is not None
+    return x509.load_der_x509_certificate(presented).serial_number
+
+
+def test_a_renewed_certificate_is_taken_up_on_sighup(broker: Broker) -> None:
+    before = serial_of(broker)
+    addresses = Addresses(broker.host, broker.port, broker.host)
+    (broker.tls_dir / "broker.key").unlink()
+    assert renew_own_certificates(broker.authority, broker.tls_dir, addresses, utc_now()) == ["broker"]
+    broker.process.send_signal(signal.SIGHUP)
+    give_up_at = time.monotonic() + DEADLINE_S
+    while serial_of(broker) == before:
+        assert time.monotonic() < give_up_at, "the broker still shows its old certificate"
+        time.sleep(0.05)
