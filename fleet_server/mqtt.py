@@ -61,7 +61,7 @@ def service_client(settings: ServerSettings, name: str, *, client_id: str, manua
 
 def connect_options() -> dict[str, Any]:
     """Nothing is kept by the broker for a service: what it missed is sent again or read from the database."""
-    properties = Properties(PacketTypes.CONNECT)
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # untyped in paho
     properties.SessionExpiryInterval = 0
     properties.ReceiveMaximum = 65535
     return {"clean_start": True, "properties": properties, "keepalive": KEEPALIVE_S}
@@ -70,7 +70,7 @@ def connect_options() -> dict[str, Any]:
 @lru_cache(maxsize=16)
 def publish_properties(content_type: str) -> Properties:
     """Shared between messages: making one costs more than all the rest of a publish."""
-    properties = Properties(PacketTypes.PUBLISH)
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # untyped in paho
     properties.ContentType = content_type
     return properties
 
@@ -92,7 +92,7 @@ class ServerLink:
         self._settings = settings
         self._on_message = on_message
         self._subscriptions = list(subscriptions)
-        self._client = service_client(settings, name, client_id=f"{name}-{random.getrandbits(48):012x}")  # noqa: S311 - tells processes apart, is no secret
+        self._client = service_client(settings, name, client_id=f"{name}-{random.getrandbits(48):012x}")
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._message
@@ -142,7 +142,7 @@ class ServerLink:
     def _message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
             self._on_message(received(message))
-        except Exception:  # an error in one message must not end the connection's thread
+        except Exception:  # noqa: BLE001 - an error in one message must not end the connection's thread
             _log.exception("a message could not be handled", topic=message.topic[:120])
 
 

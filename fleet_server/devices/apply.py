@@ -6,7 +6,7 @@ Invariant: a will or a goodbye ends only the session it names, in whatever order
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -19,6 +19,7 @@ from sqlmodel import Session
 from fleet_server.devices import condition
 from fleet_server.devices.models import Capability, Device, HeardHour
 from fleet_server.devices.presence import Presence, Reason, expected_by
+from fleet_server.faults.models import Fault
 from fleet_server.ingest import installation
 from fleet_server.kit import bulk
 from fleet_server.kit.times import to_ms
@@ -33,6 +34,8 @@ _CAPABILITY = Capability.__table__  # type: ignore[attr-defined]  # as above
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 MISSED_LIMIT = 500
 _FOREVER_S = 1e12
+LINE_SILENT = "agent.LINE_SILENT"
+_FAULT = Fault.__table__  # type: ignore[attr-defined]  # as above
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
 
 
@@ -72,10 +75,11 @@ def apply_hello(session: Session, tenant_id: str, link_id: str, hello: Hello, no
     alive = {one.device for one in hello.devices if one.alive}
     if not is_over:
         _move(session, [own], Presence.ONLINE, "", now, applied)
-        attached = [row for id_, row in rows.items() if id_ != link_id]
-        _move(session, [row for row in attached if row["id"] in alive], Presence.ONLINE, "", now, applied)
-        lost = [row for row in attached if row["id"] not in alive]
+        silent = _silent_lines(session, tenant_id, rows.keys() - alive - {link_id})
+        lost = [row for id_, row in rows.items() if id_ in silent]
         _move(session, lost, Presence.UNKNOWN, Reason.LINE, now, applied)
+        there = [row for id_, row in rows.items() if id_ != link_id and id_ not in silent]
+        _move(session, there, Presence.ONLINE, "", now, applied)
     return HelloAnswer(applied, hello.capability_digest != own["capability_digest"])
 
 
@@ -194,6 +198,21 @@ def mark_missed(session: Session, tenant_id: str, now: datetime, listening_s: fl
     behind = _attached(session, tenant_id, missed_ids)
     _move(session, behind, Presence.UNKNOWN, Reason.GATEWAY, now, applied)
     return applied
+
+
+def _silent_lines(session: Session, tenant_id: str, device_ids: Collection[str]) -> set[str]:
+    """Those known not to answer. An agent that has just begun has heard none of them yet, so its hello alone proves no
+    silence; a line that stays silent becomes a fault in seconds.
+    """
+    if not device_ids:
+        return set()
+    statement = select(_FAULT.c.device_id).where(
+        _FAULT.c.tenant_id == tenant_id,
+        _FAULT.c.is_open,
+        _FAULT.c.code == LINE_SILENT,
+        _FAULT.c.device_id.in_(sorted(device_ids)),
+    )
+    return set(session.execute(statement).scalars())
 
 
 def _is_awaited(row: Mapping[str, Any]) -> bool:

@@ -44,7 +44,6 @@ from protocol.streams import StreamAck, StreamKind
 
 _RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # as above
-LINE_SILENT = "agent.LINE_SILENT"
 
 
 class Dispatch(Protocol):
@@ -234,7 +233,9 @@ class Flush:
         faults = apply_faults(session, tenant_id, work.faults, now)
         work.events += faults.events
         work.changed |= faults.changed
-        silent = {device: not is_open for (device, code), is_open in faults.is_open.items() if code == LINE_SILENT}
+        silent = {
+            device: not is_open for (device, code), is_open in faults.is_open.items() if code == devices.LINE_SILENT
+        }
         self._merge(work, devices.set_line(session, tenant_id, silent, now))
         work.events += apply_health(session, tenant_id, work.health, now)
         work.events += apply_reports(session, tenant_id, work.reports, now) if work.reports else []

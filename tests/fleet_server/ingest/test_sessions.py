@@ -68,9 +68,8 @@ def test_will_and_next_hello_in_one_flush_leave_it_online(rig: FlushRig) -> None
 
 
 def test_what_hangs_on_a_gateway_goes_with_it_without_an_alarm_of_its_own(rig: FlushRig) -> None:
-    rig.flush(rig.hello(GATEWAY, FIRST, alive=[PRINTER], silent=[PINPAD]))
+    rig.flush(rig.hello(GATEWAY, FIRST, alive=[PRINTER, PINPAD]))
     assert statuses(rig, PRINTER) == [("online", "")]
-    assert statuses(rig, PINPAD) == [("silent", "line")]
     rig.flush(rig.presence(GATEWAY, FIRST))
     assert (rig.device(PRINTER).presence, rig.device(PRINTER).presence_reason) == ("unknown", "gateway")
     assert rig.device(PRINTER).condition == "unknown"
@@ -88,6 +87,14 @@ def test_a_cable_pulled_out_takes_only_its_device(rig: FlushRig) -> None:
     assert rig.device(PINPAD).presence == "online"
     rig.flush(rig.batch(GATEWAY, 2, FaultCleared("agent.LINE_SILENT", raised_ms, rig.wall_ms()), device=PRINTER))
     assert (rig.device(PRINTER).presence, rig.device(PRINTER).condition) == ("online", "well")
+
+
+def test_a_gateway_that_has_just_begun_proves_no_silence_but_an_open_fault_does(rig: FlushRig) -> None:
+    raised = FaultRaised("agent.LINE_SILENT", Severity.MAJOR, rig.wall_ms(), rig.wall_ms())
+    rig.flush(rig.batch(GATEWAY, 1, raised, device=PINPAD))
+    rig.flush(rig.hello(GATEWAY, FIRST, silent=[PRINTER, PINPAD]))
+    assert rig.device(PRINTER).presence == "online"
+    assert (rig.device(PINPAD).presence, rig.device(PINPAD).presence_reason) == ("unknown", "line")
 
 
 def test_a_link_that_is_not_heard_is_missed_after_its_allowance_and_comes_back_by_any_word(rig: FlushRig) -> None:
