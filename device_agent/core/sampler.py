@@ -44,6 +44,7 @@ class Sampler:
         self._is_abnormal = is_abnormal
         self._latest: dict[str, Sample] = {}
         self._abnormal: frozenset[str] = frozenset()
+        self._told: frozenset[str] = frozenset()
         self._columns: dict[str, list[Sample]] = {}
         self._steps = 0
         self._first_mono_ns = 0
@@ -66,14 +67,14 @@ class Sampler:
     def on_readings(self, readings: Mapping[str, Sample], now: Instant) -> list[HealthColumns]:
         """A poll's readings; what is absent was not measured."""
         self._latest = {name: _tidy(value) for name, value in readings.items()}
-        abnormal = frozenset(name for name, value in self._latest.items() if self._is_abnormal(name, value))
-        crossed, self._abnormal = abnormal ^ self._abnormal, abnormal
+        self._abnormal = frozenset(name for name, value in self._latest.items() if self._is_abnormal(name, value))
         if self._sample_due_ns is None:
             # The first look at a device is worth a report: nothing is known of it yet.
             self._report_due_ns = now.in_s(self._pace.report_s)
             return self._report(now)
         may_speak = self._out_of_turn_ns is None or now.monotonic_ns >= self._out_of_turn_ns
-        if crossed and may_speak:
+        # Against what was last told, so that a crossing that had to wait is told as soon as it may be.
+        if self._abnormal != self._told and may_speak:
             self._out_of_turn_ns = now.in_s(OUT_OF_TURN_S)
             return self._report(now)
         return []
@@ -116,6 +117,7 @@ class Sampler:
         return names[: max(room, 0)]
 
     def _report(self, now: Instant) -> list[HealthColumns]:
+        self._told = self._abnormal
         self._sample(now)
         if not self._columns:
             self._steps = 0

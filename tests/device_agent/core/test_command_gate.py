@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_agent.core.command_gate import Accepted, AlreadyKnown, CommandGate, Decision, Refused, Standing
+from protocol import codec
+from protocol.commands import (
+    AUTHORISATION_TYPE,
+    CANCEL,
+    COMMAND_TYPE,
+    MAX_COMMAND_BYTES,
+    Authorisation,
+    AuthorisationKind,
+    Command,
+    DangerClass,
+    Refusal,
+)
+from protocol.signing import Approver, Policy, SigningKey, sign
+from tests.device_agent.core.invented import DEVICE, DEVICES
+
+COMMAND_KEY, APPROVER_KEY, OTHER_KEY = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
+POLICY = Policy(1, 0, [COMMAND_KEY.public_hex], [OTHER_KEY.public_hex], [Approver("a", APPROVER_KEY.public_hex)])
+NONCE, NOW_MS = "f" * 32, 1_000_000
+
+
+def standing(journalled: tuple[str, ...] = (), nonce: str = NONCE) -> Standing:
+    return Standing("default", nonce, NOW_MS, DEVICES, journalled)
+
+
+def command(action: str = "test.look", **changed: Any) -> Command:
+    reads = action in {"test.look", CANCEL}
+    plain = Command(
+        version=1,
+        audience=DEVICE,
+        tenant="default",
+        execution=str(uuid.uuid4()),
+        action=action,
+        danger_class=DangerClass.READS if reads else DangerClass.CHANGES,
+        params={},
+        issued_at_ms=NOW_MS,
+        not_after_ms=NOW_MS + 1000,
+        counter=1,
+        nonce=None if reads else NONCE,
+    )
+    return msgspec.structs.replace(plain, **changed)
+
+
+def authorised(order: Command, *keys: SigningKey, **changed: Any) -> Command:
+    allowed = Authorisation(
+        id=str(uuid.uuid4()),
+        tenant="default",
+        kind=AuthorisationKind.APPROVAL,
+        action=order.action,
+        danger_class=DangerClass.CHANGES,
+        targets=[DEVICE],
+        not_before_ms=0,
+        not_after_ms=NOW_MS + 10,
+        max_count=1,
+    )
+    allowed = msgspec.structs.replace(allowed, **changed)
+    text = codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(allowed), keys or (APPROVER_KEY,))).decode()
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return msgspec.structs.replace(order, authorisation=text, authorisation_sha256=digest)
+
+
+def signed(order: Command, key: SigningKey = COMMAND_KEY) -> bytes:
+    return codec.to_json(sign(COMMAND_TYPE, codec.to_json(order), [key]))
+
+
+def decide(order: Command, gate: CommandGate | None = None, **facts: Any) -> Decision:
+    gate = gate or CommandGate(POLICY, lambda _name: None)
+    return gate.decide(signed(order), standing(**facts))
+
+
+def refusal(order: Command, **facts: Any) -> Refusal:
+    decision = decide(order, **facts)
+    assert isinstance(decision, Refused)
+    return decision.refusal
+
+
+def test_check_signed_by_the_command_key_is_accepted_with_defaults_filled_in() -> None:
+    decision = decide(command())
+    assert isinstance(decision, Accepted)
+    assert decision.params == {"level": 1}
+    assert list(decision.facts) == [f"counter/{DEVICE}/{COMMAND_KEY.id}"]
+
+
+def test_fix_needs_signature_nonce_and_authorisation_and_counts_its_use() -> None:
+    decision = decide(authorised(command("test.mend")))
+    assert isinstance(decision, Accepted)
+    assert any(name.startswith("used/") for name in decision.facts)
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (command(version=2), Refusal.NOT_DECODABLE),
+        (command(audience="zvt-99999999"), Refusal.AUDIENCE),
+        (command(tenant="another"), Refusal.AUDIENCE),
+        (command("test.unheard_of"), Refusal.UNKNOWN_ACTION),
+        (command("test.mend", danger_class=DangerClass.READS), Refusal.UNKNOWN_ACTION),
+        (authorised(command("test.mend", nonce="0" * 32)), Refusal.SESSION_NONCE),
+        (authorised(command("test.mend", nonce=None)), Refusal.SESSION_NONCE),
+        (command(not_after_ms=NOW_MS - 1), Refusal.TOO_LATE),
+        (command(params={"level": 9}), Refusal.PARAMETERS),
+        (command(params={"other": 1}), Refusal.PARAMETERS),
+        (command("test.mend"), Refusal.AUTHORISATION_MISSING),
+        (authorised(command("test.mend"), OTHER_KEY), Refusal.AUTHORISATION_SIGNATURES),
+        (
+            msgspec.structs.replace(authorised(command("test.mend")), authorisation_sha256="0" * 64),
+            Refusal.AUTHORISATION_SIGNATURES,
+        ),
+        (authorised(command("test.mend"), targets=["zvt-99999999"]), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), action="test.once"), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), params={"level": 2}), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), danger_class=DangerClass.READS), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), not_after_ms=NOW_MS - 1), Refusal.AUTHORISATION_TIME),
+        (authorised(command("test.mend"), not_before_ms=NOW_MS + 1), Refusal.AUTHORISATION_TIME),
+    ],
+)
+def test_each_refusal_has_its_own_code(order: Command, expected: Refusal) -> None:
+    assert refusal(order) is expected
+
+
+def test_reasons_are_looked_for_in_the_order_of_the_protocol() -> None:
+    everything_wrong = command("test.mend", nonce=None, not_after_ms=0, params={"level": 9})
+    assert refusal(everything_wrong) is Refusal.SESSION_NONCE
+    assert refusal(msgspec.structs.replace(everything_wrong, nonce=NONCE)) is Refusal.TOO_LATE
+    in_time = msgspec.structs.replace(everything_wrong, nonce=NONCE, not_after_ms=NOW_MS)
+    assert refusal(in_time) is Refusal.PARAMETERS
+
+
+def test_command_of_another_key_is_refused_before_anything_in_it_is_believed() -> None:
+    gate = CommandGate(POLICY, lambda _name: None)
+    decision = gate.decide(signed(command(audience="zvt-99999999"), OTHER_KEY), standing())
+    assert isinstance(decision, Refused)
+    assert (decision.refusal, decision.execution) == (Refusal.SIGNATURE, None)
+
+
+def test_too_large_command_is_not_even_parsed() -> None:
+    gate = CommandGate(POLICY, lambda _name: None)
+    decision = gate.decide(b" " * (MAX_COMMAND_BYTES + 1), standing())
+    assert isinstance(decision, Refused)
+    assert decision.refusal is Refusal.TOO_LARGE
+
+
+def test_counter_is_accepted_once_also_after_a_restart() -> None:
+    facts: dict[str, str] = {}
+    gate = CommandGate(POLICY, facts.get)
+    first = decide(command(), gate)
+    assert isinstance(first, Accepted)
+    facts.update(first.facts)
+    for one in (gate, CommandGate(POLICY, facts.get)):
+        again = decide(command(), one)
+        assert isinstance(again, Refused)
+        assert again.refusal is Refusal.REPLAYED
+
+
+def test_refused_command_uses_no_counter_up() -> None:
+    gate = CommandGate(POLICY, lambda _name: None)
+    assert isinstance(decide(command(params={"level": 9}), gate), Refused)
+    assert isinstance(decide(command(), gate), Accepted)
+
+
+def test_authorisation_is_used_up_here() -> None:
+    gate = CommandGate(POLICY, lambda _name: None)
+    order = authorised(command("test.mend"))
+    assert isinstance(decide(order, gate), Accepted)
+    again = decide(msgspec.structs.replace(order, execution=str(uuid.uuid4()), counter=2), gate)
+    assert isinstance(again, Refused)
+    assert again.refusal is Refusal.AUTHORISATION_USED_UP
+
+
+def test_journalled_execution_is_answered_whatever_its_counter() -> None:
+    order = command()
+    assert decide(order, journalled=(order.execution,)) == AlreadyKnown(order.execution)  # type: ignore[arg-type]  # a NewType of str
+
+
+def test_cancel_is_accepted_for_any_device_without_being_declared() -> None:
+    decision = decide(command(CANCEL, params={"execution": str(uuid.uuid4())}))
+    assert isinstance(decision, Accepted)
+    assert decision.definition is None
+
+
+VALID = signed(authorised(command("test.mend")))
+
+
+@settings(max_examples=150)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.integers(0, len(VALID) - 1).flatmap(
+            lambda place: st.binary(min_size=1, max_size=3).map(
+                lambda change: VALID[:place] + change + VALID[place + len(change) :]
+            )
+        ),
+    )
+)
+def test_no_bytes_but_the_signed_ones_are_obeyed(payload: bytes) -> None:
+    decision = CommandGate(POLICY, lambda _name: None).decide(payload, standing())
+    if isinstance(decision, Accepted):
+        # The envelope may be written otherwise; what is signed must be the same.
+        assert codec.to_json(decision.command) == codec.to_json(authorised_command())
+
+
+def authorised_command() -> Command:
+    opened = CommandGate(POLICY, lambda _name: None).decide(VALID, standing())
+    assert isinstance(opened, Accepted)
+    return opened.command
