@@ -17,7 +17,7 @@ DAYS = timedelta(days=1)
 
 
 def local(zone: str, *parts: int) -> datetime:
-    return datetime(*parts).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)  # type: ignore[arg-type]
+    return datetime(*parts).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)  # type: ignore[arg-type]  # numbers only
 
 
 def heard_daily(now: datetime, zone: str, days: int, hours: range, *, but_weekday: int | None = None) -> set[datetime]:
