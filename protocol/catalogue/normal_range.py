@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from protocol.errors import ProtocolError
 
@@ -118,6 +119,8 @@ class Special:
 NormalRange = AtMost | AtLeast | Between | OneOf | Special
 
 
+# Every sample of every metric is judged by one of a few hundred texts.
+@lru_cache(maxsize=1024)
 def parse_normal_range(text: str | None, *, is_text_metric: bool) -> NormalRange | None:
     """None means that the metric is not applicable or has no normal range for the class."""
     if text is None:
