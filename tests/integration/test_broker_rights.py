@@ -76,6 +76,8 @@ def connected(broker: Broker, files: ClientFiles, client_id: str) -> Iterator[Cl
     finally:
         raw.disconnect()
         raw.loop_stop()
+        # paho closes its last sockets when it is dropped, which a cycle through these would leave to the collector.
+        raw.on_connect = raw.on_message = raw.on_publish = raw.on_subscribe = raw.on_disconnect = None
 
 
 def test_a_link_speaks_to_the_fleet_and_hears_its_own_commands(broker: Broker) -> None:
