@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Args = Mapping[str, Any]
 MAX_PRINTED_LINES = 200
 CLOCK_RIGHT_WITHIN_S = 30.0
+# What a terminal's clock can be set to: until the year 2100, in Unix milliseconds.
+MAX_WALL_MS = 4_102_444_800_000
+MAX_VALUE_CHARS = 128
 # Field 39: approved.
 APPROVED = "00"
 
@@ -123,8 +126,8 @@ def _clock_get(terminal: SimulatedTerminal, _: Args) -> object:
 
 def _clock_set(terminal: SimulatedTerminal, args: Args) -> object:
     wall_ms = args.get("wall_ms")
-    if not isinstance(wall_ms, int):
-        raise CallRefused("bad_argument", "wall_ms: expected a whole number of milliseconds")
+    if not isinstance(wall_ms, int) or not 0 <= wall_ms <= MAX_WALL_MS:
+        raise CallRefused("bad_argument", f"wall_ms: expected 0 to {MAX_WALL_MS}")
     terminal.memory.clock_offset_s = round(wall_ms / 1000 - terminal.now().true_wall_s, 3)
     if abs(terminal.memory.clock_offset_s) < CLOCK_RIGHT_WITHIN_S:
         terminal.mended("clock_drift")
@@ -144,8 +147,10 @@ def _config_get(terminal: SimulatedTerminal, _: Args) -> object:
 
 def _config_set(terminal: SimulatedTerminal, args: Args) -> object:
     name, value = args.get("name"), args.get("value")
-    if name not in DEFAULT_CONFIG or not isinstance(value, str):
+    if not isinstance(name, str) or name not in DEFAULT_CONFIG:
         raise CallRefused("unknown_value", f"expected one of {', '.join(DEFAULT_CONFIG)}, came {str(name)[:40]!r}")
+    if not isinstance(value, str) or len(value) > MAX_VALUE_CHARS:
+        raise CallRefused("bad_argument", f"value: expected a text of at most {MAX_VALUE_CHARS} characters")
     terminal.memory.config[name] = value
     if name == "apn" and value == DEFAULT_CONFIG["apn"]:
         terminal.mended("apn_wrong")
@@ -165,7 +170,10 @@ def _print_test(terminal: SimulatedTerminal, args: Args) -> object:
     status = str(terminal.readings()["prn.status"])
     if status not in {"ok", "busy", "paper_near"}:
         return {"printed": False, "status": status}
-    lines = [str(line)[:200] for line in args.get("lines", ())]
+    wanted = args.get("lines", [])
+    if not isinstance(wanted, list):
+        raise CallRefused("bad_argument", "lines: expected a list of texts")
+    lines = [str(line)[:200] for line in wanted[:MAX_PRINTED_LINES]]
     terminal.memory.printed = (terminal.memory.printed + lines)[-MAX_PRINTED_LINES:]
     return {"printed": True, "status": status}
 

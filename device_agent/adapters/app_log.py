@@ -154,9 +154,10 @@ class AppLog:
             self.counts.dropped_signs += 1
 
     def _remember(self) -> None:
-        if self._place_file is None or self._file is None:
+        if self._place_file is None:
             return
-        place = Place(self._inode, self._file.tell() - len(self._held))
+        # A missing file is a place too: the next one is new from its first line, also after a restart.
+        place = Place(0, 0) if self._file is None else Place(self._inode, self._file.tell() - len(self._held))
         if place != self._saved:
             _replace(self._place_file, msgspec.json.encode(place))
             self._saved = place

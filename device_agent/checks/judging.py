@@ -10,6 +10,7 @@ from device_agent.actions import ActionContext, Finding
 from device_agent.drivers.results import Answer, FaultSign, Reading
 from device_agent.drivers.results import Outcome as AnswerOutcome
 from device_agent.drivers.terminal.signs import signs_of
+from device_agent.errors import ActionFailed
 from protocol.catalogue import codes, metrics
 from protocol.catalogue.normal_range import AtLeast, AtMost, Between, NormalRange
 from protocol.catalogue.vocabulary import Severity, TerminalClass
@@ -17,6 +18,7 @@ from protocol.identifiers import CodeId
 from protocol.records import Limits, Outcome
 
 _CLASSES = {each.value: each for each in TerminalClass}
+NOT_CONFIGURED = "not_configured"
 _WEIGHTY = frozenset({Severity.MAJOR, Severity.CRITICAL})
 
 
@@ -40,6 +42,13 @@ def judge_all(ctx: ActionContext, names: tuple[str, ...], readings: dict[str, Re
     """One finding for each of ``names`` that was measured; UNSUPPORTED when none was."""
     findings = [judge(ctx, name, readings[name]) for name in names if name in readings]
     return findings or [Finding(Outcome.UNSUPPORTED, evidence="this device does not measure it")]
+
+
+def unsupported_if_not_configured(refused: ActionFailed) -> Finding:
+    """What nobody has set up here is no error of the device; any other refusal is passed on."""
+    if refused.reason != NOT_CONFIGURED:
+        raise refused
+    return Finding(Outcome.UNSUPPORTED, evidence=str(refused)[:200])
 
 
 def outcome_of_codes(*code_list: str) -> Outcome:

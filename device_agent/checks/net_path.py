@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from device_agent.actions import ActionContext, Finding, check
-from device_agent.checks.judging import judge
+from device_agent.checks.judging import judge, unsupported_if_not_configured
 from device_agent.drivers.terminal.messages import NetProbe, NetStage
+from device_agent.errors import ActionFailed
 from device_agent.families import HOST, TERMINAL
 from protocol.identifiers import CodeId
 from protocol.parameters import Parameter, ParamType, Words
@@ -43,11 +44,14 @@ _HOST_PATTERN = r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?"
     finds=("term.NET_DNS", "term.HOST_TIMEOUT", "term.HOST_REFUSED", "term.TLS_HANDSHAKE"),
 )
 def definition(ctx: ActionContext) -> Sequence[Finding]:
-    probe: NetProbe = ctx.device.net_probe(str(ctx.params.get("host", "")), int(ctx.params.get("port", 0)))
-    refused = "refused" in (probe.tcp.detail if probe.tcp else "")
+    try:
+        probe: NetProbe = ctx.device.net_probe(str(ctx.params.get("host", "")), int(ctx.params.get("port", 0)))
+    except ActionFailed as refused:
+        return [unsupported_if_not_configured(refused)]
+    is_refused = probe.tcp is not None and "refused" in probe.tcp.detail
     return [
         _stage(ctx, "dns", probe.dns, "term.NET_DNS", "net.dns_ms"),
-        _stage(ctx, "tcp", probe.tcp, "term.HOST_REFUSED" if refused else "term.HOST_TIMEOUT", "net.rtt_ms"),
+        _stage(ctx, "tcp", probe.tcp, "term.HOST_REFUSED" if is_refused else "term.HOST_TIMEOUT", "net.rtt_ms"),
         _stage(ctx, "tls", probe.tls, "term.TLS_HANDSHAKE", None),
     ]
 
