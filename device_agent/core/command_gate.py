@@ -120,42 +120,43 @@ class CommandGate:
         execution = ExecutionId(command.execution)
         if device not in standing.devices or command.tenant != standing.tenant:
             return Refused(Refusal.AUDIENCE, f"{command.audience} of {command.tenant} is not served here")
-
-        def refuse(refusal: Refusal, detail: str) -> Refused:
-            return Refused(refusal, detail, execution, device)
-
         definition = standing.devices[device].get(command.action)
-        if command.action != CANCEL and definition is None:
-            return refuse(Refusal.UNKNOWN_ACTION, f"{command.action} is not an action of this device")
         declared = DangerClass.READS if definition is None else definition.declared.danger_class
-        if command.danger_class is not declared:
-            return refuse(
-                Refusal.UNKNOWN_ACTION, f"{command.action} is of class {declared}, not {command.danger_class}"
-            )
-        if command.action != CANCEL and execution in standing.journalled:
+        if (definition is None and command.action != CANCEL) or command.danger_class is not declared:
+            words = f"{command.action} of class {int(command.danger_class)} is not an action of this device"
+            return Refused(Refusal.UNKNOWN_ACTION, words, execution, device)
+        if definition is not None and execution in standing.journalled:
             return AlreadyKnown(execution)
-        name = f"counter/{device}/{signer}"
-        window = self._window(name)
-        if window.was_used(command.counter):
-            return refuse(Refusal.REPLAYED, f"counter {command.counter} was used, highest is {window.highest}")
-        if declared > DangerClass.READS and (not standing.session_nonce or command.nonce != standing.session_nonce):
-            return refuse(Refusal.SESSION_NONCE, "the nonce is not that of this session")
-        if standing.trusted_ms > command.not_after_ms:
-            late_s = (standing.trusted_ms - command.not_after_ms) // 1000
-            return refuse(Refusal.TOO_LATE, f"its time was over {late_s} s ago")
+        counter = f"counter/{device}/{signer}"
+        stale = self._stale(command, counter, declared, standing)
+        if stale is not None:
+            return Refused(*stale, execution, device)
         params = check_params(_CANCEL_PARAMS if definition is None else definition.declared.params, command.params)
         if isinstance(params, list):
-            return refuse(Refusal.PARAMETERS, "; ".join(map(str, params)))
+            return Refused(Refusal.PARAMETERS, "; ".join(map(str, params)), execution, device)
         facts: dict[str, str] = {}
         if declared > DangerClass.READS:
             allowed = self._allowed(command, declared, standing)
             if isinstance(allowed, tuple):
-                return refuse(*allowed)
+                return Refused(*allowed, execution, device)
             facts.update(self._used(allowed))
         # Only what is accepted uses its counter up: a refused command may be mended and sent again.
-        self._windows[name] = window.with_used(command.counter)
-        facts[name] = self._windows[name].to_text()
+        self._windows[counter] = self._window(counter).with_used(command.counter)
+        facts[counter] = self._windows[counter].to_text()
         return Accepted(command, definition, params, facts)
+
+    def _stale(
+        self, command: Command, counter: str, declared: DangerClass, standing: Standing
+    ) -> tuple[Refusal, str] | None:
+        window = self._window(counter)
+        if window.was_used(command.counter):
+            return Refusal.REPLAYED, f"counter {command.counter} was used, highest is {window.highest}"
+        if declared > DangerClass.READS and (not standing.session_nonce or command.nonce != standing.session_nonce):
+            return Refusal.SESSION_NONCE, "the nonce is not that of this session"
+        if standing.trusted_ms > command.not_after_ms:
+            late_s = (standing.trusted_ms - command.not_after_ms) // 1000
+            return Refusal.TOO_LATE, f"its time was over {late_s} s ago"
+        return None
 
     def _allowed(
         self, command: Command, declared: DangerClass, standing: Standing

@@ -38,7 +38,7 @@ def a_fix(name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_
         pre_check="test.look",
         post_check="test.look",
         steps=[
-            step(f"step_{number}", zh="步", en="step", nature=nature, run=_nothing, probe=_probe(nature))
+            step(f"step_{number}", zh="步", en="step", nature=nature, run=_nothing)
             for number, nature in enumerate(natures)
         ],
         effect=effect,
@@ -46,10 +46,6 @@ def a_fix(name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_
         soak_s=soak_s,
         params=[LEVEL],
     )
-
-
-def _probe(nature: StepNature) -> None:
-    """No probe is run here; whether there is one does not matter to the core."""
 
 
 DEVICE = DeviceId("zvt-00000001")

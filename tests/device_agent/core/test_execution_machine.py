@@ -12,8 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from device_agent.core.effects import JobKind
 from protocol.commands import FINAL, ExecutionState, may_follow
 from protocol.safety import Condition
+from tests.device_agent.core.desk import Desk
 from tests.device_agent.core.invented import DEVICE, FAIL, OTHER, PASS
-from tests.device_agent.core.test_executions import Desk
 
 ACTIONS = st.sampled_from(["test.look", "test.print", "test.mend", "test.probe", "test.once", "test.reboot"])
 
