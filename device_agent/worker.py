@@ -35,6 +35,7 @@ class LogSource(Protocol):
     """Where codes that happen come from: the payment application's log."""
 
     def follow(self) -> Sequence[Any]: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,9 @@ class DeviceWorker:
             return
         if self._thread is not None:
             self._thread.join(1.0)
+            # A thread that hangs may still be reading it.
+            if self.plan.log is not None and not self._thread.is_alive():
+                self.plan.log.close()
 
     def say(self, event: Event) -> None:
         self.post(event)
