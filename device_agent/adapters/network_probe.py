@@ -112,9 +112,8 @@ def _words(error: Exception) -> str:
         return "connection refused"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"certificate not accepted: {error.verify_message}"[:_MAX_DETAIL_CHARS]
-    return (getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__)[
-        :_MAX_DETAIL_CHARS
-    ]
+    words = getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
+    return str(words)[:_MAX_DETAIL_CHARS]
 
 
 def _ms_since(begun: float) -> float:
