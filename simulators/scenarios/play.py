@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -76,9 +77,12 @@ def play_recorded(scenario: Scenario, seed: int, story: Story, speed: float | No
         bench = benches[0]
         story.reported(bench.elapsed_s, bench.device_key(record.device), record.body)
 
-    with tempfile.TemporaryDirectory(prefix="tillmedic-") as folder:
-        benches.append(VirtualBench(scenario, seed, Path(folder), take))
-        return play(scenario, seed, benches[0], story, Pace(speed, time.monotonic()))
+    with (
+        tempfile.TemporaryDirectory(prefix="tillmedic-") as folder,
+        closing(VirtualBench(scenario, seed, Path(folder), take)) as bench,
+    ):
+        benches.append(bench)
+        return play(scenario, seed, bench, story, Pace(speed, time.monotonic()))
 
 
 def play_into_demo(scenario: Scenario, seed: int, story: Story, data: Path, speed: float = 1.0) -> list[str]:

@@ -123,6 +123,11 @@ class VirtualBench:
             case Act.REBOOT:
                 raise FaultUnknown("reboot", bench.hardware.known_faults())
 
+    def close(self) -> None:
+        for bench in self._benches.values():
+            if bench.log is not None:
+                bench.log.close()
+
     def _poll(self, bench: _Bench) -> None:
         if bench.terminal is not None:
             bench.terminal.tick()

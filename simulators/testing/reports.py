@@ -1,7 +1,7 @@
 """What an agent has reported, kept for asking and waiting: faults, readings, verdicts, states of executions.
 
-Filled from one thread and asked from others. Invariants: of each device and code the newest raising is kept with its
-clearing, whichever came first; each list is bounded by `MAX_KEPT`, and what is dropped is counted.
+Filled from one thread and asked from others. Invariants: a raising and the clearing that names it are one fault,
+whichever came first; each list is bounded by `MAX_KEPT`: the oldest goes, and is counted.
 """
 
 from __future__ import annotations
@@ -57,8 +57,7 @@ class Reports:
     def __init__(self) -> None:
         self.dropped = 0
         self._news = threading.Condition()
-        self._faults: dict[tuple[str, str], SeenFault] = {}
-        self._past: deque[SeenFault] = deque(maxlen=MAX_KEPT)
+        self._faults: dict[tuple[str, str, datetime], SeenFault] = {}
         self._readings: dict[str, dict[str, Sample]] = {}
         self._verdicts: deque[SeenVerdict] = deque(maxlen=MAX_KEPT)
         self._executions: dict[str, ExecutionReport] = {}
@@ -82,19 +81,17 @@ class Reports:
             self._news.notify_all()
 
     def open_faults(self) -> tuple[SeenFault, ...]:
-        with self._news:
-            return tuple(fault for fault in self._faults.values() if fault.is_open)
+        return tuple(fault for fault in self.all_faults() if fault.is_open)
 
     def all_faults(self) -> tuple[SeenFault, ...]:
         """Oldest first, open or not."""
         with self._news:
-            return tuple(sorted((*self._past, *self._faults.values()), key=lambda fault: fault.raised_at))
+            return tuple(sorted(self._faults.values(), key=lambda fault: fault.raised_at))
 
     def fault(self, device: str | None, code: str) -> SeenFault | None:
         """The newest of this code, open or not; of any device when None."""
-        with self._news:
-            found = [one for (of, its), one in self._faults.items() if its == code and device in {None, of}]
-            return max(found, key=lambda one: one.raised_at, default=None)
+        found = [one for one in self.all_faults() if one.code == code and device in {None, one.device}]
+        return found[-1] if found else None
 
     def readings(self, device: str) -> dict[str, Sample]:
         """The newest value of each metric."""
@@ -121,26 +118,27 @@ class Reports:
                 self._news.wait(left_s)
 
     def _raised(self, device: str, raised: FaultRaised) -> None:
-        before = self._faults.get((device, raised.code))
         raised_at = _moment(raised.first_seen_ms)
-        if before is not None and before.raised_at == raised_at:
-            # Told again with a higher count, or overtaken by its own clearing.
-            self._faults[device, raised.code] = replace(before, count=raised.count, evidence=raised.evidence)
-            return
-        if before is not None:
-            self.dropped += len(self._past) == MAX_KEPT
-            self._past.append(before)
-        self._faults[device, raised.code] = SeenFault(
-            device, raised.code, raised.severity.value, raised.evidence, raised_at, count=raised.count
+        before = self._faults.get((device, raised.code, raised_at))
+        cleared_at = before.cleared_at if before is not None else None
+        self._keep(
+            SeenFault(
+                device, raised.code, raised.severity.value, raised.evidence, raised_at, cleared_at, count=raised.count
+            )
         )
 
     def _cleared(self, device: str, cleared: FaultCleared) -> None:
         raised_at, cleared_at = _moment(cleared.raised_ms), _moment(cleared.cleared_ms)
-        before = self._faults.get((device, cleared.code))
-        if before is None or before.raised_at < raised_at:
-            before = SeenFault(device, cleared.code, "", cleared.evidence, raised_at, count=cleared.count)
-        if before.raised_at == raised_at:
-            self._faults[device, cleared.code] = replace(before, cleared_at=cleared_at, count=cleared.count)
+        fault = self._faults.get((device, cleared.code, raised_at))
+        if fault is None:
+            fault = SeenFault(device, cleared.code, "", cleared.evidence, raised_at)
+        self._keep(replace(fault, cleared_at=cleared_at, count=cleared.count))
+
+    def _keep(self, fault: SeenFault) -> None:
+        self._faults[fault.device, fault.code, fault.raised_at] = fault
+        if len(self._faults) > MAX_KEPT:
+            self.dropped += 1
+            del self._faults[next(iter(self._faults))]
 
     def _measured(self, device: str, health: HealthColumns) -> None:
         readings = self._readings.setdefault(device, {})
