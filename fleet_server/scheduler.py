@@ -24,6 +24,7 @@ from fleet_server.devices.condition import sweep_conditions
 from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
 from fleet_server.executions.outbound import Courier, Outbound
 from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.ingest import retention
 from fleet_server.ingest.gaps import show_open
 from fleet_server.kit.leadership import Leadership
 from fleet_server.kit.times import utc_now
@@ -83,6 +84,7 @@ class Scheduler:
             Chore("conditions", timedelta(minutes=1), self._conditions),
             Chore("gaps", timedelta(seconds=10), self._gaps),
             Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
+            Chore("retention", timedelta(minutes=10), self._retention),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
 
@@ -140,6 +142,10 @@ class Scheduler:
 
     def _gaps(self, session: Session, now: datetime) -> Done:
         return Done(show_open(session, self._tenant_id, now))
+
+    def _retention(self, session: Session, now: datetime) -> Done:
+        retention.trim(session, self._tenant_id, now)
+        return Done()
 
     def _idempotency_keys(self, session: Session, now: datetime) -> Done:
         ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
