@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,14 +27,27 @@ from tests.fleet_server.factories import settings
 Browser = Callable[..., TestClient]
 
 
-@pytest.fixture(name="console_engine")
-def _console_engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'console.db'}")
+@pytest.fixture(scope="session", name="seeded_database")
+def _seeded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Filled once; each test works on a copy of its own."""
+    path = tmp_path_factory.mktemp("console") / "seeded.db"
+    engine = open_engine(f"sqlite:///{path}")
     SQLModel.metadata.create_all(engine)
+    now = utc_now()
     with transaction(engine) as session:
-        add_people(session, utc_now())
-        add_examples(session, utc_now())
-        add_history(session, utc_now())
+        add_people(session, now)
+        add_examples(session, now)
+        add_history(session, now)
+    # Closing the last connection folds the WAL into the file.
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(name="console_engine")
+def _console_engine(seeded_database: Path, tmp_path: Path) -> Iterator[Engine]:
+    path = tmp_path / "console.db"
+    shutil.copyfile(seeded_database, path)
+    engine = open_engine(f"sqlite:///{path}")
     yield engine
     engine.dispose()
 

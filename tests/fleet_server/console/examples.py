@@ -14,6 +14,7 @@ from sqlmodel import Session
 from fleet_server.auth.models import User
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Role
+from fleet_server.devices.condition import Condition
 from fleet_server.devices.models import Capability, Device, HeardHour, Site
 from fleet_server.faults.models import Fault
 from fleet_server.health.models import LatestValue
@@ -22,8 +23,6 @@ from tests.fleet_server.console.declared import capabilities_of
 
 TENANT = "default"
 PASSWORD = "correct horse battery"
-
-_RANKS = {"faulty": 0, "silent": 1, "watch": 2, "unknown": 3, "well": 4, "off": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +101,12 @@ DEVICES = (
 )
 
 
+# Enough of the ordinary for a second part of the first page.
+SPARE = tuple(
+    Example(f"z_spare_{number:02d}", "well", f"备用 {number} 号机", f"Spare {number}", "petrol") for number in range(12)
+)
+
+
 def add_examples(session: Session, now: datetime) -> None:
     for key, merchant_zh, merchant_en, zh, en, city_zh, city_en in SITES:
         session.add(
@@ -121,7 +126,7 @@ def add_examples(session: Session, now: datetime) -> None:
             )
         )
     session.flush()
-    for number, example in enumerate(DEVICES):
+    for number, example in enumerate((*DEVICES, *SPARE)):
         _add_device(session, example, number, now)
     session.flush()
 
@@ -166,7 +171,7 @@ def _add_device(session: Session, example: Example, number: int, now: datetime) 
         "presence_since": now - timedelta(hours=2) if was_seen else None,
         "last_seen_at": now - timedelta(seconds=4 if example.presence == "online" else 7200) if was_seen else None,
         "condition": example.condition,
-        "condition_rank": _RANKS[example.condition],
+        "condition_rank": Condition(example.condition).rank,
         "condition_since": now - timedelta(minutes=21),
         "worst_code": example.code,
         "clock_offset_ms": -212_975_940_000 if example.key == "till_one" else 300,

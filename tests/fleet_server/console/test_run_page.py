@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from protocol.commands import FINAL, ExecutionState
+from tests.fleet_server.console.conftest import Browser
+from tests.fleet_server.console.history import run_id
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_no_run_in_any_state_shows_an_internal_name(browser: Browser, language: str) -> None:
+    client = browser("viewer", language=language)
+    for state in ExecutionState:
+        html = client.get(f"/runs/{run_id(state)}").text
+        assert not [name for name in ExecutionState if f">{name.value}<" in html or f" {name.value} " in html]
+
+
+def test_the_shield_stands_only_on_the_page_of_a_fix_that_was_proved(browser: Browser) -> None:
+    client = browser("viewer", language="en")
+    proved = {state for state in ExecutionState if "Proved." in client.get(f"/runs/{run_id(state)}").text}
+    assert proved == {ExecutionState.SUCCEEDED}
+
+
+def test_before_and_after_show_the_first_check_before_and_the_last_one_after(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(f"/runs/{run_id(ExecutionState.SUCCEEDED)}").text
+    table = html[html.index("tbl ba") : html.index("</table>", html.index("tbl ba"))]
+    assert "−212,975,940" in table
+    assert "0.2" in table
+    assert "0.3" not in table
+    assert "±30" in table
+    assert "2 / 2" in table
+
+
+def test_a_run_that_has_ended_is_not_streamed_and_cannot_be_cancelled(browser: Browser) -> None:
+    client = browser("operator", language="en")
+    for state in ExecutionState:
+        html = client.get(f"/runs/{run_id(state)}").text
+        assert ("hx-sse:connect" in html) == (state not in FINAL), state
+        assert (f"/runs/{run_id(state)}/cancel" in html) == (state not in FINAL), state
+
+
+def test_evidence_is_folded_under_each_result(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(f"/runs/{run_id(ExecutionState.SUCCEEDED, 2)}").text
+    assert "clock.read  device=2019-01-01T03:21:58" in html
+    assert "Clock invalid" in html
+    assert "Not possible on this device" in html
