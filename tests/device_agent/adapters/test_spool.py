@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_agent.adapters.spool import JOURNAL_ROWS, RETENTION_MS, Spool, SpoolFailed
+from device_agent.adapters.spool_schema import PAGE_BYTES
+from device_agent.core.records import RANK_DECLARATION, RANK_HEALTH, RANK_RESULT, Changes, NewRecord
+from device_agent.core.shedding import SHED_RECORDS, runs
+from protocol import codec
+from protocol.records import RecordBody, SpoolLost, Tombstone
+from protocol.streams import StreamKind
+
+URGENT, BULK = StreamKind.URGENT, StreamKind.BULK
+
+
+def wrap(body: RecordBody) -> bytes:
+    return codec.to_json(body)
+
+
+def opened(path: Path, quota_bytes: int = 32 * 2**20) -> Spool:
+    return Spool(path, wrap, quota_bytes=quota_bytes)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    with closing(opened(tmp_path / "spool.db")) as spool:
+        yield spool
+
+
+def records(kind: StreamKind, count: int, payload: bytes = b"{}") -> list[NewRecord]:
+    return [NewRecord(kind, RANK_RESULT if kind is URGENT else RANK_HEALTH, payload)] * count
+
+
+def held(spool: Spool, kind: StreamKind) -> list[int]:
+    found: list[int] = []
+    while rows := spool.read(kind, (found[-1] if found else 0) + 1, max_records=10_000, max_bytes=10**9):
+        found += [seq for seq, _ in rows]
+    return found
+
+
+def test_each_stream_is_numbered_from_1_without_holes(spool: Spool) -> None:
+    spool.commit(Changes(records=records(URGENT, 3) + records(BULK, 2)), 1)
+    spool.commit(Changes(records=records(URGENT, 1)), 2)
+    assert (held(spool, URGENT), held(spool, BULK)) == ([1, 2, 3, 4], [1, 2])
+
+
+def test_record_journal_row_and_fact_are_one_transaction(tmp_path: Path) -> None:
+    unwritable: dict[str, str | None] = {"floor_ms": object()}  # type: ignore[dict-item]  # what cannot be written
+    broken = Changes(records=records(URGENT, 1), journal={"a": b"row"}, facts=unwritable)
+    with closing(opened(tmp_path / "spool.db")) as spool, pytest.raises(sqlite3.ProgrammingError):
+        spool.commit(broken, 1)
+    with closing(opened(tmp_path / "spool.db")) as spool:
+        assert (held(spool, URGENT), spool.journal(), spool.fact("floor_ms")) == ([], {}, None)
+
+
+def test_numbers_go_on_after_a_restart_under_the_same_stream_id(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db")) as spool:
+        spool.commit(Changes(records=records(URGENT, 2), facts={"flow": "x"}), 1)
+        spool.acknowledge(URGENT, 1)
+        spool.commit(Changes(facts={"flow": "y"}), 1)
+        before = spool.positions()[URGENT]
+    with closing(opened(tmp_path / "spool.db")) as spool:
+        assert spool.positions()[URGENT] == before
+        assert (before.last, before.acked, spool.fact("flow")) == (2, 1, "y")
+
+
+def test_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db")):
+        assert stat.S_IMODE((tmp_path / "spool.db").stat().st_mode) == 0o600
+
+
+def test_read_ends_at_a_hole_and_at_the_limits(spool: Spool) -> None:
+    spool.commit(Changes(records=records(URGENT, 9, b"x" * 10)), 1)
+    spool._db.execute("DELETE FROM record WHERE seq = 4")
+    assert [seq for seq, _ in spool.read(URGENT, 1, max_records=100, max_bytes=10**6)] == [1, 2, 3]
+    assert [seq for seq, _ in spool.read(URGENT, 4, max_records=2, max_bytes=10**6)] == [5, 6]
+    assert [seq for seq, _ in spool.read(URGENT, 5, max_records=100, max_bytes=25)] == [5, 6]
+    assert [seq for seq, _ in spool.read(URGENT, 5, max_records=100, max_bytes=1)] == [5]
+
+
+def test_acknowledged_records_stay_for_the_retention_window(spool: Spool) -> None:
+    spool.commit(Changes(records=records(URGENT, 3)), 1)
+    spool.acknowledge(URGENT, 2)
+    spool.tidy(RETENTION_MS)
+    assert held(spool, URGENT) == [1, 2, 3]
+    spool.tidy(RETENTION_MS + 2)
+    assert held(spool, URGENT) == [3]
+
+
+def test_full_spool_gives_up_acknowledged_records_first_and_declares_nothing(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db", 80 * PAGE_BYTES)) as spool:
+        spool.commit(Changes(records=records(BULK, 60, b"x" * 3000)), 1)
+        spool.acknowledge(BULK, 60)
+        shed = [spool.commit(Changes(records=records(URGENT, 5, b"y" * 3000)), 1) for _ in range(8)]
+        assert not any(shed)
+        assert held(spool, URGENT) == list(range(1, 41))
+
+
+def test_full_spool_sheds_samples_before_results_and_declares_each_run(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db", 120 * PAGE_BYTES)) as spool:
+        spool.commit(Changes(records=records(BULK, 60, b"x" * 3000)), 1)
+        for _ in range(10):
+            spool.commit(Changes(records=records(URGENT, 6, b"y" * 3000)), 1)
+        graves = tombstones(spool)
+        assert {(one.stream, one.rank) for one in graves} == {(spool.positions()[BULK].stream, RANK_HEALTH)}
+        assert sum(one.count for one in graves) == spool.shed_unacknowledged == 60 - len(held(spool, BULK))
+
+
+def test_tombstones_are_never_shed(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db", 100 * PAGE_BYTES)) as spool:
+        for _ in range(60):
+            spool.commit(Changes(records=records(URGENT, 5, b"y" * 3000)), 1)
+        gone = {seq for one in tombstones(spool) for seq in range(one.first_seq, one.last_seq + 1)}
+        assert gone | set(held(spool, URGENT)) == set(range(1, spool.positions()[URGENT].last + 1))
+        assert not gone & set(held(spool, URGENT))
+        assert spool.positions()[URGENT].shed == len(gone)
+
+
+def test_quota_that_holds_not_even_one_record_is_an_error_and_not_a_loop(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db", 12 * PAGE_BYTES)) as spool, pytest.raises(SpoolFailed):
+        spool.commit(Changes(records=records(URGENT, 1, b"z" * 100_000)), 1)
+
+
+def tombstones(spool: Spool) -> list[Tombstone]:
+    rows = spool._db.execute("SELECT payload FROM record WHERE rank = ?", (RANK_DECLARATION,)).fetchall()
+    decoded = [codec.from_json(row[0], Tombstone) for row in rows]
+    return [one for one in decoded if isinstance(one, Tombstone)]
+
+
+def test_renewed_stream_keeps_what_was_not_acknowledged_under_new_numbers(spool: Spool) -> None:
+    spool.commit(Changes(records=records(URGENT, 5)), 1)
+    spool.acknowledge(URGENT, 2)
+    assert spool.renew_stream(URGENT, "f" * 32) == 3
+    position = spool.positions()[URGENT]
+    assert (position.stream, position.last, position.acked) == ("f" * 32, 3, 0)
+
+
+def test_journal_keeps_order_replaces_rows_and_forgets_the_oldest(spool: Spool) -> None:
+    for number in range(JOURNAL_ROWS + 20):
+        spool.commit(Changes(journal={f"e{number}": b"1"}), 1)
+    spool.commit(Changes(journal={"e500": b"2"}), 1)
+    spool.tidy(1)
+    rows = spool.journal()
+    assert len(rows) == JOURNAL_ROWS
+    assert (next(iter(rows)), rows["e500"]) == ("e20", b"2")
+
+
+def test_damaged_file_is_put_aside_and_its_loss_is_declared_under_new_ids(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    with closing(opened(path)) as spool:
+        spool.commit(Changes(records=records(URGENT, 400, b"x" * 500), facts={"counter/a/b": "9:1"}), 1)
+        old = spool.positions()[URGENT].stream
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 3 * PAGE_BYTES] = b"\xff" * 3 * PAGE_BYTES
+    path.write_bytes(content)
+    with closing(opened(path)) as spool:
+        assert spool.positions()[URGENT].stream != old
+        losses = [
+            codec.from_json(payload, SpoolLost)
+            for _, payload in spool.read(URGENT, 1, max_records=10**6, max_bytes=10**9)
+        ]
+        (loss,) = [one for one in losses if isinstance(one, SpoolLost) and one.old_stream == old]
+        assert loss.last_known_seq == 400
+        assert 0 < loss.salvaged < 400
+        assert spool.fact("counter/a/b") == "9:1"
+    assert (tmp_path / "spool.damaged").exists()
+
+
+def test_file_of_garbage_is_put_aside_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.write_bytes(b"this is no database" * 1000)
+    with closing(opened(path)) as spool:
+        assert spool.salvaged is not None
+        assert len(held(spool, URGENT)) == 1
+
+
+COMMIT_FOREVER = """
+import sys
+from pathlib import Path
+from tests.device_agent.adapters.test_spool import Changes, URGENT, opened, records
+spool = opened(Path(sys.argv[1]))
+while True:
+    spool.commit(Changes(records=records(URGENT, 3)), 1)
+    print(spool.positions()[URGENT].last, flush=True)
+"""
+
+
+def test_what_a_commit_returned_from_survives_kill(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    said = 0
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", COMMIT_FOREVER, str(path)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(20)]
+        process.kill()
+        lines += process.communicate()[0].splitlines()
+        said = max([said, *(int(line) for line in lines if line.strip().isdigit())])
+    with closing(opened(path)) as spool:
+        last = spool.positions()[URGENT].last
+        assert last >= said
+        assert held(spool, URGENT) == list(range(1, last + 1))
+
+
+@settings(max_examples=50)
+@given(st.sets(st.integers(1, 60)))
+def test_runs_cover_exactly_what_was_chosen(chosen: set[int]) -> None:
+    found = runs(URGENT, sorted(chosen))
+    assert [seq for run in found for seq in range(run.first, run.last + 1)] == sorted(chosen)
+    assert len(found) <= SHED_RECORDS
