@@ -127,8 +127,8 @@ class Demo:
             self._rig.stop()
         for child in reversed(self._servers):
             child.stop()
-        (self.data / "demo.json").unlink(missing_ok=True)
         if self._lock is not None:
+            (self.data / "demo.json").unlink(missing_ok=True)
             self._lock.close()
 
     def _take_folder(self) -> None:

@@ -24,7 +24,7 @@ def test_devices_are_listed_for_people_and_programs(demo: Demo) -> None:
     rows = json.loads(listed.stdout)
     items = rows["items"] if isinstance(rows, dict) else rows
     assert {item["id"] for item in items} == {device["id"] for device in demo.facts["devices"].values()}
-    assert "60218834" in fleet(demo, "devices", "60218834").stdout
+    assert demo.device("esign1") in fleet(demo, "devices", "60218834").stdout
 
 
 def test_check_ends_with_its_verdict_as_exit_code(demo: Demo) -> None:
@@ -59,9 +59,9 @@ def test_unknown_device_is_one_sentence(demo: Demo) -> None:
 
 def test_break_and_mend_from_the_shell(demo: Demo) -> None:
     data = ("--data", str(demo.data))
-    assert run_command("simulators", "break", demo.device("prn1"), "cover_open", *data).returncode == 0
-    demo.until(lambda: "escpos.eot2.cover_open" in demo.open_codes("prn1"), "the open cover")
-    assert "cover_open" in run_command("simulators", "list", *data).stdout
+    assert run_command("simulators", "break", demo.device("prn1"), "cutter_jam", *data).returncode == 0
+    demo.until(lambda: demo.about("prn1")["faults"], "the jammed cutter")
+    assert "cutter_jam" in run_command("simulators", "list", *data).stdout
     assert run_command("simulators", "mend", "prn1", *data).returncode == 0
     unknown = run_command("simulators", "break", "prn1", "nonsense", *data)
     assert unknown.returncode == 2

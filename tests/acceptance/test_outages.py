@@ -15,11 +15,11 @@ def raised(demo: Demo, key: str, code: str) -> int:
 
 @pytest.mark.parametrize("victim", [("fleet_server", "ingest"), ("mosquitto",)], ids=["ingest", "broker"])
 def test_fault_during_the_death_of_a_process_is_told_once(demo: Demo, victim: tuple[str, ...]) -> None:
-    before = raised(demo, "prn1", "escpos.eot2.cover_open")
+    before = raised(demo, "prn1", "escpos.eot3.cutter")
     assert demo.kill(*victim)
-    demo.break_("prn1", "cover_open")
-    demo.until(lambda: "escpos.eot2.cover_open" in demo.open_codes("prn1"), "the fault after the restart", 60.0)
-    assert raised(demo, "prn1", "escpos.eot2.cover_open") == before + 1
+    demo.break_("prn1", "cutter_jam")
+    demo.until(lambda: "escpos.eot3.cutter" in demo.open_codes("prn1"), "the fault after the restart", 60.0)
+    assert raised(demo, "prn1", "escpos.eot3.cutter") == before + 1
 
 
 def test_api_comes_back_by_itself_and_remembers(demo: Demo) -> None:
