@@ -17,6 +17,20 @@ from protocol.identifiers import CodeId
 from protocol.redaction import scrub
 
 MAX_EVIDENCE_CHARS = 200
+# Field 39 of a payment that went through.
+APPROVED = "00"
+_ENDED_BY_APPROVAL = frozenset(
+    {
+        "term.HOST_TIMEOUT",
+        "term.HOST_REFUSED",
+        "term.TLS_HANDSHAKE",
+        "term.NET_DNS",
+        "term.NET_NO_PDP",
+        "term.NET_NO_SIM",
+        "term.SIGN_IN_NEEDED",
+        "term.PED_NO_TPK",
+    }
+)
 _NOT_THE_TERMINALS = frozenset({Owner.CARDHOLDER, Owner.NONE})
 
 
@@ -30,8 +44,11 @@ class LogRule:
 
 @dataclass(frozen=True, slots=True)
 class LogSign:
+    """``is_over``: the line shows that the code is over. A sign that happened may be over by time alone, too."""
+
     code: CodeId
     evidence: str
+    is_over: bool = False
 
 
 def _rules(*pairs: tuple[str, str]) -> tuple[LogRule, ...]:
@@ -85,6 +102,16 @@ RULES: dict[TerminalClass, tuple[LogRule, ...]] = {
     TerminalClass.KIOSK: _ENGLISH,
     TerminalClass.TRADITIONAL: _CHINESE,
 }
+
+
+def is_ended_by_approval(code: str) -> bool:
+    """An approved payment proves that the way to the acquirer, the keys and the merchant's account are in order."""
+    return code.startswith("unionpay39.") or code in _ENDED_BY_APPROVAL
+
+
+def is_approval(line: str, rules: tuple[LogRule, ...]) -> bool:
+    answers = (rule.pattern.search(line) for rule in rules if rule.code is None)
+    return any(match is not None and match[1] == APPROVED for match in answers)
 
 
 def sign_in(line: str, rules: tuple[LogRule, ...], *, acquirer_profile: str | None = None) -> LogSign | None:

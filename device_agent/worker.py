@@ -15,13 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from device_agent.core.effects import Event, Job, JobDone, JobKind, JobProgress, JobStarted, Noticed, Polled
 from device_agent.drivers.results import LINE_SILENT_CODE, FaultSign
 from device_agent.errors import AgentError
 from protocol.identifiers import DeviceId, ExecutionId
 from protocol.parameters import ParamValue
+
+if TYPE_CHECKING:
+    from device_agent.app_log_rules import LogSign
 
 MAX_JOBS: Final = 64
 MAX_REPLACED: Final = 4
@@ -34,7 +37,7 @@ _log = logging.getLogger(__name__)
 class LogSource(Protocol):
     """Where codes that happen come from: the payment application's log."""
 
-    def follow(self) -> Sequence[Any]: ...
+    def follow(self) -> Sequence[LogSign]: ...
     def close(self) -> None: ...
 
 
@@ -162,8 +165,7 @@ class DeviceWorker:
             result = device.poll(datetime.now(UTC))
             events: list[Event] = [Polled(self.plan.device, result.alive, result.readings, result.faults)]
             if self.plan.log is not None:
-                signs = tuple(FaultSign(sign.code, sign.evidence) for sign in self.plan.log.follow())
-                events += [Noticed(self.plan.device, signs)] if signs else []
+                events += _noticed(self.plan.device, self.plan.log.follow())
         except Exception as error:  # noqa: BLE001 - the runner edge: a driver's bug must not end the watching
             _log.exception("poll of %s failed", self.plan.device)
             events = [self._silent(f"driver failed: {type(error).__name__}")]
@@ -197,6 +199,13 @@ class DeviceWorker:
 
     def _silent(self, words: str) -> Polled:
         return Polled(self.plan.device, False, {}, frozenset({FaultSign(LINE_SILENT_CODE, words)}))
+
+
+def _noticed(device: DeviceId, signs: Sequence[LogSign]) -> list[Event]:
+    if not signs:
+        return []
+    happened = tuple(FaultSign(sign.code, sign.evidence) for sign in signs if not sign.is_over)
+    return [Noticed(device, happened, frozenset(sign.code for sign in signs if sign.is_over))]
 
 
 def answer(job: Job, context: JobContext, device: Any, plan: DevicePlan) -> JobDone:

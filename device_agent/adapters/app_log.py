@@ -15,8 +15,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from device_agent.app_log_rules import RULES, LogSign, sign_in
+from device_agent.app_log_rules import RULES, LogSign, is_approval, is_ended_by_approval, sign_in
 from protocol.catalogue.vocabulary import TerminalClass
+from protocol.identifiers import CodeId
 
 MAX_READ_BYTES = 256 * 1024
 MAX_LINE_BYTES = 4096
@@ -65,9 +66,14 @@ class AppLog:
         self._first: Place | None = _remembered(place_file)
         self._is_first_file = not is_new_read_from_start
         self._saved = self._first
+        # Bounded by the codes that the rules and the catalogue's table of answers know.
+        self._open_codes: set[CodeId] = set()
 
     def follow(self) -> list[LogSign]:
-        """What the lines written since the last call show, each code once, with its last line."""
+        """What the lines written since the last call show, each code once, with its last line.
+
+        An approved payment ends what such a payment disproves: those codes come once more, as over.
+        """
         signs: dict[str, LogSign] = {}
         left = MAX_READ_BYTES
         try:
@@ -145,13 +151,22 @@ class AppLog:
 
     def _read_line(self, line: bytes, signs: dict[str, LogSign]) -> None:
         self.counts.lines += 1
-        sign = sign_in(_decoded(line), self._rules, acquirer_profile=self._profile)
+        text = _decoded(line)
+        sign = sign_in(text, self._rules, acquirer_profile=self._profile)
         if sign is None:
+            if self._open_codes and is_approval(text, self._rules):
+                self._end(signs)
             return
         if sign.code in signs or len(signs) < MAX_SIGNS:
             signs[sign.code] = sign
+            self._open_codes.add(sign.code)
         else:
             self.counts.dropped_signs += 1
+
+    def _end(self, signs: dict[str, LogSign]) -> None:
+        for code in [code for code in self._open_codes if is_ended_by_approval(code)]:
+            self._open_codes.discard(code)
+            signs[code] = LogSign(code, "a payment was approved", is_over=True)
 
     def _remember(self) -> None:
         if self._place_file is None:

@@ -119,10 +119,14 @@ class Polled:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """Codes that happened (a line of the payment application's log), as against those that hold."""
+    """Codes that happened (a line of the payment application's log), as against those that hold.
+
+    ``ended``: codes that a line shows to be over.
+    """
 
     device: DeviceId
     signs: tuple[FaultSign, ...]
+    ended: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,11 @@ class FaultTracker:
         """Codes that happened just now."""
         return [told for sign in signs for told in self._seen(sign, now, holds=False)]
 
+    def on_ended(self, codes: Iterable[str], now: Instant) -> list[FaultRaised | FaultCleared]:
+        """Codes that happened and were just shown to be over. What every look shows is ended by a look alone."""
+        happened = [code for code in codes if code in self._codes and not self._codes[code].holds]
+        return [told for code in happened for told in self._gone(code, now)]
+
     def on_tick(self, now: Instant) -> list[FaultRaised | FaultCleared]:
         out: list[FaultRaised | FaultCleared] = []
         for code, one in list(self._codes.items()):

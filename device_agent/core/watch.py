@@ -65,7 +65,7 @@ class Watch:
         return [*bodies, *follow(polled.signs, now)]
 
     def on_noticed(self, noticed: Noticed, now: Instant) -> list[RecordBody]:
-        return [*self.faults.on_noticed(noticed.signs, now)]
+        return [*self.faults.on_noticed(noticed.signs, now), *self.faults.on_ended(noticed.ended, now)]
 
     def on_tick(self, now: Instant) -> list[RecordBody]:
         return [*self.sampler.on_tick(now), *self.faults.on_tick(now)]

@@ -208,6 +208,19 @@ def test_digits_mean_what_they_mean_at_this_acquirer() -> None:
     assert there.code == "unionpay39.77"
 
 
+def test_an_approved_payment_ends_what_it_disproves_and_nothing_else(log: AppLog, path: Path) -> None:
+    append(path, TIMEOUT + "recv field39=03 trace=1\n" + "E no paper\n")
+    assert found(log) == ["term.HOST_TIMEOUT", "unionpay39.03", "term.PRN_NO_PAPER"]
+    append(path, "recv field39=51 trace=2\n")
+    assert found(log) == []
+    append(path, "recv field39=00 trace=3\n")
+    over = log.follow()
+    assert {str(sign.code) for sign in over} == {"term.HOST_TIMEOUT", "unionpay39.03"}
+    assert all(sign.is_over for sign in over)
+    append(path, "recv field39=00 trace=4\n")
+    assert log.follow() == []
+
+
 def test_evidence_is_scrubbed_and_bounded() -> None:
     line = f"E no paper card=4111111111111111 {'x' * 400}"
     sign = sign_in(line, RULES[TerminalClass.SMART])

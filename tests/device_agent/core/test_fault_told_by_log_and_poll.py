@@ -26,6 +26,15 @@ def test_a_fault_that_the_log_told_first_ends_with_the_look_that_no_longer_shows
     assert cleared.raised_ms == raised.first_seen_ms
 
 
+def test_what_the_log_shows_to_be_over_is_over_unless_looks_show_it() -> None:
+    tracker = FaultTracker(lambda _: CodeRule())
+    tracker.on_noticed([SIGN], at(0))
+    (cleared,) = tracker.on_ended([SIGN.code, "term.NET_DNS"], at(1))
+    assert isinstance(cleared, FaultCleared)
+    tracker.on_signs([SIGN], at(2))
+    assert tracker.on_ended([SIGN.code], at(3)) == []
+
+
 def test_a_look_that_never_showed_it_does_not_end_what_the_log_told() -> None:
     tracker = FaultTracker(lambda _: CodeRule())
     tracker.on_noticed([SIGN], at(0))

@@ -72,6 +72,8 @@ def test_a_response_code_in_the_applications_log_becomes_a_fault(recorder: Recor
     fault = recorder.wait_for_fault("unionpay39.03")
     assert "field39=03" in fault.evidence
     terminal.mend()
+    # The next payment is approved.
+    recorder.wait_until_cleared("unionpay39.03")
 
 
 def test_no_card_number_of_the_log_leaves_the_agent(recorder: Recorder, terminal: BenchTerminal) -> None:
