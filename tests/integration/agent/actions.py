@@ -36,6 +36,13 @@ def hangs(ctx: ActionContext) -> list[Finding]:
     return []
 
 
+@check("test.waits_long", zh="久", en="waits long", families=["terminal"], expected_s=0.1, timeout_s=60)
+def waits_long(ctx: ActionContext) -> list[Finding]:
+    while not ctx.is_cancelled():
+        time.sleep(0.01)
+    return []
+
+
 @check("test.mended", zh="已修", en="mended", families=["terminal"], expected_s=0.1, params=[FOLDER])
 def mended(ctx: ActionContext) -> list[Finding]:
     done = _folder(ctx).joinpath("mended").exists()
@@ -101,15 +108,12 @@ FAIL = step("fail", zh="败", en="fail", nature=StepNature.IDEMPOTENT, run=_fail
 DEFINITIONS = (
     quick,
     hangs,
+    waits_long,
     mended,
     _fix("test.mend", PREPARE, MEND_PROBED),
     _fix("test.mend_once", PREPARE, MEND_ONCE),
     _fix("test.mend_fails", PREPARE, FAIL),
 )
-
-
-class NoConditions:
-    family = "terminal"
 
 
 def definitions_for(_family: str, _terminal_class: str) -> tuple[Definition, ...]:
