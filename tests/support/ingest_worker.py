@@ -49,8 +49,10 @@ def settings_for(broker: Broker, folder: Path, database_url: str = "") -> Server
     )
 
 
-def worker_on(engine: Engine, settings: ServerSettings, dispatch: Dispatch | None = None) -> Worker:
+def worker_on(
+    engine: Engine, settings: ServerSettings, dispatch: Dispatch | None = None, *, name: str = SERVICE
+) -> Worker:
     with transaction(engine) as session:
         epoch = db_epoch(session)
     answers = Answers(SigningKey.from_seed(bytes(32)), epoch)
-    return Worker(SERVICE, engine, Door(settings, SERVICE), answers, dispatch or NothingToSend())
+    return Worker(name, engine, Door(settings, name), answers, dispatch or NothingToSend())
