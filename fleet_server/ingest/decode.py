@@ -39,6 +39,7 @@ from protocol.topics import Up, parse_up
 MAX_SEQ = 2**53
 # Larger whole numbers fit neither database.
 _MAX_WHOLE = 2**63 - 1
+_SHORTEST_CARD_TEXT = 8
 # PostgreSQL stores no NUL in a text. The odd one out of an escaped backslash stays as it is.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -114,7 +115,7 @@ def decode(message: Received) -> Decoded:
                 else CapabilitiesMessage(topic.link, declared)
             )
         case Up.PRESENCE:
-            presence = _whole(message, Presence)
+            presence = _clean_reason(_whole(message, Presence))
             return (
                 _dead(topic.link, topic.kind, presence, message)
                 if isinstance(presence, Malformed)
@@ -124,6 +125,13 @@ def decode(message: Received) -> Decoded:
             return _batch(topic.link, StreamKind(topic.kind), message)
         case Up.LIVE:
             return _dead(topic.link, topic.kind, Malformed("topic", "live messages are not taken here"), message)
+
+
+def _clean_reason(presence: Presence | Malformed) -> Presence | Malformed:
+    """The only free text outside of records."""
+    if isinstance(presence, Malformed) or len(presence.reason) < _SHORTEST_CARD_TEXT:
+        return presence
+    return msgspec.structs.replace(presence, reason=scrub(presence.reason).text[:80])
 
 
 def _whole(message: Received, kind: type[T]) -> T | Malformed:
@@ -200,7 +208,7 @@ def _scrubbed(body: RecordBody) -> tuple[RecordBody, int]:
     hits = 0
     for name, text in texts.items():
         # Shorter texts hold no card number: most records take no time here.
-        if len(text) < 8:
+        if len(text) < _SHORTEST_CARD_TEXT:
             continue
         clean = scrub(text)
         if clean.hits:
@@ -215,7 +223,7 @@ def _scrubbed_columns(body: HealthColumns) -> tuple[RecordBody, int]:
     for name, column in body.columns.items():
         columns[name] = column
         for place, sample in enumerate(column):
-            if isinstance(sample, str) and len(sample) >= 8 and (clean := scrub(sample)).hits:
+            if isinstance(sample, str) and len(sample) >= _SHORTEST_CARD_TEXT and (clean := scrub(sample)).hits:
                 hits += len(clean.hits)
                 columns[name] = [*columns[name][:place], clean.text[:64], *columns[name][place + 1 :]]
     return (msgspec.structs.replace(body, columns=columns), hits) if hits else (body, 0)

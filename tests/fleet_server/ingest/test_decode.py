@@ -172,6 +172,13 @@ def test_card_data_in_a_text_column_and_in_a_value_is_taken_out() -> None:
     assert "4111111111111111" not in str(entry.record.body.value)
 
 
+def test_card_data_in_the_reason_of_an_ending_is_taken_out() -> None:
+    plain = b'{"session":"%s","status":"offline","reason":"after 4111111111111111"}' % HEX.encode()
+    decoded = decode(message("presence", plain))
+    assert isinstance(decoded, PresenceMessage)
+    assert "4111111111111111" not in decoded.presence.reason
+
+
 def test_a_batch_beyond_the_last_number_is_refused() -> None:
     decoded = decode(message("urgent", batch(FAULT, FAULT, first=2**53)))
     assert isinstance(decoded, DeadMessage)
