@@ -165,7 +165,7 @@ class DeviceWorker:
             result = device.poll(datetime.now(UTC))
             events: list[Event] = [Polled(self.plan.device, result.alive, result.readings, result.faults)]
             if self.plan.log is not None:
-                events += _noticed(self.plan.device, self.plan.log.follow())
+                events += noticed(self.plan.device, self.plan.log.follow())
         except Exception as error:  # noqa: BLE001 - the runner edge: a driver's bug must not end the watching
             _log.exception("poll of %s failed", self.plan.device)
             events = [self._silent(f"driver failed: {type(error).__name__}")]
@@ -201,7 +201,7 @@ class DeviceWorker:
         return Polled(self.plan.device, False, {}, frozenset({FaultSign(LINE_SILENT_CODE, words)}))
 
 
-def _noticed(device: DeviceId, signs: Sequence[LogSign]) -> list[Event]:
+def noticed(device: DeviceId, signs: Sequence[LogSign]) -> list[Event]:
     if not signs:
         return []
     happened = tuple(FaultSign(sign.code, sign.evidence) for sign in signs if not sign.is_over)

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from device_agent.adapters.app_log import AppLog
 from device_agent.core.agent import AgentCore, Identity
-from device_agent.core.effects import Noticed, Polled
+from device_agent.core.effects import Polled
 from device_agent.core.instant import NS_PER_S, Instant
 from device_agent.core.ports import Dice
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
-from device_agent.drivers.results import FaultSign
+from device_agent.worker import noticed
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.identifiers import DeviceId, LinkId
 from protocol.records import Record
@@ -133,9 +133,8 @@ class VirtualBench:
             bench.terminal.tick()
         result = bench.driver.poll(self._wall())
         self._core.handle(Polled(bench.device, result.alive, result.readings, result.faults), self._now())
-        signs = tuple(FaultSign(one.code, one.evidence) for one in bench.log.follow()) if bench.log is not None else ()
-        if signs:
-            self._core.handle(Noticed(bench.device, signs), self._now())
+        for event in noticed(bench.device, bench.log.follow()) if bench.log is not None else ():
+            self._core.handle(event, self._now())
         bench.poll_at_s = max(bench.poll_at_s + self._poll_s, self._clock.now_s)
 
     def _core_due_s(self) -> float:
