@@ -131,7 +131,8 @@ class ServerLink:
             _log.warning("broker refused the connection", reason=str(reason))
             return
         if self._subscriptions:
-            client.subscribe([(topic, SubscribeOptions(qos=qos)) for topic, qos in self._subscriptions])
+            # What this process says itself it knows already.
+            client.subscribe([(topic, SubscribeOptions(qos=qos, noLocal=True)) for topic, qos in self._subscriptions])
 
     def _disconnected(
         self, _client: Client, _data: Any, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None

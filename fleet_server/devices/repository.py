@@ -7,13 +7,36 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, and_, bindparam, func, or_, update
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
 from fleet_server.devices.models import Capability, Device, HeardHour, Site
 
 _LIKE_SPECIAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
+
+
+_DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_CAPABILITY = Capability.__table__  # type: ignore[attr-defined]  # as above
+_LINK = _DEVICE.alias("link")
+# Asked for every command: built once, for building costs more than asking.
+_TARGET_COLUMNS: list[Any] = [_DEVICE.c.id, _LINK.c.id, _LINK.c.presence, _LINK.c.nonce, _CAPABILITY.c.digest]
+_COMMAND_TARGET = (
+    sa_select(*_TARGET_COLUMNS)
+    .join_from(_DEVICE, _LINK, _LINK.c.id == _DEVICE.c.link_id)
+    .outerjoin(_CAPABILITY, _CAPABILITY.c.device_id == _DEVICE.c.id)
+    .where(
+        _DEVICE.c.id == bindparam("device_id"),
+        _DEVICE.c.tenant_id == bindparam("tenant_id"),
+        _DEVICE.c.retired_at.is_(None),
+    )
+)
+_NEXT_COUNTER = (
+    update(_DEVICE)
+    .where(_DEVICE.c.id == bindparam("device_id"), _DEVICE.c.tenant_id == bindparam("of_tenant"))
+    .values(command_counter=_DEVICE.c.command_counter + 1)
+    .returning(_DEVICE.c.command_counter)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +152,16 @@ class DeviceRepository:
         return None if found is None else dict(found)
 
     def command_target(self, device_id: str) -> CommandTarget | None:
-        link = aliased(Device)
-        columns: list[Any] = [Device.id, link.id, link.presence, link.nonce, Capability.digest]
-        query: Select[Any] = Select(*columns)
-        statement = (
-            query.join(link, col(link.id) == col(Device.link_id))
-            .outerjoin(Capability, col(Capability.device_id) == col(Device.id))
-            .where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
-            .where(col(Device.retired_at).is_(None))
-        )
-        row = self._session.execute(statement).first()
+        named = {"device_id": device_id, "tenant_id": self._tenant_id}
+        row = self._session.connection().execute(_COMMAND_TARGET, named).first()
         if row is None:
             return None
         return CommandTarget(row[0], row[1], is_link_online=row[2] == "online", nonce=row[3], capability_digest=row[4])
 
     def next_counter(self, device_id: str) -> int:
         """A command counter of the device that no other process has or gets."""
-        statement = (
-            update(Device)
-            .where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
-            .values(command_counter=col(Device.command_counter) + 1)
-            .returning(col(Device.command_counter))
-        )
-        unsynchronised = {"synchronize_session": False}
-        counter: int = self._session.execute(statement, execution_options=unsynchronised).scalar_one()
+        named = {"device_id": device_id, "of_tenant": self._tenant_id}
+        counter: int = self._session.connection().execute(_NEXT_COUNTER, named).scalar_one()
         return counter
 
     def _with_site(self) -> Any:

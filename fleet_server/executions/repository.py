@@ -25,6 +25,8 @@ _ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
 _NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 
+_INSERT = insert(_TABLE)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -62,7 +64,7 @@ class ExecutionRepository:
         return self._session.exec(statement).first()
 
     def add(self, values: dict[str, Any]) -> None:
-        self._session.execute(insert(Execution), [{**values, "tenant_id": self._tenant_id}])
+        self._session.connection().execute(_INSERT, {**values, "tenant_id": self._tenant_id})
 
     def newest_first(
         self, filters: ExecutionFilters, after: tuple[datetime, str] | None, limit: int
