@@ -42,6 +42,9 @@ class ServerMetrics:
         self._broker = self._gauge("tillmedic_broker_connected", "1 while the broker is connected")
         self._executions = self._gauge("tillmedic_executions", "Executions by state", "state")
         self._presence = self._gauge("tillmedic_devices_presence", "Devices by presence", "presence")
+        self._ingest = self._gauge(
+            "tillmedic_ingest_total", "What each ingest worker has counted since it started", "worker", "counted"
+        )
         self._condition = self._gauge("tillmedic_devices_condition", "Devices by condition", "condition")
 
     def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
@@ -72,6 +75,12 @@ class ServerMetrics:
             gauge.clear()
             for name, count in counts.items():
                 gauge.labels(name).set(count)
+
+    def set_ingest(self, workers: Mapping[str, Mapping[str, int]]) -> None:
+        self._ingest.clear()
+        for worker, counters in workers.items():
+            for name, count in counters.items():
+                self._ingest.labels(worker, name).set(count)
 
     def text(self) -> bytes:
         exposed: bytes = generate_latest(self.registry)

@@ -16,6 +16,7 @@ from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import DeviceService
 from fleet_server.errors import FleetError
 from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.ingest.installation import read_counters
 from fleet_server.metrics import ServerMetrics
 from fleet_server.settings import ServerSettings
 
@@ -56,7 +57,9 @@ def prometheus_metrics(request: Request) -> Response:
     with reading(state.engine) as session:
         census = DeviceService(DeviceRepository(session, settings.tenant)).census()
         executions = ExecutionRepository(session, settings.tenant).counts_by_state()
+        workers = read_counters(session)
     metrics.set_fleet(executions, census.presence, census.condition)
+    metrics.set_ingest(workers)
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

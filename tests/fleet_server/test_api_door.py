@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from sqlalchemy import Engine, event
 from sqlmodel import Session
 from structlog.testing import capture_logs
 
+from fleet_server.db import transaction
+from fleet_server.ingest.installation import save_worker
 from fleet_server.kit.rate_limit import TokenBuckets
+from fleet_server.kit.times import utc_now
 from tests.fleet_server.api import Api, bearer, running_api
 
 NOWHERE = "0198d0a0-0000-7000-8000-000000000009"
@@ -127,7 +131,10 @@ def test_operations_endpoints_are_open_and_name_nobody(api: Api) -> None:
     lost = api.client.get("/readyz")
     assert (lost.status_code, lost.json()["checks"]["broker"]) == (503, "not connected")
     api.post("/api/v1/executions", {"device": api.fleet.terminal, "action": "agent.echo"})
+    with transaction(api.engine) as session:
+        save_worker(session, "svc-fleet-1", Counter(dead=3), None, utc_now())
     counted = api.client.get("/metrics").text
+    assert 'tillmedic_ingest_total{counted="dead",worker="svc-fleet-1"} 3.0' in counted
     assert 'tillmedic_executions{state="QUEUED"} 1.0' in counted
     assert 'tillmedic_devices_presence{presence="online"} 2.0' in counted
     assert 'route="/api/v1/executions",status="201"' in counted
