@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fleet_server.console.language import N_
+from fleet_server.console.language import N_, Language
 from fleet_server.console.moments import Calendar
 from fleet_server.console.templating import number_text
 from protocol.parameters import Parameter, ParamType, ParamValue, check_params
@@ -57,7 +57,11 @@ def read_form(declared: list[Parameter], typed: Mapping[str, str], calendar: Cal
     values: dict[str, ParamValue] = {}
     errors: dict[str, str] = {}
     for parameter in declared:
-        text = typed.get(PREFIX + parameter.name, "")
+        field = PREFIX + parameter.name
+        if field not in typed and parameter.default is not None and parameter.type is not ParamType.SWITCH:
+            # Not on the form at all: the declared default counts. An emptied field is something else.
+            continue
+        text = typed.get(field, "")
         value = _value(parameter, text)
         if value is None:
             if parameter.required or text:
@@ -143,9 +147,7 @@ def _expected(parameter: Parameter, text: str, calendar: Calendar) -> str:
     gettext = calendar.texts.gettext
     wanted = gettext(_EXPECTED[parameter.type])
     bounds = _range_words(parameter, calendar)
-    if bounds:
-        wanted = f"{wanted}, {bounds}"
-    if parameter.pattern:
-        wanted = f"{wanted}, {parameter.pattern}"
+    comma = "，" if calendar.language is Language.ZH else ", "
+    wanted = comma.join(part for part in (wanted, bounds, parameter.pattern) if part)
     came = text.strip()[:60] or gettext("nothing")
     return gettext("Expected %(wanted)s; came %(came)s") % {"wanted": wanted, "came": came}

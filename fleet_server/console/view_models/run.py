@@ -74,39 +74,59 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    by: str
+    at: Moment | None
+    params: list[tuple[str, str]]
+    override_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Results by the part of the run that they belong to, and the same checks side by side."""
+
+    before: list[ResultRow]
+    after: list[ResultRow]
+    results: list[ResultRow]
+    compared: list[Compared]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Why it stands where it stands, as the device or the server told. ``reason`` is a source text, or empty."""
+
+    reason: str
+    code: str
+    detail: str
+    output_tail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     id: str
     device_id: str
     title: str
-    kind: ActionKind
-    kind_words: str
-    what: str
+    kind_words: str  # source text
+    what: str  # source text
     state: Shape
     outcome: Shape | None
-    reason: str  # source text, or empty
-    code: str
-    detail: str
-    asked_by: str
-    asked_at: Moment | None
+    said: Said
+    asked: Asked
     rail: list[Station]
-    compared: list[Compared]
-    before: list[ResultRow]
-    after: list[ResultRow]
-    results: list[ResultRow]
+    found: Found
     steps: list[StepRow]
     progress_pct: int | None
-    queued_until: Moment | None
-    queued_until_clock: str
+    expires: Moment | None
     hold_left: str
     is_final: bool
     is_waiting: bool  # queued: the device has nothing of it yet
     is_proved: bool
-    may_cancel: bool
     is_cancel_asked: bool
-    output_tail: str
-    params: list[tuple[str, str]]
-    override_reason: str
     has_news: bool  # its newest result has just arrived
+
+    @property
+    def may_cancel(self) -> bool:
+        return not (self.is_final or self.is_cancel_asked)
 
 
 def run_view(
@@ -121,41 +141,28 @@ def run_view(
     state = known_state(execution.state)
     kind = next((one for one in ActionKind if one.value == execution.kind), ActionKind.CHECK)
     declared = declared_action(execution.declared)
-    verdicts = [result_row(event.data, calendar, titles) for event in events if event.type == "verdict"]
     outcome = next((one for one in Outcome if one.value == execution.outcome), None)
     is_final = state in FINAL
     return Run(
         id=execution.id,
         device_id=execution.device_id,
         title=execution.action if declared is None else pick(declared.title, calendar),
-        kind=kind,
         kind_words=KINDS[kind][1],
         what=KINDS[kind][2],
         state=state_shape(state, kind, execution.code),
         outcome=None if outcome is None or kind is ActionKind.FIX else OUTCOMES[outcome],
-        reason=REASONS.get(execution.code, ""),
-        code=execution.code,
-        detail=execution.detail,
-        asked_by=execution.actor,
-        asked_at=calendar.at(execution.created_at),
+        said=Said(REASONS.get(execution.code, ""), execution.code, execution.detail, execution.output_tail),
+        asked=_asked(execution, calendar),
         rail=_rail(execution, state, kind, calendar),
-        compared=_compared(verdicts) if kind is ActionKind.FIX else [],
-        before=[row for row in verdicts if row.phase is Phase.PRE_CHECK],
-        after=[row for row in verdicts if row.phase is Phase.POST_CHECK],
-        results=[row for row in verdicts if row.phase is Phase.RESULT],
+        found=_found(events, kind, calendar, titles),
         steps=_steps(execution, declared, state, calendar) if kind is ActionKind.FIX else [],
         progress_pct=None if is_final else execution.progress_pct,
-        queued_until=calendar.at(execution.queued_until),
-        queued_until_clock=calendar.hour_minute(execution.queued_until),
+        expires=calendar.at(execution.queued_until),
         hold_left=_hold_left(execution, state, calendar),
         is_final=is_final,
         is_waiting=state in {_S.QUEUED, _S.PUBLISHED},
         is_proved=kind is ActionKind.FIX and state is _S.SUCCEEDED,
-        may_cancel=not is_final and execution.cancel_asked_at is None,
         is_cancel_asked=not is_final and execution.cancel_asked_at is not None,
-        output_tail=execution.output_tail,
-        params=[(name, str(value)) for name, value in execution.params.items()],
-        override_reason=execution.override_reason or "",
         has_news=has_news,
     )
 
@@ -166,6 +173,21 @@ def declared_action(document: Mapping[str, Any]) -> Action | None:
         return msgspec.convert(document, Action)
     except msgspec.ValidationError:
         return None
+
+
+def _asked(execution: Execution, calendar: Calendar) -> Asked:
+    params = [(name, str(value)) for name, value in execution.params.items()]
+    return Asked(execution.actor, calendar.at(execution.created_at), params, execution.override_reason or "")
+
+
+def _found(events: Sequence[Happening], kind: ActionKind, calendar: Calendar, titles: Mapping[str, str]) -> Found:
+    rows = [result_row(event.data, calendar, titles) for event in events if event.type == "verdict"]
+    return Found(
+        before=[row for row in rows if row.phase is Phase.PRE_CHECK],
+        after=[row for row in rows if row.phase is Phase.POST_CHECK],
+        results=[row for row in rows if row.phase is Phase.RESULT],
+        compared=_compared(rows) if kind is ActionKind.FIX else [],
+    )
 
 
 def _rail(execution: Execution, state: ExecutionState, kind: ActionKind, calendar: Calendar) -> list[Station]:

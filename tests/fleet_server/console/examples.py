@@ -179,19 +179,22 @@ def _add_device(session: Session, example: Example, number: int, now: datetime) 
     session.add(Device(**values))
     session.flush()
     if was_seen:
-        session.add(_capability(example, now))
-        for hours in range(1, 6):
-            hour = (now - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
-            session.add(HeardHour(device_id=example.id, hour_at=hour, tenant_id=TENANT))
+        _add_contact(session, example, now)
     if example.code:
         session.add(_fault(example, now - timedelta(minutes=21)))
+
+
+def _add_contact(session: Session, example: Example, now: datetime) -> None:
+    """What a device leaves behind that was heard: what it can do, hours, readings."""
+    session.add(_capability(example, now))
+    for hours in range(1, 6):
+        hour = (now - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
+        session.add(HeardHour(device_id=example.id, hour_at=hour, tenant_id=TENANT))
     for metric, value in example.latest.items():
-        number_value = value if isinstance(value, float) else None
-        text_value = value if isinstance(value, str) else None
+        number = value if isinstance(value, float) else None
+        text = value if isinstance(value, str) else None
         session.add(
-            LatestValue(
-                device_id=example.id, metric=metric, tenant_id=TENANT, at=now, number=number_value, text=text_value
-            )
+            LatestValue(device_id=example.id, metric=metric, tenant_id=TENANT, at=now, number=number, text=text)
         )
 
 

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+
+from fleet_server.console import live
+from fleet_server.db import transaction
+from fleet_server.kit.times import utc_now
+from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
+from fleet_server.timeline.writer import NewEvent, append_events
+from tests.fleet_server.console.examples import TENANT, device_id
+
+TILL = device_id("till_one")
+
+
+def write(engine: Engine, count: int) -> list[int]:
+    with transaction(engine) as session:
+        return append_events(session, TENANT, [NewEvent(TILL, "note", utc_now(), {"text": "x"})] * count, utc_now())
+
+
+async def told(engine: Engine, after_id: int, count: int) -> list[str]:
+    """The first ``count`` messages of a stream, its opening left out."""
+    hub = EventHub(engine)
+    await hub.start()
+    answer = live.stream(hub, EventFilter(TENANT, device_id=TILL), after_id, lambda burst: f"{len(burst)} new")
+    messages: list[str] = []
+    try:
+        async for part in answer.body_iterator:
+            messages.append(str(part))
+            if len(messages) > count:
+                break
+    finally:
+        await answer.body_iterator.aclose()  # type: ignore[attr-defined]  # it is an async generator
+        await hub.stop()
+    return messages[1:]
+
+
+def test_a_burst_is_one_message_with_the_id_of_its_last_event(console_engine: Engine) -> None:
+    ids = write(console_engine, 3)
+    assert asyncio.run(told(console_engine, ids[0] - 1, 1)) == [f"id: {ids[-1]}\ndata: 3 new\n\n"]
+
+
+def test_a_browser_that_comes_back_gets_only_what_it_missed(console_engine: Engine) -> None:
+    ids = write(console_engine, 3)
+    assert asyncio.run(told(console_engine, ids[1], 1)) == [f"id: {ids[-1]}\ndata: 1 new\n\n"]
+
+
+def test_a_beat_has_no_id_so_nothing_is_skipped_after_it(
+    console_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = write(console_engine, 1)
+    monkeypatch.setattr(live, "BEAT", timedelta(milliseconds=5))
+    assert asyncio.run(told(console_engine, ids[-1], 2)) == ["data: 0 new\n\n"] * 2
+
+
+def test_html_of_many_lines_stays_one_message() -> None:
+    assert live.message("a\nb\r\nc", 7) == "id: 7\ndata: a\ndata: b\ndata: c\n\n"
+
+
+def test_a_renewal_that_has_no_more_to_say_tells_the_browser_to_stop(console_engine: Engine) -> None:
+    ids = write(console_engine, 1)
+
+    async def until_end() -> list[str]:
+        hub = EventHub(console_engine)
+        await hub.start()
+        where = EventFilter(TENANT, device_id=TILL)
+
+        def renew(_burst: Sequence[EventRow]) -> None:
+            return None
+
+        answer = live.stream(hub, where, ids[0] - 1, renew)
+        messages = [str(part) async for part in answer.body_iterator]
+        await hub.stop()
+        return messages
+
+    assert asyncio.run(until_end())[-1] == "event: ended\ndata: ended\n\n"
