@@ -109,6 +109,20 @@ def test_an_attached_devices_check_tells_its_fault(family: str, fault: str, chec
     assert code in rig.codes(check)
 
 
+@pytest.mark.parametrize(
+    ("fault", "check", "outcome"),
+    [
+        ("sim_dead", "modem.sim", Outcome.FAIL),
+        ("storage_log_growth", "storage.read", Outcome.FAIL),
+        ("signal_weak", "modem.signal", Outcome.WARN),
+        ("sign_in_expired", "app.trading", Outcome.WARN),
+    ],
+)
+def test_a_weighty_code_fails_and_a_light_one_warns(smart: ActionRig, fault: str, check: str, outcome: Outcome) -> None:
+    smart.simulated.apply_fault(fault)
+    assert smart.outcome(check) is outcome
+
+
 def test_paper_near_its_end_is_a_warning_and_a_printer_without_paper_fails() -> None:
     rig = attached_rig("escpos")
     rig.simulated.apply_fault("paper_near")
