@@ -1,7 +1,8 @@
-"""The console's texts: takes them from the sources into the catalogues, and compiles the catalogues.
+"""The console's texts: taken from the sources into the catalogues, and compiled.
 
-``build_locale.py``            compiles each `console.po` to the `console.mo` beside it
-``build_locale.py --update``   first adds new texts to the catalogues and removes those no longer used
+``build_locale.py``            adds new texts to the catalogues, removes unused ones, and compiles them
+``build_locale.py --compile``  only compiles
+``build_locale.py --check``    writes nothing; fails when a text is missing, unused or untranslated
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ def extracted() -> Catalog:
     return found
 
 
-def update(language: Language, template: Catalog) -> None:
+def known_texts(language: Language) -> dict[str, str]:
     path = po_path(language)
-    known: dict[str, str] = {}
-    if path.exists():
-        with path.open("rb") as opened:
-            known = {str(message.id): str(message.string) for message in read_po(opened, domain=DOMAIN)}
+    if not path.exists():
+        return {}
+    with path.open("rb") as opened:
+        return {str(message.id): str(message.string) for message in read_po(opened, domain=DOMAIN) if message.id}
+
+
+def update(language: Language, template: Catalog) -> None:
+    known = known_texts(language)
     catalogue = Catalog(
         locale=language.folder,
         charset="utf-8",
@@ -57,8 +62,19 @@ def update(language: Language, template: Catalog) -> None:
         if isinstance(message.id, str) and message.id:
             text = message.id if language is Language.EN else known.get(message.id, "")
             catalogue.add(message.id, text, flags=message.flags)
+    path = po_path(language)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as opened:
         write_po(opened, catalogue, sort_output=True, no_location=True, width=120)
+
+
+def problems(language: Language, template: Catalog) -> list[str]:
+    """One line for each text that is not as it should be."""
+    known = known_texts(language)
+    wanted = {str(message.id) for message in template if message.id}
+    found = {"missing": wanted - set(known), "unused": set(known) - wanted}
+    found["untranslated"] = {source for source, text in known.items() if not text}
+    return [f"{language.folder}: {what}: {text!r}" for what, texts in found.items() for text in sorted(texts)]
 
 
 def po_path(language: Language) -> Path:
@@ -66,12 +82,19 @@ def po_path(language: Language) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--update", action="store_true")
-    if parser.parse_args().update:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--compile", action="store_true", help="write the compiled catalogues only")
+    mode.add_argument("--check", action="store_true", help="write nothing, fail when a text is missing")
+    given = parser.parse_args()
+    if given.check:
+        template = extracted()
+        wrong = [line for language in Language for line in problems(language, template)]
+        print("\n".join(wrong), file=sys.stderr, end="\n" if wrong else "")
+        return 1 if wrong else 0
+    if not given.compile:
         template = extracted()
         for language in Language:
-            po_path(language).parent.mkdir(parents=True, exist_ok=True)
             update(language, template)
     for language in Language:
         po_path(language).with_suffix(".mo").write_bytes(compile_catalogue(po_path(language)))

@@ -59,7 +59,7 @@ assets() { # assets run|test
 }
 
 locale() {
-  quietly $BIN/python tools/build_locale.py || die "the translations could not be compiled"
+  quietly $BIN/python tools/build_locale.py --compile || die "the translations could not be compiled"
 }
 
 broker() {

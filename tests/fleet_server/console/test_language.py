@@ -17,7 +17,7 @@ def catalogue(language: Language) -> dict[str, str]:
 
 @pytest.mark.parametrize("language", list(Language))
 def test_every_text_of_the_sources_stands_in_the_catalogue_and_nothing_else(language: Language) -> None:
-    """Where this fails: `python tools/build_locale.py --update`, then translate what is new."""
+    """Where this fails: `python tools/build_locale.py`, then translate what is new."""
     wanted = {str(message.id) for message in extracted() if message.id}
     assert set(catalogue(language)) == wanted
 
