@@ -84,6 +84,10 @@ class FleetServer:
         """``override_reason``: why it is to run although its pre-check finds nothing wrong."""
         return self._run(device, action, params, {"fixes"}, override_reason, within_s)
 
+    def running_agents(self) -> list[str]:
+        """Names of the agents' processes; their logs lie beside the server's."""
+        return [] if self._enrolment is None else self._enrolment.running_agents()
+
     def stop(self) -> None:
         if self._enrolment is not None:
             self._enrolment.stop()
@@ -167,10 +171,13 @@ class Enrolment:
         device: str = made[key]["id"]
         return device
 
+    def running_agents(self) -> list[str]:
+        return [agent.name for agent in self._agents if agent.is_running()]
+
     def hint(self) -> str:
-        """Which process is no longer there, if any, with its last words."""
-        ended = [child for child in (*self._processes, *self._agents) if not child.is_running()]
-        return "".join(f"; {child.name} has ended: {child.log_tail()[-300:]}" for child in ended[-1:])
+        """Which process has died, if any, with its last words. An agent that ended with its terminal has not."""
+        died = [child for child in (*self._processes, *self._agents) if child.exit_code not in {None, 0}]
+        return "".join(f"; {child.name} has died: {child.log_tail()[-300:]}" for child in died[-1:])
 
     def stop(self) -> None:
         for child in (*self._agents, *reversed(self._processes)):
