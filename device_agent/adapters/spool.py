@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from device_agent.adapters.spool_rescue import Salvaged, rescue
-from device_agent.adapters.spool_schema import PAGE_BYTES, SCHEMA
+from device_agent.adapters.spool_schema import CHECKPOINT_PAGES, PAGE_BYTES, SCHEMA
 from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
 from device_agent.core.shedding import SHED_ORDER, SHED_RECORDS, Run, runs, tombstone
 from device_agent.errors import AgentError
@@ -33,6 +33,7 @@ RETENTION_SHARE: Final = 0.2
 # Final executions kept to answer a command that is delivered again.
 JOURNAL_ROWS: Final = 1000
 _SHED_TRIES: Final = 64
+_MAX_MS: Final = 2**53
 
 
 class SpoolFailed(AgentError):
@@ -130,9 +131,7 @@ class Spool:
     def tidy(self, now_ms: int) -> None:
         """Forgets acknowledged records beyond the retention window or share, and old final executions."""
         with self._guarded():
-            for kind, position in self._positions.items():
-                old = "DELETE FROM record WHERE stream = ? AND seq <= ? AND at_ms < ?"
-                self._db.execute(old, (kind.value, position.acked, now_ms - RETENTION_MS))
+            self._forget_acknowledged(SHED_RECORDS, before_ms=now_ms - RETENTION_MS)
             limit = int(RETENTION_SHARE * self._quota_pages())
             if self._used_pages() > limit:
                 self._forget_acknowledged(SHED_RECORDS)
@@ -198,18 +197,20 @@ class Spool:
         self._append(NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(grave)), at_ms)
         self.shed_unacknowledged += run.count
 
-    def _forget_acknowledged(self, count: int) -> int:
+    def _forget_acknowledged(self, count: int, *, before_ms: int | None = None) -> int:
+        """The oldest ``count`` of each stream, where they were made before ``before_ms``."""
         forgotten = 0
+        oldest = "SELECT seq, at_ms FROM record WHERE stream = ? AND seq <= ? ORDER BY seq LIMIT 1"
         for kind, position in self._positions.items():
-            first = self._db.execute(
-                "SELECT min(seq) FROM record WHERE stream = ? AND seq <= ?", (kind.value, position.acked)
-            ).fetchone()[0]
-            if first is not None:
-                last = min(first + count - 1, position.acked)
-                done = self._db.execute(
-                    "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", (kind.value, first, last)
-                )
-                forgotten += done.rowcount
+            row = self._db.execute(oldest, (kind.value, position.acked)).fetchone()
+            if row is None or (before_ms is not None and row[1] >= before_ms):
+                continue
+            last = min(row[0] + count - 1, position.acked)
+            done = self._db.execute(
+                "DELETE FROM record WHERE stream = ? AND seq <= ? AND at_ms < ?",
+                (kind.value, last, _MAX_MS if before_ms is None else before_ms),
+            )
+            forgotten += done.rowcount
         return forgotten
 
     def _take_over(self, salvaged: Salvaged) -> None:
@@ -272,8 +273,8 @@ def _opened(path: Path, quota_bytes: int) -> sqlite3.Connection:
             "synchronous = FULL",
             f"max_page_count = {quota_bytes // PAGE_BYTES}",
             "cache_size = -256",
-            "wal_autocheckpoint = 256",
-            f"journal_size_limit = {1024 * 1024}",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            f"journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}",
             "temp_store = MEMORY",
         ):
             db.execute(f"PRAGMA {pragma}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 PAGE_BYTES: Final = 4096
+# A commit touches about six pages and waits for one sync; a checkpoint waits for several. It is done in quiet moments
+# (`Spool.tidy`), and in the midst of work only when the log has grown to this.
+CHECKPOINT_PAGES: Final = 1000
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS stream (
@@ -21,10 +24,9 @@ CREATE TABLE IF NOT EXISTS record (
     at_ms INTEGER NOT NULL,
     payload BLOB NOT NULL,
     PRIMARY KEY (stream, seq)
-);
-CREATE INDEX IF NOT EXISTS record_by_rank ON record (rank, stream, seq);
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (
-    place INTEGER PRIMARY KEY AUTOINCREMENT,
+    place INTEGER PRIMARY KEY,
     execution TEXT NOT NULL UNIQUE,
     body BLOB NOT NULL
 );

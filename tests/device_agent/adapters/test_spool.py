@@ -146,8 +146,7 @@ def test_renewed_stream_keeps_what_was_not_acknowledged_under_new_numbers(spool:
 
 
 def test_journal_keeps_order_replaces_rows_and_forgets_the_oldest(spool: Spool) -> None:
-    for number in range(JOURNAL_ROWS + 20):
-        spool.commit(Changes(journal={f"e{number}": b"1"}), 1)
+    spool.commit(Changes(journal={f"e{number}": b"1" for number in range(JOURNAL_ROWS + 20)}), 1)
     spool.commit(Changes(journal={"e500": b"2"}), 1)
     spool.tidy(1)
     rows = spool.journal()
