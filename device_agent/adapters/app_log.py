@@ -1,9 +1,10 @@
 """Follows a payment application's log file and turns its lines into signs.
 
-Reads on from where it stopped, over restarts too when it has a file to remember its place in. A rotated file is read to
-its end before the new one is begun; a truncated one is begun again; a missing one is waited for. A file met for the
-first time is begun at its end: what stands there happened before anybody watched. Bounds: `MAX_READ_BYTES` a call, the
-rest comes with the next ones; lines above `MAX_LINE_BYTES` and signs above `MAX_SIGNS` a call are dropped and counted.
+Reads on from where it stopped, over restarts too when it has a file to remember its place in. A rotated file (also one
+that became `.1` while nobody watched) is read to its end before the new one is begun; a truncated one is begun again; a
+missing one is waited for. A file met for the first time is begun at its end: what stands there happened before anybody
+watched. Bounds: `MAX_READ_BYTES` a call, the rest comes with the next ones; lines above `MAX_LINE_BYTES` and signs
+above `MAX_SIGNS` a call are dropped and counted.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class AppLog:
     def _is_open(self) -> bool:
         if self._file is None:
             try:
-                self._file = self._path.open("rb", buffering=0)
+                self._file = self._rotated_meanwhile() or self._path.open("rb", buffering=0)
             except FileNotFoundError:
                 # Its first line will be new: nobody has written it yet.
                 self._is_first_file = False
@@ -108,6 +109,19 @@ class AppLog:
             self._inode = status.st_ino
             self._file.seek(self._start(status.st_size))
         return True
+
+    def _rotated_meanwhile(self) -> BinaryIO | None:
+        """The file of the remembered place, when it was rotated away while nobody watched."""
+        if self._first is None:
+            return None
+        try:
+            rotated = self._path.with_name(self._path.name + ".1").open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
+        if os.fstat(rotated.fileno()).st_ino == self._first.inode:
+            return rotated
+        rotated.close()
+        return None
 
     def _start(self, size_bytes: int) -> int:
         first, is_first, self._first, self._is_first_file = self._first, self._is_first_file, None, False

@@ -127,6 +127,18 @@ def test_the_place_is_remembered_over_a_restart(log: AppLog, path: Path, tmp_pat
     assert found(opened(path, place_file=place)) == ["term.HOST_REFUSED"]
 
 
+def test_a_file_rotated_while_nobody_watched_is_read_to_its_end_first(
+    path: Path, tmp_path: Path, opened: Opened
+) -> None:
+    place = tmp_path / "place.json"
+    append(path, REFUSED)
+    opened(path, place_file=place).follow()
+    append(path, TIMEOUT)
+    path.rename(path.with_name("pay.log.1"))
+    append(path, "sign in required\n")
+    assert found(opened(path, place_file=place)) == ["term.HOST_TIMEOUT", "term.SIGN_IN_NEEDED"]
+
+
 def test_a_remembered_place_in_another_file_is_not_used(path: Path, tmp_path: Path, opened: Opened) -> None:
     place = tmp_path / "place.json"
     append(path, TIMEOUT)
