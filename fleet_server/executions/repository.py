@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, func, insert, or_, update
+from sqlalchemy import Row, Select, and_, bindparam, delete, func, insert, or_, update
 from sqlmodel import Session, col, select
 
 from fleet_server.executions.ledger import Standing, Terms
@@ -24,6 +24,7 @@ _FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "param
 _ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
 _NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_SAVE = update(_TABLE).where(_TABLE.c.id == bindparam("of_execution"))
 
 _INSERT = insert(_TABLE)
 
@@ -119,9 +120,10 @@ class ExecutionRepository:
         return self._entries(statement.order_by(_TABLE.c.deadline_at).limit(limit).with_for_update(skip_locked=True))
 
     def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
-        rows = [{"id": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
+        rows = [{"of_execution": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
         if rows:
-            self._session.execute(update(Execution), rows, execution_options={"synchronize_session": False})
+            # The ORM's own bulk update takes longer than all the rest of a report.
+            self._session.connection().execute(_SAVE, rows)
 
     def note_cancel(self, execution_id: str, actor: str, now: datetime) -> None:
         statement = update(Execution).where(col(Execution.id) == execution_id)
