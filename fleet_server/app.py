@@ -67,11 +67,9 @@ def create_app(
     app.state.settings = settings
     app.state.engine = engine
     app.state.hub = hub
-    app.state.metrics = ServerMetrics()
-    app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
-    app.state.capability_cache = CapabilityCache()
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
+    _add_what_requests_share(app)
     for door in (executions, devices, timeline, health, faults):
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
@@ -80,6 +78,12 @@ def create_app(
     mount_console(app)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app
+
+
+def _add_what_requests_share(app: FastAPI) -> None:
+    app.state.metrics = ServerMetrics()
+    app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
+    app.state.capability_cache = CapabilityCache()
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -121,7 +121,9 @@ class ClientWords:
             return ""
         parts = [data.get("action", ""), self._word(_STATES, data["state"])]
         if data.get("step"):
-            parts.append(f"{data['step']} ({data.get('step_index', 0)}/{data.get('step_count', 0)})")
+            count = data.get("step_count", 0)
+            place = f" ({data.get('step_index', 0) + 1}/{count})" if count else ""
+            parts.append(f"{data['step']}{place}")
         if data.get("progress_pct") is not None:
             parts.append(f"{data['progress_pct']} %")
         parts += [data.get("code", ""), data.get("detail", "")]
