@@ -1,0 +1,96 @@
+"""What the operator's page says is what the programs do: keys of ``agent.toml``, roles, settings, the way back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from device_agent.config import AgentFile, AppConfig, HostConfig, LineConfig, NetworkConfig, ValueConfig, load
+from fleet_server.auth.roles import Role
+from fleet_server.db import open_engine, transaction
+from fleet_server.migrate import upgrade
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operator.md").read_text("utf-8")
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "": AgentFile,
+    "host.": HostConfig,
+    "lines.": LineConfig,
+    "app.": AppConfig,
+    "network.": NetworkConfig,
+    "values.": ValueConfig,
+}
+# What None means, in words.
+ABSENT = {"lines.class": "the link's own", "soak_limit_s": "none"}
+
+
+def declared() -> dict[str, str]:
+    """Each key with its default as the page must give it."""
+    found = {}
+    for prefix, kind in SECTIONS.items():
+        for field in msgspec.structs.fields(kind):
+            if prefix == "" and f"{field.encode_name}." in SECTIONS:
+                continue
+            name = f"{prefix}{field.encode_name}"
+            found[name] = _default(name, field.default)
+    return found
+
+
+def _default(name: str, value: Any) -> str:
+    if value is msgspec.NODEFAULT:
+        return "required"
+    if value is None:
+        return ABSENT[name]
+    return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
+
+
+def table_after(heading: str) -> dict[str, str]:
+    """The first two columns of the next table."""
+    body = PAGE.split(heading, 1)[1].split("\n\n", 2)[0:2]
+    rows = [line.split("|") for line in "\n".join(body).splitlines() if line.startswith("| `")]
+    return {row[1].strip(" `"): row[2].strip() for row in rows}
+
+
+def test_every_key_of_agent_toml_is_explained_with_its_default() -> None:
+    assert table_after("<!-- agent.toml:") == declared()
+
+
+def test_the_example_of_an_agent_toml_is_taken_by_the_agent(tmp_path: Path) -> None:
+    example = re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    assert example is not None
+    lines = [line.removeprefix("   ") for line in example[1].splitlines()]
+    (tmp_path / "agent.toml").write_text("\n".join(lines), "utf-8")
+    bundle = {"link": "d-example0000000", "broker": {"host": "broker.example", "port": 8883}, "root_public": "0" * 64}
+    (tmp_path / "enrolment.json").write_bytes(msgspec.json.encode(bundle))
+    config = load(tmp_path / "agent.toml")
+    assert config.lines[0].driver == "escpos"
+    assert config.bundled("client.key") == tmp_path / "client.key"
+
+
+def test_every_role_is_explained_in_ascending_order() -> None:
+    assert list(table_after("ones before it may:")) == [role.value for role in Role]
+
+
+@pytest.fixture
+def statements() -> list[str]:
+    example = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)
+    assert example is not None
+    return [line for line in example[1].splitlines() if line]
+
+
+def test_the_statements_for_a_restored_database_are_taken_by_it(tmp_path: Path, statements: list[str]) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
+    upgrade(engine)
+    with transaction(engine) as session:
+        insert = "INSERT INTO server_state (name, value) VALUES ('db_epoch', '{}')"
+        session.connection().execute(text(insert))
+        for statement in statements:
+            session.connection().execute(text(statement))
+        left = session.connection().execute(text("SELECT count(*) FROM server_state")).scalar_one()
+    engine.dispose()
+    assert len(statements) == 2
+    assert left == 0
