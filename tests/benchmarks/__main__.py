@@ -1,0 +1,48 @@
+"""``python -m tests.benchmarks [NAME ...]``: measures and prints a table for docs/performance.md."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.acceptance.demo_client import Demo
+from tests.benchmarks import agent_weight, device_page, fault_to_page, ingest_rate, round_trip, wire_day
+from tests.benchmarks.figures import Figure
+
+ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
+    "round_trip": round_trip.measure,
+    "agent_weight": agent_weight.measure,
+    "fault_to_page": fault_to_page.measure,
+    "device_page": device_page.measure,
+}
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or [*ON_A_DEMO, "wire_day", "ingest_rate"]
+    print("| figure | measured | goal |\n|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory(prefix="tillmedic-bench-") as folder:
+        on_a_demo = [name for name in ON_A_DEMO if name in wanted]
+        if on_a_demo:
+            demo = Demo(Path(folder) / "demo")
+            demo.start()
+            try:
+                for name in on_a_demo:
+                    show(ON_A_DEMO[name](demo))
+            finally:
+                demo.stop()
+        if "wire_day" in wanted:
+            show(wire_day.measure())
+        if "ingest_rate" in wanted:
+            show(ingest_rate.measure(Path(folder)))
+    return 0
+
+
+def show(figures: list[Figure]) -> None:
+    for figure in figures:
+        print(figure.row(), flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
