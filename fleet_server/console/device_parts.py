@@ -107,12 +107,13 @@ class DeviceParts:
     def faults(self) -> list[FaultRow]:
         return fault_rows(self.open_faults, self._frame.calendar)
 
-    def health(self) -> Report:
+    def health(self, *, is_whole: bool = False) -> Report:
         latest = self._services.health.latest(self._id)
         now = self._frame.calendar.now
         found = self._services.health.range(self._id, (), now - COURSE, now, COURSE_POINTS)
         courses = {metric: course(points) for metric, points in found.items()}
-        return report(latest, courses, self.at_site.device.terminal_class, self._frame.calendar)
+        terminal_class = self.at_site.device.terminal_class
+        return report(latest, courses, terminal_class, self._frame.calendar, is_whole=is_whole)
 
     def timeline(self, chosen: str, cursor: str | None = None) -> TimelinePart:
         chosen = chosen if chosen in FILTERS else ""

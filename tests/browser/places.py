@@ -13,6 +13,7 @@ PAGES = {
     "device": TILL,
     "device-calm": f"/devices/{device_id('fresh')}",
     "device-gateway": f"/devices/{device_id('gateway')}",
+    "readings": f"{TILL}/readings",
     "action": f"{TILL}/actions/clock.sync",
     "action-params": f"{TILL}/actions/printer.print_test",
     "run-proved": f"/runs/{run_id(ExecutionState.SUCCEEDED)}",

@@ -61,6 +61,18 @@ def device_page(
     )
 
 
+@router.get("/devices/{device_id}/readings")
+def readings_page(
+    request: Request, session: ConsoleSessionDep, database: SessionDep, device_id: DeviceIdPath
+) -> HTMLResponse:
+    services = services_for(request, database, session.actor)
+    newest_id = services.timeline.newest_id()
+    frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
+    parts = DeviceParts(services, frame, device_id)
+    health = parts.health(is_whole=True)
+    return page(frame, "readings.html", who=parts.who(), health=health, newest_id=newest_id)
+
+
 @router.get("/devices/{device_id}/actions/{name}")
 def action_page(
     request: Request, session: ConsoleSessionDep, database: SessionDep, device_id: DeviceIdPath, name: str

@@ -33,7 +33,7 @@ _PARTS = {
 }
 _TARGETS = {"device_head": "#device-head", "run_panel": "#run-panel"}
 # On the beat: times that grow, values that came without an event, and what the devices on a gateway say.
-_ON_BEAT = ("device_head", "health", "attached")
+_ON_BEAT = ("device_head", "lead", "faults", "health", "attached")
 # What may change a row of the fleet page.
 _ROW_EVENTS = frozenset({"presence", "fault_raised", "fault_cleared"})
 
@@ -73,8 +73,9 @@ def device_stream(
     device_id: Annotated[str, Path(max_length=64)],
     types: Annotated[str, Query(max_length=20)] = "",
     still: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
+    whole: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
 ) -> Response:
-    """``still``: an older page of the timeline is shown, which nothing new belongs to."""
+    """``still``: no timeline or an older page of it is shown. ``whole``: all readings are shown."""
     with reading(request.app.state.engine) as database:
         zone = services_for(request, database, session.actor).devices.get(device_id).site.timezone
 
@@ -82,7 +83,7 @@ def device_stream(
         frame = make_frame(request, session, "fleet", zone=zone)
         with reading(request.app.state.engine) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
-            html = _device_parts(parts, frame, burst)
+            html = _device_parts(parts, frame, burst, is_whole=whole)
             if burst and not still:
                 timeline = parts.timeline(types)
                 values = {"who": parts.who(), "timeline": timeline, "arrived": burst[-1].id}
@@ -143,13 +144,13 @@ def _fleet_parts(services: Services, frame: Frame, changed: set[str]) -> list[st
     return [*html, partial("#census", fragment(frame, "parts/census.html", census=entries))]
 
 
-def _device_parts(parts: DeviceParts, frame: Frame, burst: Sequence[EventRow]) -> list[str]:
+def _device_parts(parts: DeviceParts, frame: Frame, burst: Sequence[EventRow], *, is_whole: bool) -> list[str]:
     wanted = {name for event in burst for name in _PARTS.get(event.type, ())} if burst else set(_ON_BEAT)
     makers: dict[str, Callable[[], dict[str, object]]] = {
         "device_head": dict,
         "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
         "faults": lambda: {"faults": parts.faults()},
-        "health": lambda: {"health": parts.health()},
+        "health": lambda: {"health": parts.health(is_whole=is_whole)},
         "attached": lambda: {"attached": parts.attached()},
         "run_panel": lambda: {"run": parts.latest_run(has_news=any(event.type == "verdict" for event in burst))},
         "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},

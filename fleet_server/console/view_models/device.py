@@ -151,7 +151,7 @@ def identity(
         path=_path(device, gateway, calendar),
         own_clock=_own_clock(device, calendar),
         agent_version=device.agent_version,
-        habit=habit_strip(site.trading_hours, heard, calendar.now, zone_of(site.timezone)),
+        habit=habit_strip(site.trading_hours, heard, calendar.now, zone_of(site.timezone), device.enrolled_at),
     )
 
 

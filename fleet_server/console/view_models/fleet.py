@@ -96,7 +96,7 @@ def fleet_row(device: Device, site: Site, heard_hours: Collection[datetime], cal
         finding=code_text(device.worst_code, calendar.language) if device.worst_code else None,
         model=device.model,
         firmware=device.firmware,
-        habit=habit_strip(site.trading_hours, heard_hours, calendar.now, zone_of(site.timezone)),
+        habit=habit_strip(site.trading_hours, heard_hours, calendar.now, zone_of(site.timezone), device.enrolled_at),
         seen=calendar.ago(device.last_seen_at),
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 
 _WIDTH = 96
 _HOUR_PX = _WIDTH / 24
@@ -25,26 +25,31 @@ class HabitStrip:
 
 
 def habit_strip(
-    trading: Sequence[Sequence[str]] | None, heard_hours: Collection[datetime], now: datetime, zone: tzinfo
+    trading: Sequence[Sequence[str]] | None,
+    heard_hours: Collection[datetime],
+    now: datetime,
+    zone: tzinfo,
+    known_since: datetime | None = None,
 ) -> HabitStrip:
-    """``trading`` as on the site: local spans of a day, or None when they are not known."""
+    """``trading`` as on the site: local spans of a day, or None when they are not known. Nothing is missed of the time
+    before ``known_since``.
+    """
     local_now = now.astimezone(zone)
     today = local_now.date()
     minute_now = local_now.hour * 60 + local_now.minute
     spans = [span for pair in trading or () for span in _spans(pair)]
     heard = sorted({hour.astimezone(zone).hour for hour in heard_hours if hour.astimezone(zone).date() == today})
     up = _join([(hour * 60, min((hour + 1) * 60, minute_now)) for hour in heard if hour * 60 < minute_now])
+    missing = _missing(spans, up, minute_now)
+    if known_since is not None and known_since.astimezone(zone).date() == today:
+        first = known_since.astimezone(zone).hour * 60 + known_since.astimezone(zone).minute
+        missing = [(max(start, first), end) for start, end in missing if end > first]
     return HabitStrip(
         day="".join(f"M{_x(start)} 1H{_x(end)}V13H{_x(start)}z" for start, end in spans),
         up="".join(f"M{_x(start)} 7H{_x(end)}" for start, end in up),
-        miss="".join(f"M{_x(start)} 4.5H{_x(end)}V9.5H{_x(start)}z" for start, end in _missing(spans, up, minute_now)),
+        miss="".join(f"M{_x(start)} 4.5H{_x(end)}V9.5H{_x(start)}z" for start, end in missing),
         now_x=_x(minute_now),
     )
-
-
-def hours_of_day(now: datetime, zone: tzinfo) -> datetime:
-    """The start of the site's day: heard hours are wanted from there on."""
-    return now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(hours=1)
 
 
 def _spans(pair: Sequence[str]) -> list[tuple[int, int]]:

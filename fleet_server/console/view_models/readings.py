@@ -36,6 +36,24 @@ SPECIAL_WORDS: Mapping[SpecialSet, str] = {
 }
 
 
+# What a support desk asks for first; the others follow by name.
+_FIRST = (
+    "biz.txn_success_pct",
+    "net.rtt_ms",
+    "modem.rsrp_dbm",
+    "wifi.rssi_dbm",
+    "prn.status",
+    "sys.clock_drift_s",
+    "batt.level_pct",
+    "sys.storage_free_pct",
+    "sys.mem_avail_pct",
+    "biz.offline_pending",
+    "cert.tls_days_left",
+)
+_PLACE = {name: place for place, name in enumerate(_FIRST)}
+SHOWN_AT_ONCE = 8
+
+
 class Latest(Protocol):
     """A row of latest values (`fleet_server.health.models.LatestValue`)."""
 
@@ -63,25 +81,43 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``out``: what deviates, all of it; ``rest``: what is normal or cannot be judged."""
+    """``out``: what deviates, all of it; ``rest``: what is normal or cannot be judged, most asked for first."""
 
     out: list[Reading]
     rest: list[Reading]
     at: Moment | None
+    is_whole: bool
 
     @property
     def is_empty(self) -> bool:
         return not (self.out or self.rest)
 
+    @property
+    def shown(self) -> list[Reading]:
+        return self.out + (self.rest if self.is_whole else self.rest[:SHOWN_AT_ONCE])
 
-def report(latest: Sequence[Latest], courses: Mapping[str, Points], terminal_class: str, calendar: Calendar) -> Report:
+    @property
+    def more(self) -> int:
+        return len(self.out) + len(self.rest) - len(self.shown)
+
+
+def report(
+    latest: Sequence[Latest],
+    courses: Mapping[str, Points],
+    terminal_class: str,
+    calendar: Calendar,
+    *,
+    is_whole: bool = False,
+) -> Report:
     cls = class_of(terminal_class)
-    readings = [_reading(row, courses.get(row.metric, ()), cls, calendar) for row in latest]
+    ordered = sorted(latest, key=lambda row: (_PLACE.get(row.metric, len(_PLACE)), row.metric))
+    readings = [_reading(row, courses.get(row.metric, ()), cls, calendar) for row in ordered]
     newest = max((row.at for row in latest), default=None)
     return Report(
         out=[reading for reading in readings if reading.is_out],
         rest=[reading for reading in readings if not reading.is_out],
         at=calendar.at(newest),
+        is_whole=is_whole,
     )
 
 

@@ -33,6 +33,12 @@ def test_silence_outside_the_hours_is_not_missed() -> None:
     assert habit_strip([["18:00", "22:00"]], [], NOW, SHANGHAI).miss == ""
 
 
+def test_nothing_is_missed_of_the_time_before_a_device_was_known() -> None:
+    enrolled_at = datetime(2026, 3, 2, 13, tzinfo=SHANGHAI)
+    strip = habit_strip([["10:00", "22:00"]], [], NOW, SHANGHAI, enrolled_at)
+    assert strip.miss == "M52 4.5H56V9.5H52z"
+
+
 def test_hours_past_midnight_stand_at_both_ends() -> None:
     assert habit_strip([["22:00", "02:00"]], [], NOW, SHANGHAI).day == "M0 1H8V13H0zM88 1H96V13H88z"
 
