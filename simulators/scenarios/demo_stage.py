@@ -18,6 +18,7 @@ from simulators.scenarios.story import Story
 from simulators.scenarios.timeline import Act, Happening
 
 _REBOOT: Final = "device.reboot"
+# A page of the API; the demo's six devices never have as many at once.
 _MAX_FAULTS: Final = 200
 
 
@@ -35,12 +36,10 @@ class DemoStage:
         ca_file = data / "server" / "keys" / "ca.crt"
         self._api = ApiClient(published["url"], published["api_token"], ca_file)
         self._story = story
-        self._at_s = 0.0
         self._open = self._faults()
 
     def advance_to(self, at_s: float) -> None:
         """The pace is the player's; what the server knows by now is told."""
-        self._at_s = at_s
         before, self._open = self._open, self._faults()
         for device, code in sorted(self._open - before):
             self._story.fault_raised(at_s, device, code)
@@ -55,11 +54,9 @@ class DemoStage:
             ask(self._socket, {"cmd": happening.act.value, "device": happening.device, "fault": happening.fault})
 
     def _faults(self) -> set[tuple[str, str]]:
-        found: set[tuple[str, str]] = set()
-        for key, device in self._ids.items():
-            page = self._api.get(f"/api/v1/faults?device={device}&open=true&limit={_MAX_FAULTS}")
-            found |= {(key, str(fault["code"])) for fault in page["items"]}
-        return found
+        keys = {device: key for key, device in self._ids.items()}
+        page = self._api.get(f"/api/v1/faults?open=true&limit={_MAX_FAULTS}")
+        return {(keys[fault["device"]], str(fault["code"])) for fault in page["items"] if fault["device"] in keys}
 
 
 def _published(path: Path) -> dict[str, Any]:
