@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.access import CallerDep
 from fleet_server.db import SessionDep
 from fleet_server.devices.endpoints import DeviceServiceDep
+from fleet_server.executions.desk import ExecutionDesk
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.executions.schemas import (
     ExecutionAsked,
@@ -47,16 +48,22 @@ async def execution_service(
 ExecutionServiceDep = Annotated[ExecutionService, Depends(execution_service)]
 
 
-@router.post("", status_code=201)
+async def execution_desk(request: Request) -> ExecutionDesk:
+    state = request.app.state
+    return ExecutionDesk(state.engine, state.capability_cache, state.dispatcher, state.outbound)
+
+
+@router.post("", status_code=201, response_model=ExecutionRead)
 def request_execution(
     asked: ExecutionAsked,
-    executions: ExecutionServiceDep,
+    desk: Annotated[ExecutionDesk, Depends(execution_desk)],
     caller: CallerDep,
     idempotency_key: IdempotencyKeyHeader = None,
-) -> ExecutionRead:
+) -> Response:
     """Asks a device for one of its declared actions. It waits in a queue while the device is offline."""
     wish = Wish(asked.device, asked.action, dict(asked.params), asked.override_reason)
-    return execution_read(executions.request(caller, wish, utc_now(), idempotency_key))
+    row = desk.request(caller, wish, utc_now(), idempotency_key)
+    return Response(execution_read(row).model_dump_json(), 201, media_type="application/json")
 
 
 @router.get("")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,14 @@ def test_same_idempotency_key_asks_once(api: Api) -> None:
     assert len(api.broker.commands()) == 1
     other = ask(api, "net.path", key="k-1")
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+def test_same_key_at_the_same_moment_asks_once(api: Api) -> None:
+    with ThreadPoolExecutor(6) as threads:
+        answers = list(threads.map(lambda _: ask(api, key="k-2"), range(6)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(api.broker.commands()) == 1
 
 
 def test_queued_execution_is_cancelled_and_only_once(api: Api) -> None:
