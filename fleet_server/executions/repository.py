@@ -132,9 +132,11 @@ class ExecutionRepository:
     def idempotency(self, caller: str, key: str) -> IdempotencyKey | None:
         return self._session.get(IdempotencyKey, (caller, key))
 
-    def remember(self, key: IdempotencyKey) -> None:
-        """Takes the place of an expired one of the same name."""
-        self._session.merge(key)
+    def remember(self, key: IdempotencyKey, now: datetime) -> None:
+        """Takes the place of an expired one of the same name; another that holds is an ``IntegrityError``."""
+        same = (col(IdempotencyKey.caller) == key.caller, col(IdempotencyKey.key) == key.key)
+        self._session.execute(delete(IdempotencyKey).where(*same, col(IdempotencyKey.expires_at) <= now))
+        self._session.add(key)
         self._session.flush()
 
     def forget_expired_keys(self, now: datetime) -> int:

@@ -187,7 +187,7 @@ class ExecutionService:
             execution_id=execution_id,
             expires_at=now + IDEMPOTENCY_KEPT,
         )
-        self._executions.remember(row)
+        self._executions.remember(row, now)
 
     def _announce(self, outgoing: Sequence[Outgoing], events: Sequence[NewEvent], now: datetime) -> None:
         # The audit entry goes first: from the first event to the commit PostgreSQL holds a lock that all writers want.
