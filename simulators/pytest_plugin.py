@@ -6,9 +6,8 @@ pytest; what a fixture needs is imported when a test first asks for that fixture
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,11 +34,10 @@ def tillmedic_bench() -> Iterator[Bench]:
     from simulators.testing.bench import Bench
 
     # A folder of our own: a Unix socket's path has room for 107 bytes, and pytest's folders may be longer.
-    folder = Path(tempfile.mkdtemp(prefix="tillmedic-"))
-    bench = Bench(folder)
-    yield bench
-    bench.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with TemporaryDirectory(prefix="tillmedic-", ignore_cleanup_errors=True) as folder:
+        bench = Bench(Path(folder))
+        yield bench
+        bench.stop()
 
 
 @pytest.fixture
@@ -65,11 +63,10 @@ def tillmedic_server(pytestconfig: pytest.Config) -> Iterator[FleetServer]:
         token, ca = (str(pytestconfig.getoption(name)) for name in ("--tillmedic-token", "--tillmedic-ca"))
         yield server.existing(url, token, Path(ca) if ca else None)
         return
-    folder = Path(tempfile.mkdtemp(prefix="tillmedic-server-"))
-    try:
-        running = server.start(folder)
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield running
-    running.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    with TemporaryDirectory(prefix="tillmedic-server-", ignore_cleanup_errors=True) as folder:
+        try:
+            running = server.start(Path(folder))
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+        yield running
+        running.stop()

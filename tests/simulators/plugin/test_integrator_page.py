@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -75,6 +76,21 @@ def test_http_examples_do_what_the_page_says(
     assert '"action":"printer.status"' in ran.stdout
     assert "event: verdict" in ran.stdout
     assert "event: fault_raised" in ran.stdout
+
+
+@pytest.mark.acceptance
+@pytest.mark.usefixtures("mosquitto")
+def test_the_screen_pop_leads_a_stranger_to_sign_in_and_back(tillmedic_server: FleetServer, tmp_path: Path) -> None:
+    [address] = [line.strip() for line in integrator_page.PAGE.read_text("utf-8").splitlines() if "    /open?" in line]
+    ran = run_shell(
+        'curl -sS -o page.html -w "%{http_code} %{redirect_url}" "$URL$ADDRESS"',
+        tmp_path,
+        URL=tillmedic_server.url,
+        ADDRESS=address,
+    )
+    status, _, target = ran.stdout.partition(" ")
+    assert status == "303"
+    assert parse_qs(urlsplit(target).query)["next"] == [address]
 
 
 def test_commands_that_need_no_server_run(tmp_path: Path) -> None:
