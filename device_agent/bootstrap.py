@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -69,7 +70,8 @@ class Agent:
             self.spool.close()
 
     def stop(self) -> None:
-        self.runner.events.stop()
+        # A signal handler interrupts the very thread that reads the queue: it must not wait for the queue's lock.
+        threading.Thread(target=self.runner.events.stop, name="stop", daemon=True).start()
 
 
 def build(

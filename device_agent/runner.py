@@ -116,8 +116,9 @@ class Runner:
         try:
             while self._turn():
                 pass
-        finally:
             self._link.close(self.core.goodbye())
+        finally:
+            # After an error no goodbye is said: the connection breaks with the process, and the will speaks.
             for worker in self.workers.values():
                 worker.stop()
             self.stopped.set()

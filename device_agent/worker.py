@@ -99,6 +99,10 @@ class DeviceWorker:
         self._thread.start()
 
     def submit(self, job: Job) -> None:
+        if self.replaced > MAX_REPLACED:
+            words = f"its driver hung {self.replaced} times; the agent must be started again"
+            self.post(JobDone(job.execution, job.serial, error="device_not_answering", detail=words))
+            return
         try:
             self._jobs.put_nowait(job)
         except queue.Full:

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from device_agent.adapters import ballast
 from device_agent.adapters.spool_rescue import Salvaged, rescue
 from device_agent.adapters.spool_schema import CHECKPOINT_PAGES, PAGE_BYTES, SCHEMA
 from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
@@ -33,6 +34,8 @@ RETENTION_SHARE: Final = 0.2
 # Final executions kept to answer a command that is delivered again.
 JOURNAL_ROWS: Final = 1000
 _SHED_TRIES: Final = 64
+# Log and deletions on a full disk, where the ballast is all the room there is.
+TIGHT_PAGES: Final = 16
 _MAX_MS: Final = 2**53
 
 
@@ -49,6 +52,9 @@ class Spool:
         self, path: Path, wrap: Callable[[RecordBody], bytes], *, quota_bytes: int = DEFAULT_QUOTA_BYTES
     ) -> None:
         self._path = path
+        self._ballast = path.with_suffix(".ballast")
+        self._quota_bytes = quota_bytes
+        self._is_tight = False
         self._wrap = wrap
         self.salvaged: Salvaged | None = rescue(path)
         self.shed_unacknowledged = 0
@@ -58,6 +64,7 @@ class Spool:
         self._positions = self._load_positions()
         if self.salvaged is not None:
             self._take_over(self.salvaged)
+        ballast.keep(self._ballast)
 
     def close(self) -> None:
         self._db.close()
@@ -74,6 +81,8 @@ class Spool:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise SpoolFailed(f"expected {self._path.name} to be written, came {error}") from error
+                if not self._is_at_quota():
+                    self._tighten()
                 must_shed = self._shed(at_ms) or must_shed
             else:
                 self._positions = self._load_positions()
@@ -171,7 +180,7 @@ class Spool:
     def _shed(self, at_ms: int) -> bool:
         """Makes room: acknowledged records first, then the lowest rank, oldest first, with a tombstone for each run."""
         with self._guarded():
-            if self._forget_acknowledged(SHED_RECORDS):
+            if self._forget_acknowledged(self._shed_count):
                 return False
             for kind, seqs in self._oldest():
                 for run in runs(kind, seqs):
@@ -179,10 +188,15 @@ class Spool:
         self._positions = self._load_positions()
         return True
 
+    @property
+    def _shed_count(self) -> int:
+        # Deleting touches a page a record, and each goes through the log.
+        return TIGHT_PAGES if self._is_tight else SHED_RECORDS
+
     def _oldest(self) -> Iterator[tuple[StreamKind, list[int]]]:
         query = "SELECT seq FROM record WHERE stream = ? AND rank < ? ORDER BY seq LIMIT ?"
         for kind in SHED_ORDER:
-            rows = self._db.execute(query, (kind.value, RANK_DECLARATION, SHED_RECORDS)).fetchall()
+            rows = self._db.execute(query, (kind.value, RANK_DECLARATION, self._shed_count)).fetchall()
             if rows:
                 yield kind, [row[0] for row in rows]
                 return
@@ -234,6 +248,26 @@ class Spool:
 
     def _quota_pages(self) -> int:
         return int(self._db.execute("PRAGMA max_page_count").fetchone()[0])
+
+    def _tighten(self) -> None:
+        """The disk is full, not the quota: lets the ballast go and makes do with what the file has, in small steps."""
+        ballast.let_go(self._ballast)
+        self._is_tight = True
+        pages = self._db.execute("PRAGMA page_count").fetchone()[0]
+        for pragma in (f"max_page_count = {pages}", f"wal_autocheckpoint = {TIGHT_PAGES}", "wal_checkpoint(TRUNCATE)"):
+            self._db.execute(f"PRAGMA {pragma}")
+
+    def _relax(self) -> None:
+        """There is room again: the ballast is whole."""
+        self._is_tight = False
+        for pragma in (
+            f"max_page_count = {self._quota_bytes // PAGE_BYTES}",
+            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+        ):
+            self._db.execute(f"PRAGMA {pragma}")
+
+    def _is_at_quota(self) -> bool:
+        return int(self._db.execute("PRAGMA page_count").fetchone()[0]) >= self._quota_pages() - 1
 
     def _used_pages(self) -> int:
         total = int(self._db.execute("PRAGMA page_count").fetchone()[0])

@@ -7,7 +7,7 @@ from typing import Final
 PAGE_BYTES: Final = 4096
 # A commit touches about six pages and waits for one sync; a checkpoint waits for several. It is done in quiet moments
 # (`Spool.tidy`), and in the midst of work only when the log has grown to this.
-CHECKPOINT_PAGES: Final = 1000
+CHECKPOINT_PAGES: Final = 500
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS stream (

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from device_agent.core.command_gate import AlreadyKnown, CommandGate, Refused, Standing
+from device_agent.core.command_gate import USES, AlreadyKnown, CommandGate, Refused, Standing
 from device_agent.core.connection import Connection
 from device_agent.core.declaration import capabilities_of, hello
 from device_agent.core.effects import (
@@ -43,6 +43,7 @@ from device_agent.core.session import Session, State
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
+from device_agent.drivers.results import FaultSign
 from protocol.capabilities import digest
 from protocol.identifiers import DeviceId, LinkId, Nonce, SessionId
 from protocol.records import RecordBody
@@ -53,6 +54,7 @@ from protocol.topics import Down, Up
 
 # How long a check's intent waits for its result: longer than a quick check takes, shorter than a person notices.
 CHECK_HOLD_S: Final = 0.02
+SPOOL_SHED_CODE: Final = "agent.SPOOL_SHED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class AgentCore:
         self.executions = Executions(definitions, store.journal())
         self.refusals = Refusals()
         self.live = Live()
+        trusted_ms = clock.now_ms(now)
+        self._changes.facts.update(dict.fromkeys(CommandGate.outlived(store.facts(USES), trusted_ms)))
         self._apply(self.executions.recover(self._moment(now)), now)
 
     def handle(self, event: Event, now: Instant) -> None:
@@ -144,12 +148,18 @@ class AgentCore:
         if self._changes and not self._changes.is_held(now.monotonic_ns):
             changes, self._changes = self._changes, Changes()
             if self._store.commit(changes, self.clock.now_ms(now)):
-                self.outbox.on_shed()
+                self._shed(now)
         effects, self._effects = self._effects, []
         for outgoing in self.outbox.pump(now):
             encoded = outgoing.encoded
             effects.append(Publish(Up(outgoing.kind.value), encoded.payload, encoded.content_type))
         return effects
+
+    def _shed(self, now: Instant) -> None:
+        """Records were given up: batches are cut anew, and the loss is a fault of this link until it has been quiet."""
+        self.outbox.on_shed()
+        own = self.watches[self._own_device]
+        self._watched(own, own.faults.on_noticed([FaultSign(SPOOL_SHED_CODE, "no room for more records")], now), now)
 
     def next_due_ns(self) -> int | None:
         return earliest(

@@ -37,6 +37,8 @@ from protocol.parameters import Parameter, ParamType, ParamValue, Words, check_p
 from protocol.signing import Envelope, Policy, open_envelope, public_keys, verify
 from protocol.version import PROTOCOL_VERSION
 
+# Facts that count the uses of an authorisation, by its id.
+USES: Final = "used/"
 _CANCEL_PARAMS: Final = [
     Parameter("execution", Words("执行编号", "execution"), ParamType.TEXT, pattern=r"[0-9a-f-]{36}")
 ]
@@ -103,6 +105,11 @@ class CommandGate:
         if isinstance(opened, Malformed):
             return Refused(Refusal.SIGNATURE, opened.detail)
         return self._authentic(command, min(opened.signers), standing)
+
+    @staticmethod
+    def outlived(uses: Mapping[str, str], trusted_ms: int) -> list[str]:
+        """Names of the kept use counts whose authorisations are over: they would be refused by their time."""
+        return [name for name, value in uses.items() if int(value.partition("@")[2] or 0) < trusted_ms]
 
     def _command(self, envelope: Envelope) -> Command | Malformed:
         """What the envelope says, not yet believed."""
@@ -199,13 +206,13 @@ class CommandGate:
 
     def _use_count(self, allowed: Authorisation) -> int:
         if allowed.id not in self._uses:
-            self._uses[allowed.id] = int((self._fact(f"used/{allowed.id}") or "0").partition("@")[0])
+            self._uses[allowed.id] = int((self._fact(f"{USES}{allowed.id}") or "0").partition("@")[0])
         return self._uses[allowed.id]
 
     def _used(self, allowed: Authorisation) -> dict[str, str]:
         """The count and the moment after which it may be forgotten with the authorisation itself."""
         self._uses[allowed.id] = self._use_count(allowed) + 1
-        return {f"used/{allowed.id}": f"{self._uses[allowed.id]}@{allowed.not_after_ms}"}
+        return {f"{USES}{allowed.id}": f"{self._uses[allowed.id]}@{allowed.not_after_ms}"}
 
     def _window(self, name: str) -> ReplayWindow:
         if name not in self._windows:

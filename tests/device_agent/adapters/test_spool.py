@@ -210,6 +210,33 @@ def test_what_a_commit_returned_from_survives_kill(tmp_path: Path) -> None:
         assert held(spool, URGENT) == list(range(1, last + 1))
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=False)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_full_disk_sheds_with_the_room_kept_for_it_and_goes_on(small_disk: Path) -> None:
+    with closing(opened(small_disk / "spool.db")) as spool:
+        spool.commit(Changes(records=records(BULK, 300, b"x" * 3000)), 1)
+        (small_disk / "other").write_bytes(
+            b"z" * (24 * 2**20 - 300_000 - sum(f.stat().st_size for f in small_disk.iterdir()))
+        )
+        for _ in range(60):
+            spool.commit(Changes(records=records(URGENT, 5, b"y" * 3000)), 1)
+        assert held(spool, URGENT)[-1] == spool.positions()[URGENT].last
+        assert sum(one.count for one in tombstones(spool)) == spool.shed_unacknowledged > 0
+        (small_disk / "other").unlink()
+        spool.tidy(1)
+        assert (small_disk / "spool.ballast").exists()
+
+
 @settings(max_examples=50)
 @given(st.sets(st.integers(1, 60)))
 def test_runs_cover_exactly_what_was_chosen(chosen: set[int]) -> None:
