@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from fleet_server.db import reading
@@ -30,6 +30,13 @@ PAGE = 500
 MAX_WAITING = 1000
 _EVENT = Event.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _COLUMNS = ("id", "tenant_id", "device_id", "type", "execution_id", "at", "received_at", "actor", "data")
+# Asked after every commit of the fleet: built once.
+_NEWER = (
+    select(*(_EVENT.c[name] for name in _COLUMNS))
+    .where(_EVENT.c.id > bindparam("after_id"))
+    .order_by(_EVENT.c.id)
+    .limit(PAGE)
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -159,7 +166,7 @@ class EventHub:
             return session.execute(select(func.max(_EVENT.c.id))).scalar() or 0
 
     def _read(self, after_id: int, where: EventFilter | None = None) -> list[EventRow]:
-        statement = select(*(_EVENT.c[name] for name in _COLUMNS)).where(_EVENT.c.id > after_id)
+        statement = _NEWER
         if where is not None:
             statement = statement.where(_EVENT.c.tenant_id == where.tenant_id)
             if where.device_id is not None:
@@ -167,7 +174,7 @@ class EventHub:
             if where.execution_id is not None:
                 statement = statement.where(_EVENT.c.execution_id == where.execution_id)
         with reading(self._engine) as session:
-            return [EventRow(*row) for row in session.execute(statement.order_by(_EVENT.c.id).limit(PAGE))]
+            return [EventRow(*row) for row in session.connection().execute(statement, {"after_id": after_id})]
 
 
 def _end(queue: _Queue) -> None:
