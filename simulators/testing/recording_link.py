@@ -76,6 +76,7 @@ class RecordingLink:
         self._keys = keys
         self._reports = reports
         self._post = post
+        # Bounded by the agent itself: it waits for acks with a few batches on their way, and says little else.
         self._said: queue.SimpleQueue[Connect | Publish | None] = queue.SimpleQueue()
         self._nonce = ""
         self._actions: dict[tuple[str, str], Action] = {}

@@ -12,9 +12,20 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from protocol.records import ExecutionReport, FaultCleared, FaultRaised, HealthColumns, Record, Sample, Verdict
+from protocol.records import (
+    ExecutionReport,
+    FaultCleared,
+    FaultRaised,
+    HealthColumns,
+    Record,
+    Sample,
+    SecurityEvent,
+    SpoolLost,
+    Tombstone,
+    Verdict,
+)
 
 MAX_KEPT: Final = 10_000
 AnswerT = TypeVar("AnswerT")
@@ -74,10 +85,11 @@ class Reports:
                 case Verdict() as verdict:
                     self.dropped += len(self._verdicts) == MAX_KEPT
                     self._verdicts.append(_seen_verdict(record.device, verdict))
-                case ExecutionReport() as report if len(self._executions) < MAX_KEPT:
+                case ExecutionReport() as report:
                     self._executions[report.execution] = report
-                case _:
-                    self.dropped += isinstance(record.body, ExecutionReport)
+                    self._bound(self._executions)
+                case SecurityEvent() | Tombstone() | SpoolLost():
+                    pass  # Of the agent and its spool, not of a terminal.
             self._news.notify_all()
 
     def open_faults(self) -> tuple[SeenFault, ...]:
@@ -136,9 +148,13 @@ class Reports:
 
     def _keep(self, fault: SeenFault) -> None:
         self._faults[fault.device, fault.code, fault.raised_at] = fault
-        if len(self._faults) > MAX_KEPT:
+        self._bound(self._faults)
+
+    def _bound(self, kept: dict[Any, Any]) -> None:
+        """Takes the oldest out when there is one too many."""
+        if len(kept) > MAX_KEPT:
             self.dropped += 1
-            del self._faults[next(iter(self._faults))]
+            del kept[next(iter(kept))]
 
     def _measured(self, device: str, health: HealthColumns) -> None:
         readings = self._readings.setdefault(device, {})

@@ -48,7 +48,7 @@ def test_a_first_test_takes_at_most_15_lines() -> None:
 def test_printed_tests_without_a_server_pass_as_they_are_printed(tmp_path: Path) -> None:
     files = {name: text for name, text in integrator_page.printed_tests().items() if name != NEEDS_SERVER}
     assert "test_first.py" in files
-    ran = run_pytest(tmp_path, files)
+    ran = run_pytest(tmp_path, files, "-W", "error")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{len(files)} passed" in ran.stdout
 
@@ -56,7 +56,7 @@ def test_printed_tests_without_a_server_pass_as_they_are_printed(tmp_path: Path)
 @pytest.mark.acceptance
 @pytest.mark.usefixtures("mosquitto")
 def test_the_printed_test_with_a_server_passes_as_it_is_printed(tmp_path: Path) -> None:
-    ran = run_pytest(tmp_path, {NEEDS_SERVER: integrator_page.printed_tests()[NEEDS_SERVER]})
+    ran = run_pytest(tmp_path, {NEEDS_SERVER: integrator_page.printed_tests()[NEEDS_SERVER]}, "-W", "error")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "1 passed" in ran.stdout
 

@@ -28,6 +28,7 @@ START_LIMIT_S = 5.0
         ("e_sign", "clock_drift", "term.CLOCK_INVALID"),
         ("smart", "paper_out", "term.PRN_NO_PAPER"),
         ("traditional", "storage_log_growth", "term.STORAGE_FULL"),
+        ("kiosk", "cover_open", "term.PRN_COVER"),
     ],
 )
 def test_a_fault_of_each_family_is_recorded_and_its_end_too(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +86,15 @@ def test_verdicts_are_found_by_their_execution() -> None:
     reports.take(record(Verdict("printer.status", Outcome.FAIL)))
     assert [verdict.outcome for verdict in reports.verdicts(execution)] == ["pass"]
     assert len(reports.verdicts()) == 2
+
+
+def test_at_most_so_many_are_kept_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("simulators.testing.reports.MAX_KEPT", 3)
+    reports = Reports()
+    for at_ms in range(1000, 6000, 1000):
+        reports.take(record(raised(at_ms)))
+    assert [fault.raised_at.timestamp() for fault in reports.all_faults()] == [3.0, 4.0, 5.0]
+    assert reports.dropped == 2
 
 
 def test_a_wait_is_woken_by_the_report_it_waits_for() -> None:

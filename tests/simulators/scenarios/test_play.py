@@ -17,6 +17,7 @@ FAMILIES = [
     ("e_sign", "clock_drift", "term.CLOCK_INVALID"),
     ("smart", "paper_out", "term.PRN_NO_PAPER"),
     ("traditional", "storage_log_growth", "term.STORAGE_FULL"),
+    ("kiosk", "cover_open", "term.PRN_COVER"),
 ]
 
 

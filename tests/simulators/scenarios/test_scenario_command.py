@@ -72,6 +72,11 @@ def test_where_no_demo_runs_one_sentence_says_so(
     assert "start it with 'make run'" in capsys.readouterr().err
 
 
+def test_a_paced_run_tells_the_same(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(short), "--speed", "1000"]) == 0
+    assert "escpos.eot4.paper_end" in capsys.readouterr().out
+
+
 def test_a_speed_that_is_none_is_refused(short: Path) -> None:
     with pytest.raises(SystemExit):
         main(["run", str(short), "--speed", "0"])
