@@ -145,6 +145,9 @@ class Spool:
             if self._used_pages() > limit:
                 self._forget_acknowledged(SHED_RECORDS)
             self._db.execute("DELETE FROM journal WHERE place <= (SELECT max(place) FROM journal) - ?", (JOURNAL_ROWS,))
+        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if ballast.keep(self._ballast) and self._is_tight:
+            self._relax()
         self._positions = self._load_positions()
 
     def check(self) -> str:
