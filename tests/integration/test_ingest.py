@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
@@ -16,10 +17,13 @@ from fleet_server.devices.models import Device
 from fleet_server.faults.models import Fault
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.ingest.worker import Worker
+from fleet_server.mqtt import ServerLink
 from fleet_server.timeline.models import Event
 from protocol import codec
+from protocol.broker_rules import API_NAMES
 from protocol.records import FaultCleared, FaultRaised, HealthColumns, Severity
 from protocol.streams import StreamKind
+from protocol.topics import EVENTS
 from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_sqlite
 from tests.support.fleet_rows import GATEWAY, PRINTER, TERMINAL, make_fleet
@@ -141,3 +145,32 @@ def presence_of(engine: Engine, device: str) -> tuple[str, str]:
         row = session.get(Device, device)
     assert row is not None
     return row.presence, row.presence_reason
+
+
+def test_ids_of_new_events_are_hinted_to_every_api_process_also_after_a_broker_restart(
+    running: Running, broker: Broker, tmp_path: Path
+) -> None:
+    hinted: list[int] = []
+    link = ServerLink(
+        settings_for(broker, tmp_path / "api"),
+        API_NAMES[0],
+        lambda message: hinted.extend(msgspec.json.decode(message.payload, type=list[int])),
+        [(EVENTS, 0)],
+    )
+    link.start()
+    agent = WireAgent(broker, TERMINAL)
+    try:
+        until(lambda: link.is_connected, "the link")
+        agent.connect()
+        agent.greet()
+        agent.await_ack(agent.send(paper_out(agent.wall_ms())))
+        (raised,) = events_of(running.engine, TERMINAL, "fault_raised")
+        until(lambda: raised.id in hinted, "the hint")
+        broker.restart(kill=True)
+        until(lambda: link.is_connected, "the link again")
+        agent.greet()
+        agent.send(cleared(agent.wall_ms()))
+        until(lambda: len(hinted) > 0 and max(hinted) > (raised.id or 0), "a hint after the restart")
+    finally:
+        agent.close()
+        link.stop()

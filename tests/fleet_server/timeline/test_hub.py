@@ -126,3 +126,30 @@ def test_stopping_ends_every_stream(engine: Engine, monkeypatch: pytest.MonkeyPa
         hub.notify()
 
     asyncio.run(body())
+
+
+def test_what_is_recorded_while_a_listener_catches_up_comes_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = EventHub._read
+
+    def read_late(hub: EventHub, after_id: int, where: EventFilter | None = None) -> list[EventRow]:
+        if where is not None and after_id == 0:
+            # Recorded and handed out after the listener began to listen, and before it reads what was there.
+            record(engine, "meanwhile")
+            hub._hand_out(read(hub, hub._last))
+        return read(hub, after_id, where)
+
+    async def body() -> None:
+        hub = EventHub(engine)
+        await hub.start()
+        record(engine, "before")
+        monkeypatch.setattr(EventHub, "_read", read_late)
+        stream = hub.subscribe(EventFilter("default"), 0)
+        assert await texts(stream, 2) == ["before", "meanwhile"]
+        record(engine, "after")
+        hub.notify()
+        assert await texts(stream, 1) == ["after"]
+        await hub.stop()
+
+    asyncio.run(body())

@@ -1,0 +1,64 @@
+"""The door without a broker: what it does when there is none, and to whom it answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from fleet_server.enrollment.private_files import make_private_dir
+from fleet_server.enrollment.tls_files import Addresses, load_or_make_authority, renew_own_certificates
+from fleet_server.ingest.answers import Publication
+from fleet_server.ingest.door import Door, Taken
+from fleet_server.kit.times import utc_now
+from fleet_server.mqtt import Received
+from fleet_server.settings import ServerSettings
+from tests.support.broker import free_port
+from tests.support.ingest_worker import SERVICE
+
+
+class AckRecorder:
+    """The one call of a client that is asked about."""
+
+    def __init__(self) -> None:
+        self.acked: list[tuple[int, int]] = []
+
+    def ack(self, mid: int, qos: int) -> None:
+        self.acked.append((mid, qos))
+
+
+def settings(folder: Path) -> ServerSettings:
+    return ServerSettings(folder, "", "127.0.0.1", free_port(), "127.0.0.1", 0, "", "g-1", "default", demo=True)
+
+
+@pytest.fixture
+def lonely(tmp_path: Path) -> Door:
+    """Its certificates are there, its broker is not."""
+    keys = tmp_path / "server" / "keys"
+    make_private_dir(keys)
+    authority = load_or_make_authority(keys, utc_now())
+    addresses = Addresses("127.0.0.1", 1, "127.0.0.1")
+    renew_own_certificates(authority, tmp_path / "server" / "tls", addresses, utc_now())
+    return Door(settings(tmp_path), SERVICE)
+
+
+def test_without_a_broker_it_waits_and_tries_again_and_keeps_nothing(lonely: Door) -> None:
+    began_s = time.monotonic()
+    for _ in range(4):
+        assert lonely.take(0.05) == []
+    assert not lonely.is_open
+    assert lonely._failures >= 1
+    assert time.monotonic() - began_s < 20
+    lonely.publish([Publication("svc/v1/events", b"[1]", "application/json", 0)])
+    assert lonely.dropped == 1
+    lonely.close()
+
+
+def test_a_message_is_answered_only_on_the_connection_it_came_on(tmp_path: Path) -> None:
+    door, client = Door(settings(tmp_path), SERVICE), AckRecorder()
+    door._client = client  # type: ignore[assignment]  # a client as far as answering goes
+    door._connection = 2
+    message = Received("t", b"", None, 7, 1)
+    door.acknowledge([Taken(message, 1), Taken(message, 2), Taken(Received("t", b"", None, 0, 0), 2)])
+    assert client.acked == [(7, 1)]
