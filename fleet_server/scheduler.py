@@ -129,7 +129,8 @@ class Scheduler:
 
     def _executions(self, session: Session, now: datetime) -> Done:
         spared = self._leads_since is None or now < self._leads_since + SPARED_AFTER_START
-        taken = self._dispatcher.take_overdue(session, now, spare_started=spared)
+        can_send = self._outbound.is_connected
+        taken = self._dispatcher.take_overdue(session, now, spare_started=spared, can_send=can_send)
         count = len(taken.outgoing) + len(taken.events)
         return Done(taken.events, taken.outgoing, more=count >= BATCH)
 

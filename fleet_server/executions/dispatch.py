@@ -16,16 +16,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlmodel import Session
 
+from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.repository import CommandTarget, DeviceRepository
 from fleet_server.devices.service import DeviceService
-from fleet_server.executions import happenings
-from fleet_server.executions.ledger import (
-    Standing,
-    may_send_again,
-    overdue,
-    sent,
-    unsent,
-)
+from fleet_server.executions import happenings, ledger
+from fleet_server.executions.ledger import Standing, may_send_again, overdue, sent
 from fleet_server.executions.repository import Entry, ExecutionRepository
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.settings import ServerSettings
@@ -127,8 +122,12 @@ class Dispatcher:
         to_cancel = repository.to_cancel_on_link(link_id, BATCH)
         return outgoing + [self.cancel(session, entry, now) for entry in to_cancel]
 
-    def take_overdue(self, session: Session, now: datetime, *, spare_started: bool = False) -> Taken:
+    def take_overdue(
+        self, session: Session, now: datetime, *, spare_started: bool = False, can_send: bool = True
+    ) -> Taken:
         """Everything whose deadline has passed: sent again, or ended with the reason.
+
+        ``can_send`` false: the broker is away, so what is to be sent waits for another look.
 
         ``spare_started``: right after a start, devices' words of the time before may still be on their way, so what
         they have begun is not ended yet.
@@ -137,7 +136,7 @@ class Dispatcher:
         due = repository.due(now, BATCH, spare_started=spare_started)
         again = [entry for entry in due if may_send_again(entry.standing, entry.terms, now)]
         ended = [entry for entry in due if not may_send_again(entry.standing, entry.terms, now)]
-        taken = self._send_all(session, repository, again, now)
+        taken = self._send_all(session, repository, again, now, can_send=can_send)
         for entry in ended:
             standing = overdue(entry.standing, entry.terms, now)
             repository.save([(entry.id, standing)])
@@ -146,22 +145,37 @@ class Dispatcher:
         return taken
 
     def _send_all(
-        self, session: Session, repository: ExecutionRepository, entries: list[Entry], now: datetime
+        self,
+        session: Session,
+        repository: ExecutionRepository,
+        entries: list[Entry],
+        now: datetime,
+        *,
+        can_send: bool = True,
     ) -> Taken:
         taken = Taken()
-        devices = self._devices(session)
         for entry in entries:
-            target = devices.command_target(entry.device_id)
-            sending = self._try_to_send(session, entry, target, now)
-            if sending is None:
-                standing = unsent(entry.standing, entry.terms, now, is_online=target.is_link_online)
-                if standing.state is not entry.standing.state:
-                    taken.events.append(happenings.moved(entry, standing, now))
+            target = self._target(session, entry.device_id)
+            sending = None
+            if target is None:
+                standing = ledger.orphaned(entry.standing, now)
             else:
+                sending = self._try_to_send(session, entry, target, now) if can_send else None
+                standing = ledger.unsent(entry.standing, entry.terms, now, is_online=target.is_link_online)
+            if sending is not None:
                 standing, message = sending
                 taken.outgoing.append(message)
+            elif standing.state is not entry.standing.state:
+                taken.events.append(happenings.moved(entry, standing, now))
             repository.save([(entry.id, standing)])
         return taken
+
+    def _target(self, session: Session, device_id: str) -> CommandTarget | None:
+        """None for a device that was retired while something waited for it."""
+        try:
+            return self._devices(session).command_target(device_id)
+        except DeviceNotFound:
+            return None
 
     def _try_to_send(
         self, session: Session, entry: Entry, target: CommandTarget, now: datetime

@@ -112,6 +112,11 @@ def cancelled(standing: Standing, now: datetime) -> Standing:
     return _finish(standing, _S.CANCELLED, now, code="cancelled")
 
 
+def orphaned(standing: Standing, now: datetime) -> Standing:
+    """Its device was retired: nobody will ever answer."""
+    return _finish(standing, _S.CANCELLED, now, code="device_retired")
+
+
 def overdue(standing: Standing, terms: Terms, now: datetime) -> Standing:
     """What passing the deadline means. PUBLISHED may be sent again instead: ask `may_send_again` first."""
     match standing.state:

@@ -125,6 +125,29 @@ def test_sweep_puts_what_cannot_be_sent_back_into_the_queue(desk: Desk) -> None:
     assert [command.execution for command in hello(desk, NOON + 2 * MINUTE)] == [lost]
 
 
+def test_without_a_broker_nothing_is_called_sent_and_the_queue_still_ends(desk: Desk) -> None:
+    lost = ask(desk)
+    with transaction(desk.engine) as session:
+        taken = desk.dispatcher.take_overdue(session, NOON + MINUTE, can_send=False)
+    assert taken.outgoing == []
+    assert state_of(desk, lost) == "QUEUED"
+    with transaction(desk.engine) as session:
+        desk.dispatcher.take_overdue(session, NOON + 16 * MINUTE, can_send=False)
+    assert state_of(desk, lost) == "UNREACHABLE"
+
+
+def test_what_waits_for_a_retired_device_ends_and_holds_nothing_up(desk: Desk) -> None:
+    orphan = ask(desk)
+    with desk.opened() as service:
+        other = service.request(actor(), Wish(desk.fleet.gateway, "agent.echo", {}), NOON).id
+    with transaction(desk.engine) as session:
+        row = session.get(Device, desk.fleet.terminal)
+        assert row is not None
+        row.retired_at = NOON
+    assert [command.execution for command in sweep(desk, NOON + MINUTE)] == [other]
+    assert state_of(desk, orphan) == "CANCELLED"
+
+
 def test_device_that_speaks_about_anothers_execution_changes_nothing_and_is_noted(desk: Desk) -> None:
     asked = ask(desk)
     hear(desk, asked, ExecutionState.SUCCEEDED, NOON, device=desk.fleet.gateway)
