@@ -14,6 +14,8 @@ from fleet_server.console.language import Language
 _MINUTE = 60
 _HOUR = 3600
 _DAY = 86_400
+# Spans come from devices too: beyond a thousand years nothing is lost by not saying how long.
+_LONGEST_S = 1000 * 365 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Calendar:
 
     def span(self, seconds: float) -> str:
         gettext = self.texts.gettext
-        whole = int(seconds)
+        whole = int(min(seconds, _LONGEST_S))
         if whole < _MINUTE:
             return gettext("%(n)s s") % {"n": max(whole, 0)}
         if whole < _HOUR:

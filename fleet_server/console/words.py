@@ -162,6 +162,26 @@ REASONS: Mapping[str, str] = {
     "unknown_fault": N_("This device has no such fault."),
     "unknown_device": N_("The simulators know no such device."),
 }
+# Plain names that devices give to parts of a check; others are shown as they came.
+ITEMS: Mapping[str, str] = {
+    "app": N_("Payment application"),
+    "dns": N_("Name resolution"),
+    "frames": N_("Frames"),
+    "logs": N_("Logs"),
+    "networks": N_("Networks found"),
+    "print": N_("Print"),
+    "printer": N_("Printer"),
+    "report": N_("Report"),
+    "sign-in": N_("Signing in at the acquirer"),
+    "speed": N_("Line speed"),
+    "tcp": N_("Connection to the host"),
+    "tls": N_("Secure connection"),
+    "waiting": N_("Waiting to be sent"),
+}
+SILENT_SAY = N_(
+    "Please look whether the machine is switched on and its plug is in. If it is on, switch it off and on once and "
+    "tell me what the screen shows."
+)
 PARAM_TYPES: Mapping[ParamType, str] = {
     ParamType.INTEGER: N_("whole number"),
     ParamType.NUMBER: N_("number"),

@@ -52,11 +52,9 @@ def offer(device_id: str, action: Action, calendar: Calendar) -> Offer:
 
 
 def groups(device_id: str, actions: Sequence[Action], calendar: Calendar) -> list[Group]:
-    """Those that can tell or cure most come first: they are what one begins with."""
-    ordered = sorted(actions, key=lambda action: -len(action.finds) - len(action.cures))
     made = []
     for kind in ActionKind:
-        offers = [offer(device_id, action, calendar) for action in ordered if action.kind is kind]
+        offers = [offer(device_id, action, calendar) for action in actions if action.kind is kind]
         if offers:
             made.append(Group(KINDS[kind][1], offers))
     return made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from fleet_server.console.language import N_
+from fleet_server.console.language import N_, Language, translations
 from fleet_server.console.moments import Calendar, Moment, zone_of
 from fleet_server.console.view_models.actions import Offer, offer, suggested
 from fleet_server.console.view_models.codes import CodeText, code_text
@@ -19,6 +19,7 @@ from fleet_server.console.words import (
     PRESENCE_REASONS,
     PRESENCES,
     SEVERITIES,
+    SILENT_SAY,
     UNKNOWN_SHAPE,
     Shape,
 )
@@ -111,7 +112,7 @@ class Lead:
 
 
 _CALM_LEADS = {
-    "silent": ("warn", N_("This device is silent although the shop should be trading")),
+    "silent": ("bad", N_("This device is silent although the shop should be trading")),
     "off": ("calm", N_("Switched off, as usual at this time")),
     "well": ("ok", N_("Nothing is wrong with this device")),
     "watch": ("warn", N_("It can take payments; something is to be watched")),
@@ -166,7 +167,8 @@ def lead(device: Device, faults: Sequence[OpenFault], actions: Sequence[Action],
         shape = condition_shape(device.condition)
         since = calendar.at(device.condition_since)
         icon = "ok" if mood == "ok" else shape.icon
-        return Lead(mood, icon, statement, True, since, "", "", "", "", "", "", [], None, [])
+        say_zh, say_en = _silent_say() if device.condition == "silent" else ("", "")
+        return Lead(mood, icon, statement, True, since, "", "", "", "", say_zh, say_en, [], None, [])
     head = ordered[0]
     text = code_text(head.code, calendar.language)
     severe = _severity(head) in {Severity.MAJOR, Severity.CRITICAL}
@@ -186,6 +188,10 @@ def lead(device: Device, faults: Sequence[OpenFault], actions: Sequence[Action],
         main=offers[0] if offers else None,
         others=offers[1:],
     )
+
+
+def _silent_say() -> tuple[str, str]:
+    return translations(Language.ZH).gettext(SILENT_SAY), translations(Language.EN).gettext(SILENT_SAY)
 
 
 def headline_first(faults: Sequence[OpenFault]) -> list[OpenFault]:

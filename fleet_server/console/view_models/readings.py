@@ -164,7 +164,8 @@ def normal_text(metric: Metric, normal: NormalRange | None, calendar: Calendar) 
 def unit_text(metric: Metric, language: Language) -> str:
     if metric.is_text or metric.value_words:
         return ""
-    return language.pick(metric.unit_words.zh, metric.unit_words.en)
+    # A count of pieces has a measure word in Chinese and none in English.
+    return metric.unit_words.zh if language is Language.ZH else metric.unit_words.en
 
 
 def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar) -> Reading:

@@ -9,10 +9,13 @@ from typing import Any
 from fleet_server.console.moments import Calendar
 from fleet_server.console.templating import range_text
 from fleet_server.console.view_models.codes import CodeText, code_text
-from fleet_server.console.view_models.readings import metric_title, value_text
-from fleet_server.console.words import OUTCOMES, UNKNOWN_SHAPE, Shape
+from fleet_server.console.view_models.readings import metric_title, unit_text, value_text
+from fleet_server.console.words import ITEMS, OUTCOMES, UNKNOWN_SHAPE, Shape
 from protocol.catalogue import metrics
 from protocol.records import Outcome, Phase
+
+# A tenth of a second is nothing that a person waits for.
+SHOWN_FROM_MS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,10 @@ class ResultRow:
 def result_row(data: Mapping[str, Any], calendar: Calendar, titles: Mapping[str, str]) -> ResultRow:
     """From the data of a `verdict` event."""
     item = str(data.get("item") or "")
+    metric = item.rpartition(" ")[2]
     action = str(data.get("action") or "")
     outcome = next((one for one in Outcome if one.value == data.get("outcome")), None)
-    value = data.get("value")
+    value = shown_value(data.get("value"))
     codes = data.get("codes")
     duration = data.get("duration_ms")
     return ResultRow(
@@ -42,13 +46,18 @@ def result_row(data: Mapping[str, Any], calendar: Calendar, titles: Mapping[str,
         item=item,
         title=_title(item, action, titles, calendar),
         shape=UNKNOWN_SHAPE if outcome is None else OUTCOMES[outcome],
-        value="" if value is None else value_text(item, value, calendar.language),
-        unit=_unit(item, data, calendar),
+        value="" if value is None else value_text(metric, value, calendar.language),
+        unit=_unit(metric, data, calendar),
         limits=limits_text(data.get("limits")),
         evidence=str(data.get("evidence") or ""),
         codes=[code_text(str(code), calendar.language) for code in codes] if isinstance(codes, list) else [],
-        takes=f"{duration / 1000:.1f} s" if isinstance(duration, int) and duration > 0 else "",
+        takes=f"{duration / 1000:.1f} s" if isinstance(duration, int) and duration >= SHOWN_FROM_MS else "",
     )
+
+
+def shown_value(value: Any) -> float | int | str | None:
+    """What a sample may be; anything else was never measured."""
+    return value if isinstance(value, int | float | str) else None
 
 
 def limits_text(limits: Any) -> str:
@@ -61,16 +70,26 @@ def limits_text(limits: Any) -> str:
 
 
 def _title(item: str, action: str, titles: Mapping[str, str], calendar: Calendar) -> str:
+    if not item:
+        return titles.get(action) or action
+    # A full check names the check before the item of it.
+    check, _, part = item.partition(" ")
+    if check in titles and part:
+        return f"{titles[check]} · {_item_title(part, calendar)}"
+    return titles.get(item) or _item_title(item, calendar)
+
+
+def _item_title(item: str, calendar: Calendar) -> str:
     if metrics.get(item) is not None:
         return metric_title(item, calendar.language)
-    return titles.get(item) or item or titles.get(action) or action
+    return calendar.texts.gettext(ITEMS[item]) if item in ITEMS else item
 
 
-def _unit(item: str, data: Mapping[str, Any], calendar: Calendar) -> str:
-    metric = metrics.get(item)
+def _unit(name: str, data: Mapping[str, Any], calendar: Calendar) -> str:
+    metric = metrics.get(name)
     if metric is not None and (metric.is_text or metric.value_words):
         return ""
     unit = str(data.get("unit") or "")
     if metric is not None and unit == metric.unit:
-        return calendar.language.pick(metric.unit_words.zh, metric.unit_words.en)
+        return unit_text(metric, calendar.language)
     return unit

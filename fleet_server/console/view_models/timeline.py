@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import isfinite
 from typing import Any, Protocol
 
 from fleet_server.console.language import N_
 from fleet_server.console.moments import Calendar, Moment
 from fleet_server.console.view_models.codes import code_text
 from fleet_server.console.view_models.readings import metric_title, value_text
-from fleet_server.console.view_models.results import result_row
+from fleet_server.console.view_models.results import result_row, shown_value
 from fleet_server.console.words import (
     PRESENCE_REASONS,
     PRESENCES,
@@ -66,6 +67,7 @@ class Entry:
     sub: str
     href: str
     is_gap: bool
+    is_headline: bool  # names what its folded neighbours belong to
     count: int
     lines: list[Line]
 
@@ -78,10 +80,18 @@ def entries(events: Sequence[Happening], calendar: Calendar, titles: Mapping[str
         before = folded[-1] if folded else None
         if before is not None and before.key == entry.key and before.day == entry.day:
             lines = before.lines or [Line(before.clock, _line(before))]
-            folded[-1] = replace(before, count=before.count + 1, lines=[*lines, Line(entry.clock, _line(entry))])
+            shown = _titled(before, entry) if entry.is_headline and not before.is_headline else before
+            folded[-1] = replace(shown, count=before.count + 1, lines=[*lines, Line(entry.clock, _line(entry))])
         else:
             folded.append(entry)
     return folded
+
+
+def _titled(entry: Entry, headline: Entry) -> Entry:
+    """Results of a run stand under the run's own name, at the time of the newest of them."""
+    return replace(
+        entry, icon=headline.icon, tone=headline.tone, text=headline.text, sub=headline.sub, is_headline=True
+    )
 
 
 def _line(entry: Entry) -> str:
@@ -108,6 +118,7 @@ def _entry(event: Happening, calendar: Calendar, titles: Mapping[str, str]) -> E
         sub=sub,
         href=href,
         is_gap=event.type == "gap",
+        is_headline=event.type == "execution",
         count=1,
         lines=[],
     )
@@ -125,7 +136,7 @@ def _presence(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) 
 
 def _fault_raised(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
     code = str(event.data.get("code", ""))
-    severe = event.data.get("severity") in {"major", "critical"}
+    severe = str(event.data.get("severity")) in {"major", "critical"}
     shape = Shape("bad", "bad", "") if severe else Shape("warn", "warn", "")
     return shape, code_text(code, calendar.language).title, str(event.data.get("evidence", "")), code
 
@@ -136,7 +147,7 @@ def _fault_cleared(event: Happening, calendar: Calendar, _titles: Mapping[str, s
     text = calendar.texts.gettext("Over: %(what)s") % {"what": title}
     lasted = event.data.get("lasted_s")
     sub = ""
-    if isinstance(lasted, int | float):
+    if isinstance(lasted, int | float) and isfinite(lasted):
         sub = calendar.texts.gettext("lasted %(span)s") % {"span": calendar.span(lasted)}
     return Shape("ok", "ok", ""), text, sub, code
 
@@ -159,8 +170,8 @@ def _reading(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -
     values = event.data.get("metrics")
     parts = []
     for name, value in sorted(values.items())[:6] if isinstance(values, dict) else []:
-        known = value if isinstance(value, int | float | str) else None
-        parts.append(f"{metric_title(name, calendar.language)} {value_text(name, known, calendar.language)}")
+        shown = value_text(name, shown_value(value), calendar.language)
+        parts.append(f"{metric_title(name, calendar.language)} {shown}")
     return (
         Shape("read", "calm", ""),
         calendar.texts.gettext("A reading left or re-entered its range"),
