@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, bindparam, delete, func, insert, or_, update
+from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
 from fleet_server.executions.ledger import Standing, Terms
@@ -26,7 +27,20 @@ _NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _SAVE = update(_TABLE).where(_TABLE.c.id == bindparam("of_execution"))
 
+# On the way from a request to its verdict: built once, for building costs more than asking.
 _INSERT = insert(_TABLE)
+_COLUMNS: list[Any] = [_TABLE.c[name] for name in _ENTRY]
+_LOCKED = (
+    sa_select(*_COLUMNS)
+    .where(_TABLE.c.tenant_id == bindparam("tenant_id"), _TABLE.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_TABLE.c.id)
+    .with_for_update()
+)
+_SAVE = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("of_execution"))
+    .values({name: bindparam(name) for name in (*_STANDING, "is_final")})
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +104,9 @@ class ExecutionRepository:
 
     def locked(self, ids: Collection[str]) -> dict[str, Entry]:
         """Those of ``ids`` that exist, locked in one order whoever asks."""
-        entries = self._entries(self._entry_query().where(_TABLE.c.id.in_(ids)).order_by(_TABLE.c.id).with_for_update())
-        return {entry.id: entry for entry in entries}
+        named = {"tenant_id": self._tenant_id, "ids": sorted(ids)}
+        rows = self._session.connection().execute(_LOCKED, named)
+        return {entry.id: entry for entry in map(_entry, rows)}
 
     def waiting_on_link(self, link_id: str, sent_before: datetime, limit: int) -> list[Entry]:
         """The oldest that are queued or were sent and never answered, except those another process is just sending."""
@@ -122,7 +137,6 @@ class ExecutionRepository:
     def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
         rows = [{"of_execution": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
         if rows:
-            # The ORM's own bulk update takes longer than all the rest of a report.
             self._session.connection().execute(_SAVE, rows)
 
     def note_cancel(self, execution_id: str, actor: str, now: datetime) -> None:
@@ -144,9 +158,7 @@ class ExecutionRepository:
         return int(getattr(result, "rowcount", 0))
 
     def _entry_query(self) -> Select[Any]:
-        columns = [_TABLE.c[name] for name in _ENTRY]
-        query: Select[Any] = Select(*columns)
-        return query.where(_TABLE.c.tenant_id == self._tenant_id)
+        return sa_select(*_COLUMNS).where(_TABLE.c.tenant_id == self._tenant_id)
 
     def _entries(self, statement: Select[Any]) -> list[Entry]:
         return [_entry(row) for row in self._session.execute(statement)]

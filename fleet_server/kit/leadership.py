@@ -7,6 +7,7 @@ lock on a file beside the database. A leader that has lost its connection is non
 from __future__ import annotations
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -31,7 +32,10 @@ class Leadership:
 
     def give_up(self) -> None:
         if self._connection is not None:
-            # Closed for good: a connection back in the pool would keep the lock.
+            # A connection that was cut has lost the lock already.
+            with suppress(SQLAlchemyError):
+                self._connection.execute(text(f"SELECT pg_advisory_unlock({self._lock_number})"))
+            # Closed for good: a connection back in the pool might keep the lock.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
