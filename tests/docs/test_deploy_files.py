@@ -52,7 +52,9 @@ def test_systemd_takes_the_unit_without_a_remark(units: Path, name: str) -> None
     if not (units / name).exists():
         pytest.skip(f"{name} is not installed (Debian package mosquitto)")
     done = analyze(units, "verify", "--man=no", "--recursive-errors=one", str(units / name))
-    assert (done.returncode, done.stderr) == (0, "")
+    # The machine's own units may have remarks of their own.
+    assert [line for line in done.stderr.splitlines() if name in line] == []
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["device-agent.service", "fleet-server.service", "mosquitto.service"])
