@@ -12,6 +12,8 @@ import pytest
 import typer
 
 from device_agent.__main__ import _parser as agent_parser
+from device_agent.families import ALL
+from device_agent.registry import definitions_for
 from fleet_server.__main__ import make_app
 from simulators.__main__ import _parser as simulators_parser
 
@@ -60,26 +62,46 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
-def calls(path: Path) -> Iterator[tuple[str, str, set[str]]]:
-    for program, command, rest in CALL.findall(code_of(path)):
+def calls(code: str) -> Iterator[tuple[str, str, set[str]]]:
+    for program, command, rest in CALL.findall(code):
         yield program, command, set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest))
 
 
-@pytest.mark.parametrize("path", PAGES, ids=named)
-def test_every_command_on_the_page_exists_with_its_options(path: Path) -> None:
+def not_there(code: str) -> list[str]:
+    """Commands and options in this code that no program has."""
     wrong = []
-    for program, command, given in calls(path):
+    for program, command, given in calls(code):
         if program == "make":
             wrong += [] if command in make_targets() else [f"make {command}"]
         elif (program, command) not in options():
             wrong.append(f"{program} {command}")
         else:
             wrong += [f"{program} {command} {option}" for option in given - options()[program, command]]
-    assert wrong == []
+    return wrong
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_command_on_the_page_exists_with_its_options(path: Path) -> None:
+    assert not_there(code_of(path)) == []
+
+
+def test_every_command_that_a_unit_starts_exists_with_its_options() -> None:
+    units = "\n".join(path.read_text("utf-8") for path in (ROOT / "deploy" / "systemd").glob("*.service"))
+    started = "\n".join(re.findall(r"^ExecStart=(/opt/.+)$", units, re.MULTILINE))
+    assert {program for program, _, _ in calls(started)} == {"fleet-server", "device-agent"}
+    assert not_there(started) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=named)
+def test_every_action_that_a_command_on_the_page_runs_is_one_of_the_agents(path: Path) -> None:
+    known = {each.declared.name for family in ALL for each in definitions_for(family)}
+    runs = re.findall(r"(?:fleet-server|device-agent) (?:check|fix)\b([^`\n#]*)", code_of(path))
+    asked = {word for rest in runs for word in re.findall(r"(?<!\S)[a-z]+\.[a-z_]+(?!\S)", rest)}
+    assert asked - known == set()
 
 
 def test_pages_name_commands_of_every_program() -> None:
-    assert {program for path in PAGES for program, _, _ in calls(path)} == {*PROGRAMS, "make"}
+    assert {program for path in PAGES for program, _, _ in calls(code_of(path))} == {*PROGRAMS, "make"}
 
 
 def anchors(path: Path) -> set[str]:
