@@ -112,6 +112,7 @@ class MqttLink:
         except (OSError, ValueError) as error:
             own = isinstance(error, socket.gaierror) or getattr(error, "errno", None) in _OWN_LINK_ERRORS
             self._client = None
+            _log.info("no connection to %s:%d: %s", self._broker.host, self._broker.port, _in_words(error))
             self._post(LinkDown(_in_words(error), own_link_down=own))
             return
         client.loop_start()
@@ -146,6 +147,7 @@ class MqttLink:
             return
         # Packets keep their order: the broker has the subscription before it sees the hello.
         client.subscribe(down_filter(self._link), qos=1)
+        _log.info("connected to %s:%d", self._broker.host, self._broker.port)
         self._post(LinkUp())
 
     def _on_disconnect(
@@ -154,6 +156,7 @@ class MqttLink:
         self._closed.set()
         if client is self._client and not self._closing.is_set():
             self._client = None
+            _log.info("connection lost: %s", reason)
             self._post(LinkDown(str(reason), is_silent=reason.value == _KEEPALIVE_TIMEOUT))
 
     def _on_message(self, client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:

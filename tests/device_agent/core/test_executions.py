@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import uuid
 
-from device_agent.core.effects import JobKind
+from device_agent.core.effects import JobDone, JobKind
 from device_agent.core.execution import LOOK_AGAIN_S
 from device_agent.core.executions import MAX_QUEUED
 from protocol.commands import ExecutionState
@@ -219,3 +219,16 @@ def test_once_step_without_an_answer_ends_unknown() -> None:
     desk.starts()
     desk.pass_s(31)
     assert (desk.last(execution).state, desk.last(execution).code) == (ExecutionState.UNKNOWN, "timed_out")
+
+
+def test_answer_to_an_earlier_job_changes_nothing() -> None:
+    desk = Desk()
+    execution = desk.ask("test.mend")
+    late = desk.jobs[0]
+    desk.done()
+    said = list(desk.said)
+    stale = JobDone(late.execution, late.serial, PASS)
+    desk.take(desk.executions.on_done(stale, desk.moment))
+    assert desk.said == said
+    desk.done(FAIL)
+    assert desk.last(execution).step == "step_0"

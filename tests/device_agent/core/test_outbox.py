@@ -167,3 +167,12 @@ def test_long_batch_travels_deflated() -> None:
     (sent,) = wire.outbox.pump(wire.clock.now)
     assert sent.encoded.content_type == codec.JSON_DEFLATE
     assert len(msgspec.json.decode(zlib.decompress(sent.encoded.payload))["records"]) == 50
+
+
+def test_batch_of_which_the_server_has_only_a_part_stays_in_flight() -> None:
+    wire = Wire(urgent=5)
+    wire.pump()
+    wire.ack(URGENT, 2)
+    assert [(one.first, one.last) for one in wire.outbox.in_flight(URGENT)] == [(1, 5)]
+    wire.clock.pass_s(16)
+    assert wire.pump() == [(URGENT, 1, 5)]
