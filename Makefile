@@ -3,12 +3,13 @@
 #   make run     the whole product with a demo fleet    PORT= DATA= HOST= (Ctrl-C stops it, a second run goes on)
 #   make test    gates and every test                   make check   gates alone
 #   make bench   figures, as ratios in one run          make clean   start over: state of make run and caches
+#   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
 DATA ?= .run
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench lock generate clean distclean
+.PHONY: run test check unit bench wheel lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -41,6 +42,11 @@ generate:
 	@$(SETUP) check
 	@for tool in build_catalogue build_asyncapi build_openapi build_locale build_readme; do $(BIN)/python tools/$$tool.py || exit 1; done
 
+# One wheel with everything in it; the extras agent, server and simulators name what each needs beside it.
+wheel:
+	@$(SETUP) run
+	$(BIN)/uv build --quiet --wheel --no-build-isolation --out-dir dist .
+
 # Resolves the locked, hashed package sets anew; they name no host.
 lock:
 	@$(SETUP) venv
@@ -50,4 +56,4 @@ clean:
 	rm -rf "$(DATA)" .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/screenshots
 
 distclean: clean
-	rm -rf .venv .stamps .tools node_modules fleet_server/console/static/vendor
+	rm -rf .venv .stamps .tools node_modules fleet_server/console/static/vendor dist
