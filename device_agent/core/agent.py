@@ -93,7 +93,7 @@ class AgentCore:
         self._definitions = definitions
         declared = capabilities_of(specs)
         self._digest = digest(declared)
-        self.session = Session(dice, self._hello, declared, int(self.pacing.flow.keepalive_s), policy)
+        self.session = Session(dice, self._hello, declared, self.pacing.keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.connection.set_pace(self.pacing.flow)
         self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
@@ -227,7 +227,7 @@ class AgentCore:
         self._changes.facts[Pacing.FACT] = self.pacing.to_text()
         self.connection.set_pace(flow)
         self.outbox.set_rate(flow.drain_records_per_s)
-        self.session.keepalive_s = self.pacing.keepalive_s(self.session.keepalive_s)
+        self.session.asked_keepalive_s = self.pacing.keepalive_s
         self.live.on_flow(flow, now)
         for watch in self.watches.values():
             watch.sampler.set_pace(self.pacing.pace, now)

@@ -34,9 +34,9 @@ class Pacing:
         self.flow = lasting
         return is_new
 
-    def keepalive_s(self, present_s: int) -> int:
-        """For the next connection; a keepalive that losses have halved stays below what the server asks for."""
-        return min(max(int(self.flow.keepalive_s), _MIN_KEEPALIVE_S), max(present_s, _MIN_KEEPALIVE_S))
+    @property
+    def keepalive_s(self) -> int:
+        return max(int(self.flow.keepalive_s), _MIN_KEEPALIVE_S)
 
     def to_text(self) -> str:
         return codec.to_json(self.flow).decode()

@@ -81,7 +81,7 @@ class Session:
     dice: Dice
     make_hello: Callable[[Nonce, SessionId, Instant], Hello]
     capabilities: Capabilities
-    keepalive_s: int
+    asked_keepalive_s: int
     policy: Policy
     state: State = State.IDLE
     id: SessionId = _NO_SESSION
@@ -90,6 +90,12 @@ class Session:
     _hello_due_ns: int | None = None
     _hello_wait_s: float = HELLO_RETRY_FIRST_S
     _silent_losses: int = 0
+    _halvings: int = 0
+
+    @property
+    def keepalive_s(self) -> int:
+        """For the next connection: what was asked for, halved as often as a carrier has dropped the idle flow."""
+        return max(self.asked_keepalive_s >> self._halvings, min(self.asked_keepalive_s, KEEPALIVE_FLOOR_S))
 
     def on_connect(self) -> SessionId:
         """A new connection is being opened; its id goes into the will."""
@@ -129,7 +135,7 @@ class Session:
             self._silent_losses += 1
             if self._silent_losses >= SILENT_LOSSES_BEFORE_HALVING:
                 self._silent_losses = 0
-                self.keepalive_s = max(self.keepalive_s // 2, KEEPALIVE_FLOOR_S)
+                self._halvings += 1
         self._step(Happening.LOST)
         self._hello_due_ns = None
 

@@ -63,10 +63,17 @@ def test_every_refusal_is_counted_and_few_are_told(refused: list[tuple[str, floa
     assert len(told) <= 2 * (2 + clock.seconds / TELL_EVERY_S)
 
 
-def test_keepalive_that_losses_have_halved_stays_halved_when_the_server_asks_for_more() -> None:
-    pacing = Pacing(FLOW, None)
-    assert pacing.keepalive_s(60) == 10
-    assert pacing.keepalive_s(7) == 7
+def test_halved_keepalive_follows_what_the_server_asks_for_at_half_its_pace() -> None:
+    link, session, clock = connection()
+    for _ in range(2):
+        link.on_tick(clock.pass_s(900))
+        session.on_connected(clock.now)
+        link.on_lost(LinkDown("silence", is_silent=True), clock.now)
+    assert session.keepalive_s == 30
+    session.asked_keepalive_s = 600
+    assert session.keepalive_s == 300
+    session.asked_keepalive_s = 10
+    assert session.keepalive_s == 10
 
 
 def test_stored_flow_of_an_unknown_shape_is_left_aside() -> None:
