@@ -1,5 +1,6 @@
 """``fleet-server api``: console and JSON door over HTTP."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ def api(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-api-1") -> None
 
     from fleet_server.app import create_app
     from fleet_server.db import open_engine
+    from fleet_server.http_server import StreamingServer
     from fleet_server.logs import configure_logs
     from fleet_server.migrate import check_revision
     from fleet_server.mqtt import ServerLink
@@ -37,8 +39,10 @@ def api(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-api-1") -> None
     check_revision(engine)
     hub = EventHub(engine)
     link = ServerLink(settings, name, lambda _message: hub.notify(), [(EVENTS, 0)])
+    config = uvicorn.Config(create_app(settings, engine, link, hub), **_options(settings))
     try:
-        uvicorn.run(create_app(settings, engine, link, hub), **_options(settings))
+        with suppress(KeyboardInterrupt):
+            StreamingServer(config, hub).run()
     finally:
         engine.dispose()
 
@@ -50,7 +54,6 @@ def _options(settings: "ServerSettings") -> dict[str, Any]:
         "access_log": False,
         "log_level": "warning",
         "server_header": False,
-        # Open event streams do not end by themselves.
         "timeout_graceful_shutdown": 2,
     }
     if settings.url.startswith("https:"):

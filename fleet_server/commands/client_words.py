@@ -121,9 +121,10 @@ class ClientWords:
             return ""
         parts = [data.get("action", ""), self._word(_STATES, data["state"])]
         if data.get("step"):
-            count = data.get("step_count", 0)
-            place = f" ({data.get('step_index', 0) + 1}/{count})" if count else ""
-            parts.append(f"{data['step']}{place}")
+            place, count = data.get("step_index", 0) + 1, data.get("step_count", 0)
+            # Checks before and after the steps are named too, and are none of them.
+            counted = f" ({place}/{count})" if place <= count and data["state"] == "RUNNING" else ""
+            parts.append(f"{data['step']}{counted}")
         if data.get("progress_pct") is not None:
             parts.append(f"{data['progress_pct']} %")
         parts += [data.get("code", ""), data.get("detail", "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from sqlalchemy import Engine
 from fleet_server.app import create_app
 from fleet_server.db import open_engine, transaction
 from fleet_server.executions.dispatch import Dispatcher
+from fleet_server.http_server import StreamingServer
 from fleet_server.ingest.worker import Worker
 from fleet_server.mqtt import ServerLink
 from fleet_server.settings import ServerSettings
@@ -82,9 +84,9 @@ def running_http(settings: ServerSettings, engine: Engine, signer: Signer) -> It
     hub = EventHub(engine)
     link = ServerLink(settings, "svc-api-1", lambda _message: hub.notify(), [(EVENTS, 0)])
     config = uvicorn.Config(
-        create_app(settings, engine, link, hub, signer), log_level="warning", timeout_graceful_shutdown=1
+        create_app(settings, engine, link, hub, signer), log_level="warning", timeout_graceful_shutdown=10
     )
-    http = uvicorn.Server(config)
+    http = StreamingServer(config, hub)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=http.run, kwargs={"sockets": [listening]})
     thread.start()
@@ -92,7 +94,7 @@ def running_http(settings: ServerSettings, engine: Engine, signer: Signer) -> It
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        http.should_exit = True
+        http.handle_exit(signal.SIGTERM, None)
         thread.join()
         listening.close()
 

@@ -5,17 +5,25 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from fleet_server.db import open_engine
+from fleet_server.signer.service import Signer
 from protocol.commands import CANCEL, ExecutionState
 from protocol.records import ExecutionReport
-from tests.fleet_server.api import bearer
-from tests.integration.server.conftest import Server, command_in
+from tests.fleet_server.api import add_callers, bearer
+from tests.fleet_server.executions.conftest import COMMAND_KEY
+from tests.integration.server.conftest import Server, command_in, running_http
 from tests.integration.server.event_stream import EventStream, followed
+from tests.support.broker import Broker
+from tests.support.engines import migrated_sqlite
+from tests.support.ingest_worker import settings_for
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -115,3 +123,18 @@ def test_cancel_is_asked_of_the_device_and_its_answer_ends_the_execution(
     until(lambda: shown(http, execution)["state"] == "STORED", "the device's word")
     assert http.post(f"{EXECUTIONS}/{execution}/cancel").json()["cancel_asked_by"] == "support"
     until(lambda: shown(http, execution)["state"] == "CANCELLED", "the device's answer to the cancel")
+
+
+def test_server_that_stops_ends_its_streams_instead_of_waiting_for_them(broker: Broker, tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
+    add_callers(engine)
+    settings = replace(settings_for(broker, tmp_path), url="http://127.0.0.1")
+    serving = ExitStack()
+    url = serving.enter_context(running_http(settings, engine, Signer(COMMAND_KEY, None)))
+    with followed(url, "/api/v1/events", bearer("viewer")) as stream:
+        began = time.monotonic()
+        serving.close()
+        assert stream.ended.wait(20)
+    # Its patience with connections is 10 s in these tests.
+    assert time.monotonic() - began < 8
+    engine.dispose()

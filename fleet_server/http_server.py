@@ -1,0 +1,30 @@
+"""The HTTP server of the API process: uvicorn, that ends open event streams as soon as it is told to stop.
+
+By itself it would wait for them until its patience is over, and then cut them with a traceback each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import FrameType
+
+import uvicorn
+
+from fleet_server.timeline.hub import EventHub
+
+
+class StreamingServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+        super().__init__(config)
+        self._hub = hub
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self._hub.stop(), self._loop)
+        super().handle_exit(sig, frame)
