@@ -6,7 +6,7 @@ One place for the page and for the stream that renews its parts, so that both al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -108,12 +108,24 @@ class DeviceParts:
         return fault_rows(self.open_faults, self._frame.calendar)
 
     def health(self, *, is_whole: bool = False) -> Report:
+        """The course is read only of what is shown: it is by far the dearest part of the page."""
         latest = self._services.health.latest(self._id)
         now = self._frame.calendar.now
-        found = self._services.health.range(self._id, (), now - COURSE, now, COURSE_POINTS)
-        courses = {metric: course(points) for metric, points in found.items()}
         terminal_class = self.at_site.device.terminal_class
-        return report(latest, courses, terminal_class, self._frame.calendar, is_whole=is_whole)
+        plain = report(latest, {}, terminal_class, self._frame.calendar, is_whole=is_whole)
+        shown = {reading.metric for reading in plain.shown}
+        if not shown:
+            return plain
+        found = self._services.health.range(self._id, shown, now - COURSE, now, COURSE_POINTS)
+        courses = {metric: course(points) for metric, points in found.items()}
+        wanted = [row for row in latest if row.metric in shown]
+        drawn = report(wanted, courses, terminal_class, self._frame.calendar, is_whole=True)
+        by_metric = {reading.metric: reading for reading in [*drawn.out, *drawn.rest]}
+        return replace(
+            plain,
+            out=[by_metric.get(reading.metric, reading) for reading in plain.out],
+            rest=[by_metric.get(reading.metric, reading) for reading in plain.rest],
+        )
 
     def timeline(self, chosen: str, cursor: str | None = None) -> TimelinePart:
         chosen = chosen if chosen in FILTERS else ""

@@ -1,6 +1,8 @@
 """The live side of the fleet, a device and a run: parts of the open page, renewed as events are recorded."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import count
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -32,8 +34,10 @@ _PARTS = {
     "capabilities": ("lead", "actions"),
 }
 _TARGETS = {"device_head": "#device-head", "run_panel": "#run-panel"}
-# On the beat: times that grow, values that came without an event, and what the devices on a gateway say.
-_ON_BEAT = ("device_head", "lead", "faults", "health", "attached")
+# On the beat: times that grow, and what the devices on a gateway say. Values that came without an event follow on every
+# third, because their course is dear to draw.
+_ON_BEAT = frozenset({"device_head", "lead", "faults", "attached"})
+_HEALTH_EVERY = 3
 # What may change a row of the fleet page.
 _ROW_EVENTS = frozenset({"presence", "fault_raised", "fault_cleared"})
 
@@ -79,11 +83,17 @@ def device_stream(
     with reading(request.app.state.engine) as database:
         zone = services_for(request, database, session.actor).devices.get(device_id).site.timezone
 
+    beats = count(1)
+
     def renew(burst: Sequence[EventRow]) -> str:
         frame = make_frame(request, session, "fleet", zone=zone)
+        wanted = {name for event in burst for name in _PARTS.get(event.type, ())}
+        if not burst:
+            wanted |= _ON_BEAT
+            wanted |= {"health"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
         with reading(request.app.state.engine) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
-            html = _device_parts(parts, frame, burst, is_whole=whole)
+            html = _device_parts(parts, frame, wanted, burst, is_whole=whole)
             if burst and not still:
                 timeline = parts.timeline(types)
                 values = {"who": parts.who(), "timeline": timeline, "arrived": burst[-1].id}
@@ -144,8 +154,9 @@ def _fleet_parts(services: Services, frame: Frame, changed: set[str]) -> list[st
     return [*html, partial("#census", fragment(frame, "parts/census.html", census=entries))]
 
 
-def _device_parts(parts: DeviceParts, frame: Frame, burst: Sequence[EventRow], *, is_whole: bool) -> list[str]:
-    wanted = {name for event in burst for name in _PARTS.get(event.type, ())} if burst else set(_ON_BEAT)
+def _device_parts(
+    parts: DeviceParts, frame: Frame, wanted: AbstractSet[str], burst: Sequence[EventRow], *, is_whole: bool
+) -> list[str]:
     makers: dict[str, Callable[[], dict[str, object]]] = {
         "device_head": dict,
         "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
