@@ -12,11 +12,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from fleet_server.errors import FleetError
 from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
 
+_log = structlog.get_logger(__name__)
 BEAT = timedelta(seconds=10)
 LONGEST = timedelta(minutes=10)
 # So many events are told in one message at most; the rest follow in the next.
@@ -41,7 +44,12 @@ async def _messages(hub: EventHub, where: EventFilter, after_id: int, renew: Ren
         yield ": connected\n\n"
         while asyncio.get_running_loop().time() < ends_at:
             burst, is_over = await _burst(waiting)
-            html = await run_in_threadpool(renew, burst)
+            try:
+                html = await run_in_threadpool(renew, burst)
+            except FleetError as error:
+                # What the page shows is no longer to be seen, such as a device that was retired meanwhile.
+                _log.info("a live page ended", code=error.code)
+                html = None
             if html is None:
                 yield "event: ended\ndata: ended\n\n"
                 return

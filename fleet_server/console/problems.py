@@ -58,6 +58,9 @@ BY_CODE: dict[str, str] = {
     "class_not_offered": N_(
         "This action needs two people's signatures, which cannot be given here. Nothing was changed."
     ),
+    "idempotency_key_reused": N_(
+        "This form was sent before with other values. Load the page again. Nothing was changed."
+    ),
     "execution_finished": N_("This run has ended already."),
     "cursor_invalid": N_("This page of the list does not exist any more. Start from the first one."),
 }

@@ -21,6 +21,7 @@ from fleet_server.db import SessionDep
 from fleet_server.errors import FleetError
 from fleet_server.executions.errors import ActionNotDeclared
 from fleet_server.executions.service import Wish
+from fleet_server.kit.identifiers import hex128
 from fleet_server.kit.times import utc_now
 from protocol.capabilities import Action
 from protocol.commands import ActionKind
@@ -103,7 +104,7 @@ def _ask(
     reason = typed.get("override_reason", "").strip()[:MAX_REASON_CHARS] or None
     wish = Wish(device_id, asking.action.name, filled.values, reason)
     try:
-        execution = services.executions.request(session.actor, wish, utc_now())
+        execution = services.executions.request(session.actor, wish, utc_now(), typed.get("key", "")[:64] or None)
     except FleetError as error:
         # Shown where the person looks: in the form, with what was typed still in it. Nothing was written.
         problem = frame.calendar.texts.gettext(problem_words(error.status, error.code))
@@ -150,6 +151,8 @@ class _Asking:
             fields=form_fields(self.action.params, calendar, typed, errors),
             override_reason="" if typed is None else typed.get("override_reason", ""),
             problem=problem,
+            # Pressed twice, the same form asks once.
+            key=hex128(),
         )
 
     def _declared(self, name: str) -> Action:

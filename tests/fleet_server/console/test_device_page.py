@@ -40,3 +40,20 @@ def test_values_out_of_range_come_back_with_what_was_expected_and_what_came(brow
     answer = client.post(f"{address}/runs", data=data)
     assert answer.status_code == 422
     assert "Expected a whole number, 1 to 9; came 90" in answer.text
+
+
+def test_a_form_that_is_sent_twice_asks_once(browser: Browser) -> None:
+    client = browser("support", language="en")
+    address = f"/devices/{device_id('till_one')}"
+    html = client.get(f"{address}/actions/clock.sync").text
+    found = re.search(r'name="key" value="([0-9a-f]+)"', html)
+    assert found is not None
+    data = {"action": "clock.sync", "csrf": csrf_of(html), "key": found[1]}
+    first, second = (client.post(f"{address}/runs", data=data).headers["location"] for _ in range(2))
+    assert first == second
+
+
+def test_all_readings_stand_on_a_page_of_their_own(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(f"/devices/{device_id('till_one')}/readings").text
+    assert "Clock offset" in html
+    assert "±30 s" in html

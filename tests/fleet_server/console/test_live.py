@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from fleet_server.console import live
 from fleet_server.db import transaction
+from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
 from fleet_server.timeline.writer import NewEvent, append_events
@@ -39,6 +40,15 @@ async def told(engine: Engine, after_id: int, count: int) -> list[str]:
     return messages[1:]
 
 
+async def until_end(engine: Engine, after_id: int, renew: live.Renew) -> list[str]:
+    hub = EventHub(engine)
+    await hub.start()
+    answer = live.stream(hub, EventFilter(TENANT, device_id=TILL), after_id, renew)
+    messages = [str(part) async for part in answer.body_iterator]
+    await hub.stop()
+    return messages
+
+
 def test_a_burst_is_one_message_with_the_id_of_its_last_event(console_engine: Engine) -> None:
     ids = write(console_engine, 3)
     assert asyncio.run(told(console_engine, ids[0] - 1, 1)) == [f"id: {ids[-1]}\ndata: 3 new\n\n"]
@@ -61,20 +71,18 @@ def test_html_of_many_lines_stays_one_message() -> None:
     assert live.message("a\nb\r\nc", 7) == "id: 7\ndata: a\ndata: b\ndata: c\n\n"
 
 
+def test_a_device_that_is_retired_meanwhile_ends_its_stream(console_engine: Engine) -> None:
+    ids = write(console_engine, 1)
+
+    def gone(_burst: Sequence[EventRow]) -> str:
+        raise DeviceNotFound(TILL)
+
+    assert asyncio.run(until_end(console_engine, ids[0] - 1, gone))[-1] == "event: ended\ndata: ended\n\n"
+
+
 def test_a_renewal_that_has_no_more_to_say_tells_the_browser_to_stop(console_engine: Engine) -> None:
     ids = write(console_engine, 1)
 
-    async def until_end() -> list[str]:
-        hub = EventHub(console_engine)
-        await hub.start()
-        where = EventFilter(TENANT, device_id=TILL)
-
-        def renew(_burst: Sequence[EventRow]) -> None:
-            return None
-
-        answer = live.stream(hub, where, ids[0] - 1, renew)
-        messages = [str(part) async for part in answer.body_iterator]
-        await hub.stop()
-        return messages
-
-    assert asyncio.run(until_end())[-1] == "event: ended\ndata: ended\n\n"
+    assert (
+        asyncio.run(until_end(console_engine, ids[0] - 1, lambda _burst: None))[-1] == "event: ended\ndata: ended\n\n"
+    )
