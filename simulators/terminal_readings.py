@@ -211,4 +211,6 @@ def _wandering(base: float, name: str, seed: int, mono_s: float) -> float:
     phase = _part_of(f"{seed}/{name}")
     step = 2 * _part_of(f"{seed}/{name}/{int(mono_s // _STEP_S)}") - 1
     swing = math.sin(2 * math.pi * (mono_s / _SWING_S + phase))
-    return round(base * (1 + _SWING_PART * swing + _STEP_PART * step), 1)
+    value = base * (1 + _SWING_PART * swing + _STEP_PART * step)
+    # A share of a whole never passes the whole.
+    return round(min(value, 100.0) if name.endswith("_pct") else value, 1)
