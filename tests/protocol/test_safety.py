@@ -4,7 +4,7 @@ import pytest
 
 from protocol.safety import Answer, Condition, Effect, answer, holding
 
-EVERYTHING_BUT_A_SALE = frozenset(Condition) - {Condition.TRANSACTION_RUNNING, Condition.CANNOT_TRADE}
+EVERYTHING_BUT_A_SALE = sorted(frozenset(Condition) - {Condition.TRANSACTION_RUNNING, Condition.CANNOT_TRADE})
 
 
 def test_reading_is_never_held() -> None:
