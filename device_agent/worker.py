@@ -202,7 +202,8 @@ class DeviceWorker:
             close()
 
     def _silent(self, words: str) -> Polled:
-        return Polled(self.plan.device, False, {}, frozenset({FaultSign(LINE_SILENT_CODE, words)}))
+        code = getattr(self._driver, "silent_code", LINE_SILENT_CODE)
+        return Polled(self.plan.device, False, {}, frozenset({FaultSign(code, words)}))
 
 
 def noticed(device: DeviceId, signs: Sequence[LogSign]) -> list[Event]:

@@ -20,6 +20,8 @@ StateT = TypeVar("StateT")
 # Codes of the catalogue for what a line itself shows, whatever speaks on it.
 LINE_SILENT_CODE = "agent.LINE_SILENT"
 LINE_NOISE_CODE = "term.SERIAL_FRAME"
+# A terminal that the agent runs on has no cable to look at: its own service is what is silent.
+SERVICE_SILENT_CODE = "agent.SERVICE_SILENT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import msgspec
 from device_agent.drivers.line import Line, LineDown
 from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.port import PortOpener
-from device_agent.drivers.results import LINE_SILENT_CODE, FaultSign, LineStatistics, PollResult, Reading
+from device_agent.drivers.results import SERVICE_SILENT_CODE, FaultSign, LineStatistics, PollResult, Reading
 from device_agent.drivers.terminal import messages, wire
 from device_agent.drivers.terminal.signs import signs_of, signs_of_app
 from device_agent.errors import ActionFailed, DeviceNotAnswering
@@ -57,6 +57,7 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 class TerminalDevice:
     family = "terminal"
+    silent_code = SERVICE_SILENT_CODE
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class TerminalDevice:
             own_signs = self.signs()
             safety, app, queue = self.safety(), self.app_status(), self.queue_status()
         except (DeviceNotAnswering, ActionFailed) as error:
-            silent = frozenset({FaultSign(LINE_SILENT_CODE, f"terminal service: {error}"[:200])})
+            silent = frozenset({FaultSign(SERVICE_SILENT_CODE, str(error)[:200])})
             return PollResult(now, False, {}, silent, TerminalState(), self._line.statistics)
         state = TerminalState(description, safety, app, queue, _conditions(safety, readings))
         faults = signs_of(readings) | signs_of_app(app, queue) | own_signs

@@ -173,6 +173,7 @@ def test_debounce_is_short_enough_to_be_seen() -> None:
         "cme.10",
         "cme.13",
         "agent.LINE_SILENT",
+        "agent.SERVICE_SILENT",
         "agent.NET_DOWN",
     ):
         code = codes.get(immediate)

@@ -93,10 +93,10 @@ def test_a_cut_cable_is_silence_and_nothing_else() -> None:
 
 def test_a_reboot_is_a_silence_that_ends_by_itself() -> None:
     lines, missing = lines_of(
-        scenario(ScenarioEvent(20, "dev1", reboot=True, shows=["agent.LINE_SILENT"]), family="smart")
+        scenario(ScenarioEvent(20, "dev1", reboot=True, shows=["agent.SERVICE_SILENT"]), family="smart")
     )
     assert missing == []
-    assert "agent.LINE_SILENT" in {code for _, code in told(lines, "fault_cleared")}
+    assert "agent.SERVICE_SILENT" in {code for _, code in told(lines, "fault_cleared")}
 
 
 def test_what_only_a_demo_has_is_refused_with_what_there_is() -> None:

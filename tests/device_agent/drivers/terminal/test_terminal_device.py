@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from device_agent.drivers.network_target import NetworkTarget
-from device_agent.drivers.results import LINE_SILENT_CODE
+from device_agent.drivers.results import SERVICE_SILENT_CODE
 from device_agent.drivers.terminal import wire
 from device_agent.drivers.terminal.device import TerminalDevice
 from device_agent.drivers.terminal.signs import RULES, signs_of
@@ -107,7 +107,7 @@ def test_a_terminal_that_is_down_is_silent_and_comes_back_with_another_boot(rig:
         rig.device.reboot()
     result = rig.device.poll(NOW)
     assert not result.alive
-    assert [sign.code for sign in result.faults] == [LINE_SILENT_CODE]
+    assert [sign.code for sign in result.faults] == [SERVICE_SILENT_CODE]
     assert result.readings == {}
     rig.simulated.memory.down_until_s = 0.0
     assert rig.device.poll(NOW).alive
