@@ -35,9 +35,12 @@ from fleet_server.devices.service import DeviceAtSite
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.faults.models import Fault
 from fleet_server.health.service import Point
+from fleet_server.timeline.models import Event
 from protocol.capabilities import Action
 
 TIMELINE_LIMIT = 40
+MAX_TIMELINE_PAGES = 5
+ENOUGH_LINES = 15
 COURSE = timedelta(hours=8)
 # A spark is 112 px wide: more points than half of that are not seen.
 COURSE_POINTS = 56
@@ -129,12 +132,22 @@ class DeviceParts:
 
     def timeline(self, chosen: str, cursor: str | None = None) -> TimelinePart:
         chosen = chosen if chosen in FILTERS else ""
-        found = self._services.timeline.page(self._id, FILTERS[chosen][1], cursor, TIMELINE_LIMIT)
+        events: list[Event] = []
+        shown: list[Entry] = []
+        following = cursor
+        # A run leaves dozens of events and is one line: read on until there is something to look at.
+        for _ in range(MAX_TIMELINE_PAGES):
+            found = self._services.timeline.page(self._id, FILTERS[chosen][1], following, TIMELINE_LIMIT)
+            events += found.items
+            following = found.next
+            shown = entries(events, self._frame.calendar, self.titles)
+            if following is None or len(shown) >= ENOUGH_LINES:
+                break
         earlier = ""
-        if found.next is not None:
-            earlier = f"/devices/{self._id}?types={chosen}&before={found.next}#tlh"
+        if following is not None:
+            earlier = f"/devices/{self._id}?types={chosen}&before={following}#tlh"
         return TimelinePart(
-            entries=entries(found.items, self._frame.calendar, self.titles),
+            entries=shown,
             earlier=earlier,
             chosen=chosen,
             filters={key: name for key, (name, _) in FILTERS.items()},

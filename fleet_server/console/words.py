@@ -176,7 +176,12 @@ ITEMS: Mapping[str, str] = {
     "speed": N_("Line speed"),
     "tcp": N_("Connection to the host"),
     "tls": N_("Secure connection"),
+    "oldest waiting": N_("Longest wait"),
     "waiting": N_("Waiting to be sent"),
+}
+# What devices say in a word where there is no metric that has words for it.
+VALUES: Mapping[str, str] = {
+    "ok": N_("in order"),
 }
 SILENT_SAY = N_(
     "Please look whether the machine is switched on and its plug is in. If it is on, switch it off and on once and "

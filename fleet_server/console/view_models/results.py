@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from fleet_server.console.language import Language
 from fleet_server.console.moments import Calendar
 from fleet_server.console.templating import range_text
 from fleet_server.console.view_models.codes import CodeText, code_text
-from fleet_server.console.view_models.readings import metric_title, unit_text, value_text
-from fleet_server.console.words import ITEMS, OUTCOMES, UNKNOWN_SHAPE, Shape
+from fleet_server.console.view_models.readings import metric_title, value_text
+from fleet_server.console.words import ITEMS, OUTCOMES, UNKNOWN_SHAPE, VALUES, Shape
 from protocol.catalogue import metrics
+from protocol.catalogue.metrics import Words
 from protocol.records import Outcome, Phase
 
 # A tenth of a second is nothing that a person waits for.
@@ -46,7 +49,7 @@ def result_row(data: Mapping[str, Any], calendar: Calendar, titles: Mapping[str,
         item=item,
         title=_title(item, action, titles, calendar),
         shape=UNKNOWN_SHAPE if outcome is None else OUTCOMES[outcome],
-        value="" if value is None else value_text(metric, value, calendar.language),
+        value="" if value is None else _value(metric, value, calendar),
         unit=_unit(metric, data, calendar),
         limits=limits_text(data.get("limits")),
         evidence=str(data.get("evidence") or ""),
@@ -85,11 +88,25 @@ def _item_title(item: str, calendar: Calendar) -> str:
     return calendar.texts.gettext(ITEMS[item]) if item in ITEMS else item
 
 
+def _value(name: str, value: float | str, calendar: Calendar) -> str:
+    if metrics.get(name) is None and isinstance(value, str) and value in VALUES:
+        return calendar.texts.gettext(VALUES[value])
+    return value_text(name, value, calendar.language)
+
+
 def _unit(name: str, data: Mapping[str, Any], calendar: Calendar) -> str:
     metric = metrics.get(name)
     if metric is not None and (metric.is_text or metric.value_words):
         return ""
     unit = str(data.get("unit") or "")
-    if metric is not None and unit == metric.unit:
-        return unit_text(metric, calendar.language)
-    return unit
+    words = metric.unit_words if metric is not None and metric.unit == unit else _units().get(unit)
+    if words is None:
+        return unit
+    return words.zh if calendar.language is Language.ZH else words.en
+
+
+@cache
+def _units() -> dict[str, Words]:
+    """Words for the units of the catalogue. A bare count has none: its measure word belongs to what is counted."""
+    words = {metric.unit: metric.unit_words for metric in metrics.all()}
+    return words | {"count": Words("", "")}

@@ -75,15 +75,20 @@ class Entry:
 def entries(events: Sequence[Happening], calendar: Calendar, titles: Mapping[str, str]) -> list[Entry]:
     """``titles``: names of actions, by the name they are declared under."""
     folded: list[Entry] = []
+    runs: dict[str, int] = {}
     for event in events:
         entry = _entry(event, calendar, titles)
-        before = folded[-1] if folded else None
+        # A run's events are one line wherever they stand; other things only where nothing came between.
+        place = runs.get(entry.key, len(folded) - 1) if folded else -1
+        before = folded[place] if place >= 0 else None
         if before is not None and before.key == entry.key and before.day == entry.day:
             lines = before.lines or [Line(before.clock, _line(before))]
             shown = _titled(before, entry) if entry.is_headline and not before.is_headline else before
-            folded[-1] = replace(shown, count=before.count + 1, lines=[*lines, Line(entry.clock, _line(entry))])
-        else:
-            folded.append(entry)
+            folded[place] = replace(shown, count=before.count + 1, lines=[*lines, Line(entry.clock, _line(entry))])
+            continue
+        folded.append(entry)
+        if entry.href:
+            runs[entry.key] = len(folded) - 1
     return folded
 
 

@@ -93,6 +93,19 @@ def test_results_of_a_run_stand_under_its_name() -> None:
     assert folded[0].href == "/runs/r-1"
 
 
+def test_a_run_is_one_line_though_something_else_came_between() -> None:
+    run = {"action": "net.path", "kind": "check"}
+    mixed = [
+        Happened("execution", {**run, "state": "SUCCEEDED"}, "r-1"),
+        Happened("note", {"text": "in between"}),
+        Happened("execution", {**run, "state": "QUEUED"}, "r-1"),
+    ]
+    assert [(entry.text, entry.count) for entry in entries(mixed, ENGLISH, TITLES)] == [
+        ("Network path: Done", 2),
+        ("in between", 1),
+    ]
+
+
 def test_an_item_of_a_full_check_names_its_check_and_its_part() -> None:
     row = result_row(
         {"item": "net.path dns", "action": "device.full_check", "value": 12.0, "unit": "ms"}, ENGLISH, TITLES
