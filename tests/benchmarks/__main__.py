@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.acceptance.demo_client import Demo
-from tests.benchmarks import agent_weight, device_page, fault_to_page, ingest_rate, round_trip, wire_day
+from tests.benchmarks import agent_weight, device_page, fault_to_page, flush_cost, ingest_rate, round_trip, wire_day
 from tests.benchmarks.figures import Figure
 
 ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
@@ -20,7 +20,7 @@ ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
 
 
 def main() -> int:
-    wanted = sys.argv[1:] or [*ON_A_DEMO, "wire_day", "ingest_rate"]
+    wanted = sys.argv[1:] or [*ON_A_DEMO, "wire_day", "flush_cost", "ingest_rate"]
     print("| figure | measured | goal |\n|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="tillmedic-bench-") as folder:
         on_a_demo = [name for name in ON_A_DEMO if name in wanted]
@@ -34,6 +34,8 @@ def main() -> int:
                 demo.stop()
         if "wire_day" in wanted:
             show(wire_day.measure())
+        if "flush_cost" in wanted:
+            show(flush_cost.measure(Path(folder)))
         if "ingest_rate" in wanted:
             show(ingest_rate.measure(Path(folder)))
     return 0
