@@ -17,7 +17,7 @@ from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import place_name
 from fleet_server.console.view_models.forms import form_fields, read_form
 from fleet_server.console.view_models.preview import preview
-from fleet_server.db import SessionDep
+from fleet_server.request_session import SessionDep
 from fleet_server.errors import FleetError
 from fleet_server.executions.errors import ActionNotDeclared
 from fleet_server.executions.service import Wish

@@ -5,12 +5,13 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import AuthServiceDep, ConsoleSessionDep, console_session
+from fleet_server.auth.errors import SignInNeeded
 from fleet_server.console.frame import fragment, make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.pages.fleet import rows_of
 from fleet_server.console.services import services_for
-from fleet_server.db import SessionDep
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
 PALETTE_HITS = 8
@@ -54,7 +55,7 @@ def palette(
 @router.get("/open")
 def open_for_call(
     request: Request,
-    session: ConsoleSessionDep,
+    service: AuthServiceDep,
     database: SessionDep,
     phone: Asked = "",
     sn: Asked = "",
@@ -62,6 +63,14 @@ def open_for_call(
     mid: Asked = "",
 ) -> Response:
     """One hit leads to the device; several are listed; none says what was looked for."""
+    try:
+        session = console_session(request, service, "")
+    except SignInNeeded:
+        # A link in a web telephone comes from another site, and the browser keeps our cookie back then. Asked once more
+        # by our own page it sends it.
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return page(make_frame(request, None), "once_more.html")
+        raise
     services = services_for(request, database, session.actor)
     found = services.devices.look_up(phone=phone, sn=sn, tid=tid, mid=mid)
     if len(found) == 1:

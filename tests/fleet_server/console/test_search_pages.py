@@ -45,3 +45,11 @@ def test_the_rest_of_the_first_page_follows_on_its_own_and_at_once_without_scrip
     assert "/fleet/rows?" in first
     whole = client.get("/?full=true").text
     assert whole.count('<tr id="row-') > first.count('<tr id="row-')
+
+
+def test_a_link_from_a_web_telephone_is_asked_once_more_by_our_own_page(browser: Browser) -> None:
+    """The cookie is same-site only, so the first request from elsewhere comes without it."""
+    answer = browser().get("/open?tid=60210000", headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 200
+    assert '<meta http-equiv="refresh" content="0; url=/open?tid=60210000">' in answer.text
+    assert browser().get("/open?tid=60210000").status_code == 303
