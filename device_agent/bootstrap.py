@@ -26,6 +26,7 @@ from device_agent.core.backoff import DEFAULT_BASE_S, DEFAULT_CAP_S
 from device_agent.core.records import RecordMaker
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
+from device_agent.drivers.measured import OF_THE_AGENT, metrics_of
 from device_agent.errors import ConfigurationInvalid
 from device_agent.families import TERMINAL
 from device_agent.runner import EventQueue, Link, Runner
@@ -143,9 +144,9 @@ def _devices(
     host_boot = "" if family == TERMINAL else boot
     log = _log(config, own_class)
     plans = [DevicePlan(own, own_class, config.host.poll_s, opening.host(config), host_boot, log)]
-    specs = [
-        DeviceSpec(own, family, own_class, _named(config, definitions_for, family, own_class), model=who.model or "")
-    ]
+    actions = _named(config, definitions_for, family, own_class)
+    measured = (*metrics_of(family, own_class), *OF_THE_AGENT)
+    specs = [DeviceSpec(own, family, own_class, actions, metrics=measured, model=who.model or "")]
     for line in config.lines:
         if line.name not in who.attached:
             continue
@@ -153,7 +154,8 @@ def _devices(
         its_class = line.terminal_class or own_class
         plans.append(DevicePlan(device, its_class, line.poll_s, opening.on_line(config, line)))
         actions = _named(config, definitions_for, line.driver, its_class)
-        specs.append(DeviceSpec(device, line.driver, its_class, actions, line.name))
+        measured = metrics_of(line.driver, its_class)
+        specs.append(DeviceSpec(device, line.driver, its_class, actions, line.name, measured))
     return plans, specs
 
 

@@ -25,6 +25,7 @@
     [network]                   # the way to the acquirer, for the check of the network path
     acquirer_host = "host.example"
     acquirer_port = 443
+    dns_name = ""               # resolved instead of the host's own name, when that is a number
 
     [[values]]                  # configuration values that may be applied from afar; a usual set when left out
     name = "apn"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 HOST = "host"
+# A link whose own machine is not looked at: there is an agent, and nothing else to ask.
+LINK = "link"
 TERMINAL = "terminal"
 ZVT = "zvt"
 ESCPOS = "escpos"

@@ -10,7 +10,7 @@ from device_agent.config import AgentConfig, LineConfig
 from device_agent.drivers.network_target import NetworkTarget
 from device_agent.drivers.port import PortOpener
 from device_agent.drivers.results import LineStatistics, PollResult
-from device_agent.families import ESCPOS, HOST, MODEM, TERMINAL, ZVT
+from device_agent.families import ESCPOS, HOST, LINK, MODEM, TERMINAL, ZVT
 
 # ZVT's own frame has two stop bits (PA00P016); the others have one.
 _STOP_BITS = {ZVT: 2, ESCPOS: 1, MODEM: 1}
@@ -19,14 +19,14 @@ _STOP_BITS = {ZVT: 2, ESCPOS: 1, MODEM: 1}
 class NothingToRead:
     """A link whose own machine is not looked at: it is there, and that is all."""
 
-    family = HOST
+    family = LINK
 
     def poll(self, now: datetime) -> PollResult[None]:
         return PollResult(now, True, {}, frozenset(), None, LineStatistics())
 
 
 def family_of_host(config: AgentConfig) -> str:
-    return TERMINAL if config.host.kind == "terminal" else HOST
+    return {"terminal": TERMINAL, "linux": HOST}.get(config.host.kind, LINK)
 
 
 def host(config: AgentConfig) -> Callable[[], Any]:
@@ -51,7 +51,7 @@ def host(config: AgentConfig) -> Callable[[], Any]:
 def network_target(config: AgentConfig) -> NetworkTarget:
     network = config.network
     ca = config.file(network.ca) if network.ca else None
-    return NetworkTarget(network.acquirer_host, network.acquirer_port, ca)
+    return NetworkTarget(network.acquirer_host, network.acquirer_port, ca, network.dns_name)
 
 
 def on_line(config: AgentConfig, line: LineConfig) -> Callable[[], Any]:

@@ -10,13 +10,13 @@ from functools import cache
 from importlib import import_module
 
 from device_agent.actions import Definition
-from device_agent.families import ALL, ESCPOS, HOST, MODEM, TERMINAL, ZVT
+from device_agent.families import ALL, ESCPOS, HOST, LINK, MODEM, TERMINAL, ZVT
 from device_agent.settable_values import STANDARD_VALUES, SettableValue
 from protocol.catalogue.vocabulary import TerminalClass
 
 # Module -> families. That the declaration says the same is tested.
 MODULES: dict[str, tuple[str, ...]] = {
-    "device_agent.checks.agent_echo": ALL,
+    "device_agent.checks.agent_echo": (*ALL, LINK),
     "device_agent.checks.device_full_check": ALL,
     "device_agent.checks.net_path": (HOST, TERMINAL),
     "device_agent.checks.clock_read": (HOST, TERMINAL),

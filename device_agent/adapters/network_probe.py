@@ -39,17 +39,19 @@ def probe(
     port: int,
     *,
     ca: Path | None = None,
+    dns_name: str = "",
     dns_timeout_s: float = DNS_TIMEOUT_S,
     tcp_timeout_s: float = TCP_TIMEOUT_S,
     tls_timeout_s: float = TLS_TIMEOUT_S,
 ) -> NetProbe:
-    """Opens one connection and closes it again; sends nothing but the handshake."""
-    begun = time.perf_counter()
-    address = _resolve(host, port, dns_timeout_s)
-    dns_ms = _ms_since(begun)
-    if isinstance(address, str):
-        return NetProbe(NetStage(ok=False, ms=dns_ms, detail=address[:_MAX_DETAIL_CHARS]))
-    dns = NetStage(ok=True, ms=dns_ms, detail=address.host[:_MAX_DETAIL_CHARS])
+    """Opens one connection and closes it again; sends nothing but the handshake.
+
+    ``dns_name``: the name whose resolution is judged, when it is not the host's own; the host is tried all the same.
+    """
+    own, address = _named(host, port, dns_timeout_s)
+    dns = _named(dns_name, port, dns_timeout_s)[0] if dns_name and own.ok else own
+    if address is None:
+        return NetProbe(dns)
     begun = time.perf_counter()
     connection = socket.socket(address.family, socket.SOCK_STREAM)
     with connection:
@@ -67,7 +69,9 @@ def probe_target(target: NetworkTarget, host: str, port: int) -> NetProbe:
     wanted = host or target.host
     if not wanted:
         raise ActionFailed("not_configured", "host: neither given nor configured")
-    return probe(wanted, port or target.port, ca=target.ca)
+    # A host that somebody asks about is resolved by its own name.
+    dns_name = "" if host else target.dns_name
+    return probe(wanted, port or target.port, ca=target.ca, dns_name=dns_name)
 
 
 def _handshake(connection: socket.socket, host: str, ca: Path | None, timeout_s: float) -> NetStage:
@@ -79,6 +83,15 @@ def _handshake(connection: socket.socket, host: str, ca: Path | None, timeout_s:
             return NetStage(ok=True, ms=_ms_since(begun), detail=secured.version() or "")
     except OSError as error:
         return NetStage(ok=False, ms=_ms_since(begun), detail=_words(error))
+
+
+def _named(name: str, port: int, timeout_s: float) -> tuple[NetStage, _Address | None]:
+    begun = time.perf_counter()
+    answer = _resolve(name, port, timeout_s)
+    ms = _ms_since(begun)
+    if isinstance(answer, str):
+        return NetStage(ok=False, ms=ms, detail=answer[:_MAX_DETAIL_CHARS]), None
+    return NetStage(ok=True, ms=ms, detail=answer.host[:_MAX_DETAIL_CHARS]), answer
 
 
 def _resolve(host: str, port: int, timeout_s: float) -> _Address | str:

@@ -10,8 +10,12 @@ DEFAULT_PORT = 443
 
 @dataclass(frozen=True, slots=True)
 class NetworkTarget:
-    """Empty host: none is configured. ``ca`` None: the system's own roots."""
+    """Empty host: none is configured. ``ca`` None: the system's own roots.
+
+    ``dns_name``: what is resolved instead of ``host``, for a host that is reached by its number or a fixed entry.
+    """
 
     host: str = ""
     port: int = DEFAULT_PORT
     ca: Path | None = None
+    dns_name: str = ""

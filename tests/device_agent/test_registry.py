@@ -11,7 +11,7 @@ import pytest
 
 import device_agent
 from device_agent.actions import Definition
-from device_agent.families import ALL
+from device_agent.families import ALL, LINK
 from device_agent.registry import MODULES, VALUE_MODULES, definitions_for
 
 AGENT = Path(device_agent.__file__).parent
@@ -39,6 +39,10 @@ def test_names_are_unique_and_every_family_can_be_checked_as_a_whole(family: str
     names = [each.declared.name for each in definitions_for(family)]
     assert len(names) == len(set(names))
     assert {"agent.echo", "device.full_check"} <= set(names)
+
+
+def test_a_link_whose_machine_is_not_looked_at_can_only_be_asked_whether_it_is_there() -> None:
+    assert [each.declared.name for each in definitions_for(LINK)] == ["agent.echo"]
 
 
 def test_a_family_nobody_knows_can_do_nothing() -> None:

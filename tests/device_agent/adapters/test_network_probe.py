@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from device_agent.adapters import network_probe
-from device_agent.adapters.network_probe import probe
+from device_agent.adapters.network_probe import probe, probe_target
+from device_agent.drivers.network_target import NetworkTarget
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,15 @@ def test_a_good_way_is_timed_in_three_parts(tls_port: int, credentials: tuple[Pa
     assert found.tls.ok, found.tls.detail
     assert found.tls.detail == "TLSv1.3"
     assert found.tls.ms > 0
+
+
+def test_a_name_of_its_own_is_judged_and_the_host_tried_all_the_same(
+    tls_port: int, credentials: tuple[Path, Path]
+) -> None:
+    target = NetworkTarget("localhost", tls_port, credentials[0], dns_name="no-such-host.invalid")
+    found = probe_target(target, "", 0)
+    assert (found.dns.ok, found.tls is not None and found.tls.ok) == (False, True)
+    assert probe_target(target, "localhost", tls_port).dns.ok, "a host that is asked about is resolved itself"
 
 
 def test_a_certificate_of_a_stranger_fails_the_handshake_only(tls_port: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from device_agent.drivers.escpos.device import PrinterDevice
+from device_agent.drivers.measured import metrics_of
 from device_agent.drivers.modem.device import RADIO_EVERY, ModemDevice
 from device_agent.drivers.zvt.device import ZvtDevice
 from protocol.catalogue import codes, metrics
@@ -31,6 +32,7 @@ def test_whatever_breaks_is_told_in_words_of_the_catalogue(family: str) -> None:
             for name, value in result.readings.items():
                 metric = metrics.get(name)
                 assert metric is not None, name
+                assert name in metrics_of(family, "kiosk"), name
                 assert name not in ENUMS or str(value) in metric.range.split(","), (name, value)
             assert all(codes.get(sign.code) is not None for sign in result.faults)
             assert len({sign.code for sign in result.faults}) == len(result.faults)
