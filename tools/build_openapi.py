@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fleet_server.settings import ServerSettings
 from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
+from tools.generated import write_or_check
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 
@@ -39,14 +39,7 @@ def document() -> dict[str, Any]:
 
 
 def main() -> int:
-    text = json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    if "--check" not in sys.argv[1:]:
-        TARGET.write_text(text, "utf-8")
-        return 0
-    if TARGET.is_file() and TARGET.read_text("utf-8") == text:
-        return 0
-    print(f"{TARGET.name} does not match the API: run 'make generate'")
-    return 1
+    return write_or_check(TARGET, json.dumps(document(), indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

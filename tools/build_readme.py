@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
+
+from tools.generated import write_or_check
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -37,17 +38,8 @@ def code_map() -> str:
 
 
 def main() -> int:
-    text = README.read_text("utf-8")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    wanted = before + code_map() + after
-    if "--check" not in sys.argv[1:]:
-        README.write_text(wanted, "utf-8")
-        return 0
-    if wanted == text:
-        return 0
-    print("README.md: the code map does not match the docstrings: run 'make generate'")
-    return 1
+    before, rest = README.read_text("utf-8").split(BEGIN, 1)
+    return write_or_check(README, before + code_map() + rest.split(END, 1)[1])
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from device_agent.drivers import line_signs
+from device_agent.drivers.attached import AttachedDevice
 from device_agent.drivers.escpos import wire
 from device_agent.drivers.escpos.wire import Identity, RealTime, Sign
-from device_agent.drivers.line import Line, LineDown
+from device_agent.drivers.line import LineDown
 from device_agent.drivers.results import (
     LINE_SILENT_CODE,
     Answer,
     FaultSign,
-    LineStatistics,
     Outcome,
     PollResult,
     Reading,
@@ -79,26 +79,15 @@ class PrinterState:
         return next((sign for sign in _BLOCKING if sign in self.signs), None)
 
 
-class PrinterDevice:
+class PrinterDevice(AttachedDevice):
     family = "escpos"
 
     def __init__(
         self, open_port: PortOpener, *, encoding: str = "gb18030", monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._line = Line(open_port, monotonic=monotonic)
+        super().__init__(open_port, monotonic=monotonic)
         self._reader = wire.StatusReader()
         self._encoding = encoding
-
-    @property
-    def open_port(self) -> PortOpener:
-        return self._line.open_port
-
-    @property
-    def line_statistics(self) -> LineStatistics:
-        return self._line.statistics
-
-    def close(self) -> None:
-        self._line.close()
 
     def conditions(self) -> frozenset[Condition]:
         """A printer by itself is never in the middle of a payment."""

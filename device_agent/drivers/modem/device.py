@@ -11,12 +11,13 @@ import time
 from typing import TYPE_CHECKING
 
 from device_agent.drivers import line_signs
-from device_agent.drivers.line import Line, LineDown
+from device_agent.drivers.attached import AttachedDevice
+from device_agent.drivers.line import LineDown
 from device_agent.drivers.modem import replies
 from device_agent.drivers.modem.replies import Sim
 from device_agent.drivers.modem.session import AtSession
 from device_agent.drivers.modem.state import CONTEXT, ModemState, faults_of, readings_of
-from device_agent.drivers.results import LINE_SILENT_CODE, Answer, FaultSign, LineStatistics, Outcome, PollResult
+from device_agent.drivers.results import LINE_SILENT_CODE, Answer, FaultSign, Outcome, PollResult
 from device_agent.errors import DeviceNotAnswering
 
 if TYPE_CHECKING:
@@ -37,26 +38,15 @@ RADIO_EVERY = 10
 IDENTITY_EVERY = 60
 
 
-class ModemDevice:
+class ModemDevice(AttachedDevice):
     family = "modem"
 
     def __init__(self, open_port: PortOpener, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._line = Line(open_port, monotonic=monotonic)
+        super().__init__(open_port, monotonic=monotonic)
         self._session = AtSession(self._line)
         self._is_prepared = False
         self._polls = 0
         self._state = ModemState()
-
-    @property
-    def open_port(self) -> PortOpener:
-        return self._line.open_port
-
-    @property
-    def line_statistics(self) -> LineStatistics:
-        return self._line.statistics
-
-    def close(self) -> None:
-        self._line.close()
 
     def conditions(self) -> frozenset[Condition]:
         """A modem by itself is never in the middle of a payment."""

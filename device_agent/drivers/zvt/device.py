@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from device_agent.drivers import line_signs
-from device_agent.drivers.line import Line, LineDown
+from device_agent.drivers.attached import AttachedDevice
+from device_agent.drivers.line import LineDown
 from device_agent.drivers.results import (
     LINE_SILENT_CODE,
     Answer,
     FaultSign,
-    LineStatistics,
     Outcome,
     PollResult,
     Reading,
@@ -53,7 +53,7 @@ class ZvtState:
     conditions: frozenset[Condition] = frozenset()
 
 
-class ZvtDevice:
+class ZvtDevice(AttachedDevice):
     family = "zvt"
 
     def __init__(
@@ -65,20 +65,9 @@ class ZvtDevice:
         timers: ZvtTimers | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._line = Line(open_port, monotonic=monotonic)
+        super().__init__(open_port, monotonic=monotonic)
         self._register = RegisterSide(self._line, is_serial=is_serial, timers=timers or ZvtTimers())
         self._password = password
-
-    @property
-    def open_port(self) -> PortOpener:
-        return self._line.open_port
-
-    @property
-    def line_statistics(self) -> LineStatistics:
-        return self._line.statistics
-
-    def close(self) -> None:
-        self._line.close()
 
     def poll(self, now: datetime) -> PollResult[ZvtState]:
         try:
