@@ -222,13 +222,13 @@ class AgentCore:
             self._effects += self.session.greet_again(now)
 
     def _paced(self, flow: Flow, now: Instant) -> None:
+        self.live.on_flow(flow, now)
         if not self.pacing.on_flow(flow):
             return
         self._changes.facts[Pacing.FACT] = self.pacing.to_text()
         self.connection.set_pace(flow)
         self.outbox.set_rate(flow.drain_records_per_s)
         self.session.asked_keepalive_s = self.pacing.keepalive_s
-        self.live.on_flow(flow, now)
         for watch in self.watches.values():
             watch.sampler.set_pace(self.pacing.pace, now)
 

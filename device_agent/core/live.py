@@ -1,6 +1,7 @@
 """What is said while somebody watches: present samples and progress, QoS 0, never spooled, ends by itself.
 
-Invariant: outside live mode nothing is published here; at most `MAX_PROGRESS` executions are followed.
+Invariant: outside live mode nothing is published here, and one request makes it last `MAX_FOR_S` at most; at most
+`MAX_PROGRESS` executions of a device are followed.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from device_agent.core.effects import JobProgress, Publish
 from device_agent.core.instant import Instant
 from protocol import codec
 from protocol.identifiers import DeviceId
-from protocol.live import LiveProgress, LiveReport
+from protocol.live import MAX_WATCH_S, LiveProgress, LiveReport
 from protocol.records import Sample
 from protocol.session import Flow
 from protocol.topics import Up
 
 MAX_PROGRESS: Final = 16
 MIN_EVERY_S: Final = 0.5
+# Whoever still watches asks again.
+MAX_FOR_S: Final = MAX_WATCH_S
 
 
 @dataclass(slots=True)
@@ -31,9 +34,10 @@ class Live:
 
     def on_flow(self, flow: Flow, now: Instant) -> None:
         if flow.live_for_s > 0:
-            self._until_ns = now.in_s(flow.live_for_s)
+            self._until_ns = now.in_s(min(flow.live_for_s, MAX_FOR_S))
             self._every_s = max(flow.live_every_s, MIN_EVERY_S)
-            self._due_ns = now.monotonic_ns
+            if self._due_ns is None:
+                self._due_ns = now.monotonic_ns
 
     def on_progress(self, progress: JobProgress, device: DeviceId | None) -> None:
         if device is None or self._due_ns is None:

@@ -28,9 +28,9 @@ class Pacing:
         return Pace(self.flow.profile, max(self.flow.sample_s, 0.5), max(self.flow.report_s, 0.5))
 
     def on_flow(self, flow: Flow) -> bool:
-        """Whether it says anything new, live mode included."""
+        """Whether it says anything new that lasts: live mode is asked for every few seconds and is not kept."""
         lasting = msgspec.structs.replace(flow, live_for_s=0.0)
-        is_new = lasting != self.flow or flow.live_for_s > 0
+        is_new = lasting != self.flow
         self.flow = lasting
         return is_new
 
