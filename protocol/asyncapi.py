@@ -20,7 +20,7 @@ from protocol.records import Record
 from protocol.session import Flow, Hello, Presence, Welcome
 from protocol.signing import ACK_TYPE, FLOW_TYPE, POLICY_TYPE, WELCOME_TYPE, Envelope, Policy
 from protocol.streams import Ack, Batch
-from protocol.topics import EVENTS, Down, Up, down, up
+from protocol.topics import EVENTS, WATCH, Down, Up, down, up
 from protocol.version import PROTOCOL_VERSION
 
 _REF = "#/components/schemas/{name}"
@@ -70,7 +70,7 @@ def document() -> dict[str, Any]:
             ),
         },
         "defaultContentType": JSON,
-        "channels": {channel.name: _channel(channel) for channel in _CHANNELS} | {"events": _events()},
+        "channels": {channel.name: _channel(channel) for channel in _CHANNELS} | _between_servers(),
         "operations": {channel.name: _operation(channel) for channel in _CHANNELS},
         "components": {
             "messages": {channel.name: _message(channel, by_type) for channel in _CHANNELS},
@@ -91,10 +91,19 @@ def _channel(channel: _Channel) -> dict[str, Any]:
     }
 
 
-def _events() -> dict[str, Any]:
+def _between_servers() -> dict[str, Any]:
     return {
-        "address": EVENTS,
-        "description": "Ids of new events between server processes; devices have no right on it.",
+        "events": {
+            "address": EVENTS,
+            "description": "Ids of new events between server processes; devices have no right on it.",
+        },
+        "watch": {
+            "address": WATCH,
+            "description": (
+                "Between server processes: `{link, for_s}` while somebody watches a device of the link, at most once "
+                "in 10 s. Ingest answers with a signed flow. Devices have no right on it."
+            ),
+        },
     }
 
 

@@ -13,6 +13,10 @@ from protocol.identifiers import LinkId, is_identifier
 PREFIX = "fleet/v1"
 # Ids of new events, after the commit, for the event streams of every API process. Devices have no right on it.
 EVENTS = "svc/v1/events"
+# That somebody watches a link: from API processes to ingest, which alone may ask a device for live mode.
+WATCH = "svc/v1/watch"
+# What every API process hears of devices. Links write it only while somebody watches them.
+LIVE_FILTER = f"{PREFIX}/+/up/live"
 
 
 class Up(StrEnum):
@@ -52,6 +56,11 @@ def down_filter(link: LinkId) -> str:
 def shared_up_filter(group: str, kind: Up) -> str:
     """The ingest workers' subscription. ``group`` is a secret: who knows it can make messages vanish."""
     return f"$share/{group}/{PREFIX}/+/up/{kind}"
+
+
+def shared_watch_filter(group: str) -> str:
+    """Each request reaches one of the ingest workers."""
+    return f"$share/{group}/{WATCH}"
 
 
 def parse_up(topic: str) -> UpTopic | None:

@@ -1,4 +1,4 @@
-"""What ingest says to links: acknowledgements and welcomes, each a DSSE envelope signed with the server key.
+"""What ingest says to links: acknowledgements, welcomes, live flows, each a DSSE envelope signed with the server key.
 
 The pace of each profile is here too. The server key signs nothing that makes a terminal act.
 """
@@ -17,7 +17,7 @@ from fleet_server.kit.times import to_ms
 from protocol import codec
 from protocol.identifiers import LinkId
 from protocol.session import Flow, Profile, Welcome
-from protocol.signing import ACK_TYPE, WELCOME_TYPE, SigningKey, sign
+from protocol.signing import ACK_TYPE, FLOW_TYPE, WELCOME_TYPE, SigningKey, sign
 from protocol.streams import Ack, StreamAck
 from protocol.topics import Down, down
 from protocol.version import SERVER_SPEAKS
@@ -62,6 +62,11 @@ class Answers:
             versions=list(SERVER_SPEAKS),
         )
         return self._signed(greeting.link.id, Down.WELCOME, WELCOME_TYPE, welcome, qos=1)
+
+    def live_flow(self, link_id: str, profile: Profile, fleet_size: int, for_s: float) -> Publication:
+        """The link's usual pace, and live mode. QoS 0: the broker must not keep it for a link that is away."""
+        flow = msgspec.structs.replace(flow_for(profile, fleet_size), live_for_s=for_s)
+        return self._signed(link_id, Down.FLOW, FLOW_TYPE, flow, qos=0)
 
     def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:
         return Ack(list(streams), self._db_epoch, to_ms(now))

@@ -41,6 +41,7 @@ class KnownLink:
     keepalive_s: float
     loaded_s: float
     devices: Mapping[str, KnownDevice] = field(default_factory=dict)
+    profile: str = ""  # empty before its first hello
 
 
 class Directory:
@@ -108,5 +109,6 @@ def _load(session: Session, link_ids: set[str], now_s: float) -> dict[str, Known
                 row["keepalive_s"],
                 now_s,
                 of_link,
+                row["profile"],
             )
     return links

@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from fleet_server.ingest.answers import Publication
 from fleet_server.mqtt import Received, connect_options, publish_properties, received, service_client
 from fleet_server.settings import ServerSettings
-from protocol.topics import Up, shared_up_filter
+from protocol.topics import Up, shared_up_filter, shared_watch_filter
 
 # The sequence of one flush: what is there, but no more than this.
 MAX_MESSAGES = 500
@@ -179,6 +179,7 @@ class Door:
             _log.error("broker refused the connection", reason=str(reason))
             return
         filters = [shared_up_filter(self._settings.ingest_group, kind) for kind in _SUBSCRIBED]
+        filters.append(shared_watch_filter(self._settings.ingest_group))
         client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in filters])
 
     def _on_subscribe(

@@ -29,9 +29,11 @@ from fleet_server.ingest.flush import Dispatch, Flush, Flushed
 from fleet_server.ingest.heard import Heard
 from fleet_server.ingest.installation import save_worker
 from fleet_server.ingest.pacing import AckPacer
+from fleet_server.ingest.watching import Watching
 from fleet_server.kit.times import utc_now
 from protocol.codec import JSON
-from protocol.topics import EVENTS
+from protocol.session import Profile
+from protocol.topics import EVENTS, WATCH
 
 GIVE_UP_S = 20.0
 _RETRY_FIRST_S = 0.05
@@ -62,6 +64,7 @@ class Worker:
         self._directory = Directory()
         self._heard = Heard()
         self._pacer = AckPacer()
+        self._watching = Watching()
         self._fleet_size = 0
         self._fleet_counted_s = float("-inf")
         self._saved_s = float("-inf")
@@ -81,8 +84,11 @@ class Worker:
     def step(self) -> None:
         """Takes what has arrived, waiting for it at most a second, and answers it."""
         taken = self._door.take(self._wait_s())
-        if taken:
-            self._handle(taken)
+        reports = [one for one in taken if one.message.topic != WATCH]
+        if reports:
+            self._handle(reports)
+        if len(reports) < len(taken):
+            self._answer_watchers([one for one in taken if one.message.topic == WATCH])
         self._send_due_acks()
         self._note_listening()
         self._save_state()
@@ -164,6 +170,26 @@ class Worker:
         for ack in flushed.acks:
             self._pacer.add(ack, now_s)
         self._send_due_acks()
+
+    def _answer_watchers(self, taken: Sequence[Taken]) -> None:
+        """Asks links for live mode. Not tried again: who still watches says so every few seconds."""
+        now_s = time.monotonic()
+        due = self._watching.due([one.message for one in taken], now_s)
+        try:
+            with reading(self._engine) as session:
+                links = self._directory.find(session, due, now_s)
+            size = self._size_of_fleet(now_s)
+        except SQLAlchemyError as error:
+            self.counters["watch_not_answered"] += len(due)
+            _log.warning("links could not be asked for live mode", error=str(error)[:300])
+        else:
+            wanted = [(link, due[link.id]) for link in links.values() if link.profile]
+            self._door.publish(
+                [self._answers.live_flow(link.id, Profile(link.profile), size, for_s) for link, for_s in wanted]
+            )
+            self.counters["live_flows"] += len(wanted)
+        self.counters["watch_refused"] = self._watching.refused
+        self._door.acknowledge(taken)
 
     def _send_due_acks(self) -> None:
         due = self._pacer.take_due(time.monotonic())

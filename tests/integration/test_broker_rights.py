@@ -98,6 +98,7 @@ def test_a_link_speaks_to_the_fleet_and_hears_its_own_commands(broker: Broker) -
         topics.down(B, topics.Down.COMMAND),
         topics.down(A, topics.Down.COMMAND),
         topics.EVENTS,
+        topics.WATCH,
         "svc/v1/anything",
         "elsewhere",
     ],
@@ -135,6 +136,28 @@ def test_api_and_scheduler_send_commands_and_hints_but_no_acknowledgement(broker
             assert service.publish(topics.down(A, topics.Down.COMMAND), b"command")
             assert service.publish(topics.EVENTS, b"[1]")
             assert not service.publish(topics.down(A, topics.Down.ACK), b"forged")
+
+
+def test_that_somebody_watches_is_said_by_the_api_and_only_ingest_may_ask_the_link(broker: Broker) -> None:
+    with (
+        connected(broker, broker.service("svc-fleet-1"), "x") as fleet,
+        connected(broker, broker.service("svc-api-1"), "x") as api,
+        connected(broker, broker.link(A), "x") as link,
+        connected(broker, broker.link(B), "x") as spy,
+    ):
+        fleet.subscribe(topics.shared_watch_filter("g-secret"))
+        api.subscribe(topics.LIVE_FILTER)
+        link.subscribe(topics.down_filter(A))
+        for topic in (topics.WATCH, topics.LIVE_FILTER):
+            spy.subscribe(topic)
+        assert api.publish(topics.WATCH, b"asked")
+        assert fleet.arrived.get(timeout=DEADLINE_S) == (topics.WATCH, b"asked")
+        assert not api.publish(topics.down(A, topics.Down.FLOW), b"forged")
+        assert fleet.publish(topics.down(A, topics.Down.FLOW), b"flow")
+        assert link.arrived.get(timeout=DEADLINE_S) == (topics.down(A, topics.Down.FLOW), b"flow")
+        assert link.publish(topics.up(A, topics.Up.LIVE), b"live")
+        assert api.arrived.get(timeout=DEADLINE_S) == (topics.up(A, topics.Up.LIVE), b"live")
+        assert spy.arrived.empty()
 
 
 def test_a_link_cannot_throw_another_out_by_its_client_id(broker: Broker) -> None:

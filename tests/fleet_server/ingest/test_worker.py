@@ -24,8 +24,8 @@ from fleet_server.mqtt import Received
 from protocol import codec
 from protocol.records import FaultRaised, Severity
 from protocol.signing import SigningKey
-from protocol.topics import EVENTS
-from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
+from protocol.topics import EVENTS, WATCH
+from tests.support.fleet_rows import GATEWAY, OTHER, STRANGER, TERMINAL, make_fleet
 from tests.support.flush_rig import FlushRig
 
 
@@ -162,6 +162,38 @@ def test_messages_are_given_back_when_the_database_stays_away(
     _fail_commits(engine_on_file, 1000)
     worker.step()
     assert (door.told, worker.counters["given_back"]) == (["closed"], 1)
+
+
+def watched(*links: str) -> list[Taken]:
+    return [Taken(Received(WATCH, b'{"link":"%s","for_s":20}' % link.encode(), None, 0, 0), 1) for link in links]
+
+
+def test_links_that_are_watched_are_asked_to_speak_and_strangers_are_not(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    door.coming = [greeting(rig, TERMINAL)]
+    worker.step()
+    door.told.clear()
+    # One has never said hello, one is not enrolled.
+    door.coming = watched(TERMINAL, GATEWAY, STRANGER)
+    worker.step()
+    assert door.told == [f"fleet/v1/{TERMINAL}/down/flow qos0 after 0", "puback 3 after 0"]
+    assert worker.counters["live_flows"] == 1
+
+
+def test_requests_to_watch_wait_for_no_database_and_stop_no_reports(
+    engine_on_file: Engine, door: ListDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", None, Exception("gone"))
+
+    rig = FlushRig(engine_on_file)
+    door.coming = [*watched(TERMINAL), urgent(rig, TERMINAL, 1)]
+    monkeypatch.setattr(worker_module, "reading", away)
+    worker.step()
+    assert worker.counters["watch_not_answered"] == 1
+    assert count(engine_on_file) == 1
 
 
 def test_a_worker_leaves_word_that_it_listens_and_what_it_counted(
