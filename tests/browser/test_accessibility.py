@@ -46,6 +46,19 @@ def test_no_page_has_an_accessibility_violation(windows: Windows, language: str,
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_no_open_layer_has_an_accessibility_violation(windows: Windows, language: str) -> None:
+    page = windows.open(PAGES["device"], language=language)
+    page.keyboard.press("/")
+    page.keyboard.type("6021")
+    page.locator("[role=option]").first.wait_for()
+    assert violations(page, []) == []
+    page.keyboard.press("Escape")
+    page.locator("#actions a[data-dialog]").last.click()
+    page.locator("#action-dialog h2").wait_for()
+    assert violations(page, []) == []
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_no_page_scrolls_sideways_on_a_phone(windows: Windows, language: str) -> None:
     page = windows.open(language=language, width=360)
     wide: dict[str, int] = {}

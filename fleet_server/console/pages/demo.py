@@ -20,8 +20,8 @@ from fleet_server.console.simulator_door import (
 from fleet_server.console.view_models.demo import panel
 from fleet_server.console.words import REASONS
 from fleet_server.db import transaction
-from fleet_server.request_session import SessionDep
 from fleet_server.errors import FleetError
+from fleet_server.request_session import SessionDep
 from fleet_server.settings import ServerSettings
 
 router = APIRouter(include_in_schema=False)

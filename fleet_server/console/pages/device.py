@@ -17,12 +17,12 @@ from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import place_name
 from fleet_server.console.view_models.forms import form_fields, read_form
 from fleet_server.console.view_models.preview import preview
-from fleet_server.request_session import SessionDep
 from fleet_server.errors import FleetError
 from fleet_server.executions.errors import ActionNotDeclared
 from fleet_server.executions.service import Wish
 from fleet_server.kit.identifiers import hex128
 from fleet_server.kit.times import utc_now
+from fleet_server.request_session import SessionDep
 from protocol.capabilities import Action
 from protocol.commands import ActionKind
 

@@ -17,10 +17,10 @@ from fleet_server.console.language import N_
 from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import Filters, FleetRow, census, chips, fleet_row
 from fleet_server.console.words import CONDITIONS, PRESENCES
-from fleet_server.request_session import SessionDep
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.devices.service import DeviceAtSite
 from fleet_server.kit.pagination import DEFAULT_LIMIT
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
 FIRST_ROWS = 12

@@ -13,8 +13,8 @@ from fleet_server.auth.roles import Actor, Role
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.services import services_for
 from fleet_server.console.words import AUDIT_ACTIONS, DEAD_LETTER_REASONS
-from fleet_server.request_session import SessionDep
 from fleet_server.kit.pagination import DEFAULT_LIMIT
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
 

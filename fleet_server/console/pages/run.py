@@ -9,8 +9,8 @@ from fleet_server.auth.dependencies import ConsoleSessionDep
 from fleet_server.console.frame import local_path, make_frame, page
 from fleet_server.console.run_parts import RunParts, run_list
 from fleet_server.console.services import services_for
-from fleet_server.request_session import SessionDep
 from fleet_server.kit.times import utc_now
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
 

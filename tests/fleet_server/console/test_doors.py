@@ -7,10 +7,15 @@ from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import Engine
 from starlette.testclient import TestClient
 
+from fleet_server.auth.models import User
+from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Role
 from fleet_server.console.frame import local_path
+from fleet_server.db import transaction
+from fleet_server.kit.times import utc_now
 from protocol.commands import ExecutionState
 from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.examples import PASSWORD, device_id
@@ -84,7 +89,9 @@ def test_a_viewer_sees_no_button_that_would_be_refused(browser: Browser) -> None
 
 def test_only_operators_read_what_was_not_understood(browser: Browser) -> None:
     assert browser("approver").get("/dead-letters").status_code == 403
-    assert browser("operator").get("/dead-letters").status_code == 200
+    answer = browser("operator", language="en").get("/dead-letters")
+    assert answer.status_code == 200
+    assert "could not be read" in answer.text
 
 
 def test_the_demo_panel_exists_only_in_the_demo(browser: Browser, console_app: FastAPI) -> None:
@@ -141,3 +148,22 @@ def test_signing_out_ends_the_session_at_the_server(browser: Browser) -> None:
     assert client.post("/sign-out", data={"csrf": csrf_of(client)}).status_code == 303
     client.cookies.update(kept)
     assert client.get("/").status_code == 303
+
+
+def test_another_tenant_finds_nothing_of_this_one(browser: Browser, console_engine: Engine) -> None:
+    with transaction(console_engine) as session:
+        hashed = Passwords.cheap().hash(PASSWORD)
+        stranger = User(
+            id="u-other", tenant_id="other", name="other", password_hash=hashed, role="operator", created_at=utc_now()
+        )
+        session.add(stranger)
+    client = browser("other", language="en")
+    for path in (TILL, f"{TILL}/readings", f"{TILL}/actions/clock.sync", RUN, *STREAMS[1:]):
+        assert client.get(path).status_code == 404, path
+    form = {"action": "clock.read", "csrf": csrf_of(client)}
+    assert client.post(f"{TILL}/runs", data=form).status_code == 404
+    assert client.post(f"{RUN}/cancel", data=form).status_code == 404
+    assert "There is no terminal yet" in client.get("/").text
+    assert "No terminal found" in client.get("/open?tid=60210000").text
+    for path in ("/search?q=6021", "/runs", "/audit", "/dead-letters", "/demo"):
+        assert "Old Neighbours" not in client.get(path).text, path

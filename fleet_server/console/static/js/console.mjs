@@ -50,15 +50,28 @@ document.addEventListener("click", (event) => {
   }
 });
 
+/* What is typed while the palette is still on its way belongs into it. */
+let typedAhead = null;
+
 async function openPalette(find) {
-  const { open } = await import("./palette.mjs");
-  await open(find.dataset.palette);
+  typedAhead = "";
+  try {
+    const { open } = await import("./palette.mjs");
+    await open(find.dataset.palette, () => typedAhead);
+  } finally {
+    typedAhead = null;
+  }
 }
 
 const isTyping = (target) => target.closest("input, textarea, select, [contenteditable]");
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || isTyping(event.target)) return;
+  if (typedAhead !== null && event.key.length === 1) {
+    event.preventDefault();
+    typedAhead += event.key;
+    return;
+  }
   const wantsPalette = event.key === "/" || (event.key === "k" && (event.ctrlKey || event.metaKey));
   const find = document.querySelector("[data-palette]");
   if (wantsPalette && find) {

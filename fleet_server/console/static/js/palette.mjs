@@ -57,7 +57,7 @@ async function load(source) {
   return true;
 }
 
-export async function open(source) {
+export async function open(source, takeTyped) {
   if (!layer.dataset.source && !(await load(source))) {
     location.assign("/search");
     return;
@@ -65,5 +65,11 @@ export async function open(source) {
   layer.showPopover();
   const input = layer.querySelector("input");
   input.focus();
-  input.select();
+  const typed = takeTyped();
+  if (typed) {
+    input.value = typed;
+    void search(input);
+  } else {
+    input.select();
+  }
 }
