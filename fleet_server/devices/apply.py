@@ -1,5 +1,6 @@
 """What a device said about itself, written down in the caller's transaction: hello, presence, capabilities, that it was
-heard. Nothing here commits; each function answers the events that the caller appends, and whose condition changed.
+heard. Nothing here commits; each function answers the events that the caller appends, and whose condition changed. The
+caller holds the devices (`fleet_server.devices.holding`); the sweeps do it themselves.
 
 Invariant: a will or a goodbye ends only the session it names, in whatever order it and the hello arrive.
 """
@@ -17,6 +18,7 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
 from fleet_server.devices import condition
+from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Capability, Device, HeardHour
 from fleet_server.devices.presence import Presence, Reason, expected_by
 from fleet_server.faults.models import Fault
@@ -184,16 +186,20 @@ def mark_missed(session: Session, tenant_id: str, now: datetime, listening_s: fl
     attached to them becomes unknown with them.
     """
     applied = Applied()
-    missed = select(_DEVICE).where(
+    missed = select(_DEVICE.c.id).where(
         _DEVICE.c.tenant_id == tenant_id,
         _DEVICE.c.expected_by < now,
         _DEVICE.c.presence == Presence.ONLINE,
         _DEVICE.c.report_s + 1.5 * _DEVICE.c.keepalive_s < min(listening_s, _FOREVER_S),
     )
-    statement = missed.order_by(_DEVICE.c.id).limit(MISSED_LIMIT).with_for_update()
-    rows = [dict(row) for row in session.execute(statement).mappings()]
-    _move(session, rows, Presence.UNKNOWN, Reason.NOT_HEARD, now, applied)
+    found = list(session.execute(missed.order_by(_DEVICE.c.id).limit(MISSED_LIMIT)).scalars())
+    if not found:
+        return applied
+    hold(session, found, found)
+    # Looked at again: what was heard while this waited for the rows is not missed.
+    rows = _rows(session, _DEVICE.c.id.in_(found), _DEVICE.c.expected_by < now, _DEVICE.c.presence == Presence.ONLINE)
     missed_ids = [row["id"] for row in rows]
+    _move(session, rows, Presence.UNKNOWN, Reason.NOT_HEARD, now, applied)
     session.connection().execute(update(_DEVICE).where(_DEVICE.c.id.in_(missed_ids)), {"expected_by": None})
     behind = _attached(session, tenant_id, missed_ids)
     _move(session, behind, Presence.UNKNOWN, Reason.GATEWAY, now, applied)
@@ -259,7 +265,6 @@ def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Map
 
 
 def _rows(session: Session, *conditions: Any) -> list[Mapping[str, Any]]:
-    """Locked in the order of ids, so that two workers wait for each other instead of dying together."""
     names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", "capability_digest")
     statement = select(*(_DEVICE.c[name] for name in names)).where(*conditions)
-    return [dict(row) for row in session.execute(statement.order_by(_DEVICE.c.id).with_for_update()).mappings()]
+    return [dict(row) for row in session.execute(statement.order_by(_DEVICE.c.id)).mappings()]

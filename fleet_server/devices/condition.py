@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
 from fleet_server.devices.habit import LOOK_BACK, Habit, trading_probability
+from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Device, HeardHour, Site
 from fleet_server.devices.presence import Judgement, Presence, judge
 from fleet_server.faults.models import Fault
@@ -79,7 +80,9 @@ def worst_code(faults: Collection[OpenFault]) -> str:
 
 
 def recompute(session: Session, tenant_id: str, device_ids: Collection[str], now: datetime) -> None:
-    """Brings condition, rank and worst code of these devices up to date; call it after all that may change them."""
+    """Brings condition, rank and worst code of these devices up to date; call it after all that may change them. The
+    caller holds the devices.
+    """
     if not device_ids:
         return
     wanted = sorted(set(device_ids))
@@ -108,6 +111,7 @@ def sweep_conditions(session: Session, tenant_id: str, now: datetime, after_id: 
         .limit(limit)
     )
     ids = list(session.execute(away).scalars())
+    hold(session, ids)
     recompute(session, tenant_id, ids, now)
     return ids[-1] if len(ids) == limit else ""
 

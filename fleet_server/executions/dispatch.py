@@ -17,6 +17,7 @@ import structlog
 from sqlmodel import Session
 
 from fleet_server.devices.errors import DeviceNotFound
+from fleet_server.devices.holding import hold
 from fleet_server.devices.repository import CommandTarget, DeviceRepository
 from fleet_server.devices.service import DeviceService
 from fleet_server.executions import happenings, ledger
@@ -100,7 +101,7 @@ class Dispatcher:
         return standing, Outgoing(_topic(entry.link_id), payload, JSON, event)
 
     def cancel(self, session: Session, entry: Entry, now: datetime) -> Outgoing:
-        """The order to end ``entry``; the device's answer is a state of ``entry`` itself."""
+        """The order to end ``entry``; the device's answer is a state of ``entry`` itself. The caller holds it."""
         self._check_clock(session, now)
         order = Order(
             device_id=entry.device_id,
@@ -115,7 +116,9 @@ class Dispatcher:
         return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
 
     def take_for_link(self, session: Session, link_id: str, now: datetime) -> list[Outgoing]:
-        """What waits for a link that has just said hello, oldest first. Events are in the answer, not yet appended."""
+        """What waits for a link that has just said hello, oldest first. Events are in the answer, not yet appended.
+        The caller holds the link's devices.
+        """
         repository = ExecutionRepository(session, self._tenant_id)
         waiting = repository.waiting_on_link(link_id, now - _ANSWERED_WITHIN, BATCH)
         outgoing = self._send_all(session, repository, waiting, now).outgoing
@@ -133,7 +136,11 @@ class Dispatcher:
         they have begun is not ended yet.
         """
         repository = ExecutionRepository(session, self._tenant_id)
-        due = repository.due(now, BATCH, spare_started=spare_started)
+        found = repository.due(now, BATCH, spare_started=spare_started)
+        if not found:
+            return Taken()
+        hold(session, {device_id for _, device_id in found})
+        due = repository.locked_if_due([execution_id for execution_id, _ in found], now, spare_started=spare_started)
         again = [entry for entry in due if may_send_again(entry.standing, entry.terms, now)]
         ended = [entry for entry in due if not may_send_again(entry.standing, entry.terms, now)]
         taken = self._send_all(session, repository, again, now, can_send=can_send)

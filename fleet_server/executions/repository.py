@@ -1,7 +1,7 @@
 """Every query on the ledger of executions and on callers' idempotency keys. Made for one tenant; never commits.
 
 Rows that are about to be moved are read with their lock held, so that two processes never move one execution from the
-same place.
+same place. Whoever sends what it has locked holds its device before (`fleet_server.db`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy import Row, Select, and_, bindparam, delete, func, insert, or_, 
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
+from fleet_server.devices.models import Device
 from fleet_server.executions.ledger import Standing, Terms
 from fleet_server.executions.models import Execution, IdempotencyKey
 from protocol.commands import FINAL, SOAK_S, ActionKind, DangerClass, ExecutionState
@@ -25,7 +26,7 @@ _FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "param
 _ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
 _NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
-_SAVE = update(_TABLE).where(_TABLE.c.id == bindparam("of_execution"))
+_DEVICE = Device.__table__  # type: ignore[attr-defined]  # as above
 
 # On the way from a request to its verdict: built once, for building costs more than asking.
 _INSERT = insert(_TABLE)
@@ -109,10 +110,13 @@ class ExecutionRepository:
         return {entry.id: entry for entry in map(_entry, rows)}
 
     def waiting_on_link(self, link_id: str, sent_before: datetime, limit: int) -> list[Entry]:
-        """The oldest that are queued or were sent and never answered, except those another process is just sending."""
+        """The oldest that are queued or were sent and never answered, except those another process is just sending.
+        Devices that speak through another link by now are not among them.
+        """
         unanswered = and_(_TABLE.c.state == ExecutionState.PUBLISHED.value, _TABLE.c.published_at < sent_before)
         statement = self._entry_query().where(
             _TABLE.c.link_id == link_id,
+            _TABLE.c.device_id.in_(_devices_of(link_id)),
             or_(_TABLE.c.state == ExecutionState.QUEUED.value, unanswered),
             _TABLE.c.cancel_asked_at.is_(None),
         )
@@ -122,17 +126,38 @@ class ExecutionRepository:
         """Those that somebody wants ended and the device has not answered for."""
         statement = self._entry_query().where(
             _TABLE.c.link_id == link_id,
+            _TABLE.c.device_id.in_(_devices_of(link_id)),
             _TABLE.c.state.not_in([state.value for state in FINAL | {ExecutionState.QUEUED}]),
             _TABLE.c.cancel_asked_at.is_not(None),
         )
         return self._entries(statement.order_by(_TABLE.c.id).limit(limit))
 
-    def due(self, now: datetime, limit: int, *, spare_started: bool) -> list[Entry]:
-        """Those whose state's deadline has passed, longest overdue first."""
-        statement = self._entry_query().where(_TABLE.c.is_final.is_(False), _TABLE.c.deadline_at <= now)
-        if spare_started:
-            statement = statement.where(_TABLE.c.state.in_(_NOT_STARTED))
-        return self._entries(statement.order_by(_TABLE.c.deadline_at).limit(limit).with_for_update(skip_locked=True))
+    def due(self, now: datetime, limit: int, *, spare_started: bool) -> list[tuple[str, str]]:
+        """Those whose state's deadline has passed, with their devices, longest overdue first."""
+        statement = sa_select(_TABLE.c.id, _TABLE.c.device_id).where(*self._is_due(now, spare_started=spare_started))
+        rows = self._session.execute(statement.order_by(_TABLE.c.deadline_at).limit(limit))
+        return [(row[0], row[1]) for row in rows]
+
+    def locked_if_due(self, ids: Collection[str], now: datetime, *, spare_started: bool) -> list[Entry]:
+        """Those of ``ids`` that are still due, except those another process is just moving."""
+        statement = self._entry_query().where(
+            _TABLE.c.id.in_(sorted(ids)), *self._is_due(now, spare_started=spare_started)
+        )
+        return self._entries(statement.order_by(_TABLE.c.deadline_at).with_for_update(skip_locked=True))
+
+    def _is_due(self, now: datetime, *, spare_started: bool) -> list[Any]:
+        conditions: list[Any] = [
+            _TABLE.c.tenant_id == self._tenant_id,
+            _TABLE.c.is_final.is_(False),
+            _TABLE.c.deadline_at <= now,
+        ]
+        return [*conditions, _TABLE.c.state.in_(_NOT_STARTED)] if spare_started else conditions
+
+    def device_of(self, execution_id: str) -> str | None:
+        statement = sa_select(_TABLE.c.device_id).where(
+            _TABLE.c.id == execution_id, _TABLE.c.tenant_id == self._tenant_id
+        )
+        return self._session.execute(statement).scalar()
 
     def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
         rows = [{"of_execution": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
@@ -162,6 +187,10 @@ class ExecutionRepository:
 
     def _entries(self, statement: Select[Any]) -> list[Entry]:
         return [_entry(row) for row in self._session.execute(statement)]
+
+
+def _devices_of(link_id: str) -> Select[Any]:
+    return sa_select(_DEVICE.c.id).where(_DEVICE.c.link_id == link_id)
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from sqlmodel import Session
 from fleet_server.audit.service import record
 from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Actor, Role
+from fleet_server.devices.holding import hold
 from fleet_server.devices.repository import CommandTarget
 from fleet_server.devices.service import DeviceService
 from fleet_server.executions import happenings, ledger
@@ -115,9 +116,7 @@ class ExecutionService:
 
     def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
         """Ended at once while it is queued; else the device is asked, and its answer decides."""
-        entry = self._executions.locked([execution_id]).get(execution_id)
-        if entry is None:
-            raise ExecutionNotFound(execution_id)
+        entry = self._locked(execution_id)
         _require_role(actor, entry.kind)
         if entry.standing.is_final:
             raise ExecutionFinished(f"execution {entry.id} has already ended as {entry.standing.state}")
@@ -133,6 +132,13 @@ class ExecutionService:
         event = happenings.moved(entry, standing, now, actor=actor.name, cancel_asked=True)
         self._announce(outgoing, [event], now)
         return self.get(execution_id)
+
+    def _locked(self, execution_id: str) -> Entry:
+        device_id = self._executions.device_of(execution_id)
+        if device_id is None:
+            raise ExecutionNotFound(execution_id)
+        hold(self._session, [device_id])
+        return self._executions.locked([execution_id])[execution_id]
 
     def counts_by_state(self) -> dict[str, int]:
         return self._executions.counts_by_state()

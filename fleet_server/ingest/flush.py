@@ -1,7 +1,8 @@
 """One flush: many messages, one transaction. What it answers may be told to anybody only after the commit.
 
-Order inside: who speaks, sessions, streams locked, new records and their effects, positions, commands for those who
-said hello, conditions, events last (`fleet_server.timeline.writer`). A message that was applied before changes nothing.
+Order inside: who speaks, their devices held, sessions, streams locked, new records and their effects, positions,
+commands for those who said hello, conditions, events last (`fleet_server.timeline.writer`): the order of
+`fleet_server.db`. A message that was applied before changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sqlmodel import Session
 from fleet_server.devices import apply as devices
 from fleet_server.devices import condition
 from fleet_server.devices.habit import hour_of
+from fleet_server.devices.holding import hold
 from fleet_server.devices.presence import expected_by
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.executions.reports import apply_reports
@@ -38,7 +40,7 @@ from fleet_server.ingest.sorting import Sorter, TenantWork
 from fleet_server.ingest.watermarks import StreamKey, StreamState
 from fleet_server.kit import bulk
 from fleet_server.timeline.writer import append_events
-from protocol.records import Record, Tombstone
+from protocol.records import FaultCleared, FaultRaised, Record, Tombstone
 from protocol.session import Hello
 from protocol.streams import StreamAck, StreamKind
 
@@ -104,6 +106,7 @@ class Flush:
     def run(self, messages: Sequence[Decoded]) -> Flushed:
         self._links = self._find(message.link for message in messages if message.link is not None)
         known = [message for message in messages if self._is_known(message)]
+        self._hold_devices(known)
         for message in known:
             self._take_session(message)
         batches = [message for message in known if isinstance(message, BatchMessage)]
@@ -111,9 +114,30 @@ class Flush:
         self._take_batches(batches, states)
         self._take_positions(states)
         watermarks.save(self._session, states.values(), self._now)
-        for tenant_id, work in self._sorter.work.items():
+        work_by_tenant = sorted(self._sorter.work.items())
+        for tenant_id, work in work_by_tenant:
             self._write(tenant_id, work)
+        for tenant_id, work in work_by_tenant:
+            self.flushed.event_ids += append_events(self._session, tenant_id, work.events, self._now)
         return self.flushed
+
+    def _hold_devices(self, known: Sequence[Decoded]) -> None:
+        """All whose rows this flush may change: of links that speak of themselves or are written down as heard again
+        with what hangs on them, of records the devices that are due for it or tell of a fault.
+        """
+        links = {message.link for message in known if message.link and not isinstance(message, BatchMessage)}
+        speakers, at_fault = set(), set()
+        for message in known:
+            if isinstance(message, BatchMessage):
+                link = self._links[message.link]
+                speakers.add(link.id)
+                for record in (entry.record for entry in message.entries if isinstance(entry.record, Record)):
+                    if record.device in link.devices:
+                        speakers.add(record.device)
+                        if isinstance(record.body, FaultRaised | FaultCleared):
+                            at_fault.add(record.device)
+        due = set(self._heard.due(speakers, self._now_s))
+        hold(self._session, due | at_fault, links | (due & self._links.keys()))
 
     def _find(self, link_ids: Iterable[str]) -> dict[str, KnownLink]:
         return self._directory.find(self._session, link_ids, self._now_s)
@@ -246,7 +270,6 @@ class Flush:
                 self.flushed.outgoing += outgoing
                 work.events += [one.event for one in outgoing if one.event is not None]
         condition.recompute(session, tenant_id, work.changed, now)
-        self.flushed.event_ids += append_events(session, tenant_id, work.events, now)
 
     def _note_heard(self, tenant_id: str, work: TenantWork) -> None:
         due = {id_: work.heard[id_] for id_ in self._heard.due(work.heard, self._now_s)}
