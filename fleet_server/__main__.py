@@ -1,5 +1,6 @@
 """Command line of the fleet server. Exit code 2 and one sentence for what a person can put right."""
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -11,6 +12,8 @@ from fleet_server.errors import FleetError
 
 # In the order of ``--help``. Each is light to import and has ``register(app)``.
 _MODULES = ("init", "run", "api", "ingest", "scheduler", "migrate", "accounts", "client")
+# New objects before a look for garbage; Python's own 700 is made for small programs.
+_GC_THRESHOLD = 50_000
 
 
 def make_app() -> typer.Typer:
@@ -31,6 +34,8 @@ def make_app() -> typer.Typer:
 def main() -> None:
     # Whatever any command writes is its owner's alone.
     os.umask(0o077)
+    # Loading the frameworks makes objects that stay: looking for garbage among them was a seventh of every start.
+    gc.set_threshold(_GC_THRESHOLD)
     try:
         make_app()()
     except FleetError as error:

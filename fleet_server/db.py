@@ -6,11 +6,14 @@ lock when they begin, so that two of them wait for each other instead of failing
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Request
 from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlmodel import Session
+
+from fleet_server.errors import DatabaseUnreachable
 
 _BUSY_TIMEOUT_MS = 15_000
 # Any constant: every process that numbers events takes the same PostgreSQL advisory lock.
@@ -25,6 +28,27 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+@contextmanager
+def reachable_database(url: str) -> Iterator[Engine]:
+    """Raises ``DatabaseUnreachable`` in one sentence and without the password."""
+    try:
+        shown = make_url(url).render_as_string(hide_password=True)
+        engine = open_engine(url)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseUnreachable(
+            f"database_url: expected sqlite:///PATH or postgresql+psycopg://…: {error}"
+        ) from error
+    try:
+        try:
+            engine.connect().close()
+        except DBAPIError as error:
+            said = str(error.orig).strip().splitlines()
+            raise DatabaseUnreachable(f"the database {shown} cannot be opened: {' '.join(said)[:300]}") from error
+        yield engine
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -49,19 +73,6 @@ def order_events(session: Session) -> None:
     """
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text(f"SELECT pg_advisory_xact_lock({_EVENT_ORDER_LOCK})"))
-
-
-def request_session(request: Request) -> Iterator[Session]:
-    """One request is one transaction."""
-    engine: Engine = request.app.state.engine
-    opened = reading(engine) if request.method in {"GET", "HEAD"} else transaction(engine)
-    with opened as session:
-        yield session
-
-
-# Scope "function" commits before the response is sent. The default commits after it, so a failed commit would still
-# answer 200.
-SessionDep = Annotated[Session, Depends(request_session, scope="function")]
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

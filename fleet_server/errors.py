@@ -23,3 +23,7 @@ class SchemaUnknown(FleetError):
     """The database is at a revision that this version does not know; nothing was changed."""
 
     code = "schema_unknown"
+
+
+class DatabaseUnreachable(FleetError):
+    code = "database_unreachable"

@@ -10,7 +10,6 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from fleet_server import migrate
 from fleet_server.db import reading
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import DeviceService
@@ -18,6 +17,7 @@ from fleet_server.errors import FleetError
 from fleet_server.executions.repository import ExecutionRepository
 from fleet_server.ingest.installation import read_counters
 from fleet_server.metrics import ServerMetrics
+from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
 
 router = APIRouter(tags=["operations"])
@@ -74,7 +74,7 @@ def _database(engine: Engine) -> str:
 
 def _migrations(engine: Engine) -> str:
     try:
-        migrate.check_revision(engine)
+        check_revision(engine)
     except (FleetError, SQLAlchemyError):
         return "not at the revision of this version"
     return "ok"

@@ -1,4 +1,4 @@
-"""What must be true before the server's processes start, each said in one sentence when it is not."""
+"""What must be true while the server's processes start, each said in one sentence when it is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from fleet_server.errors import FleetError
 from fleet_server.settings import ServerSettings
 
 _ANSWER_S = 5.0
-_RETRY_S = 0.2
 
 
 class PortTaken(FleetError):
@@ -40,24 +39,34 @@ def check_http_port(settings: ServerSettings) -> None:
             raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
-def check_broker(settings: ServerSettings, wait_s: float) -> None:
-    """Waits for it a while: on a machine that starts up, nobody promises an order."""
-    give_up_at = time.monotonic() + wait_s
-    while True:
+class Readiness:
+    """First the broker, which is waited for a while: on a machine that starts up, nobody promises an order."""
+
+    def __init__(self, settings: ServerSettings, wait_broker_s: float) -> None:
+        self._settings = settings
+        self._give_up_s = time.monotonic() + wait_broker_s
+        self._has_broker = False
+
+    def is_reached(self) -> bool:
+        """Raises ``BrokerUnreachable`` for another's broker, or when the wait is over."""
+        if not self._has_broker:
+            self._has_broker = self._broker_answers()
+        return self._has_broker and is_ready(self._settings)
+
+    def _broker_answers(self) -> bool:
+        place = f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
         try:
-            _shake_hands(settings)
+            _shake_hands(self._settings)
         except (ssl.SSLCertVerificationError, FileNotFoundError) as error:
-            place = f"{settings.mqtt_host}:{settings.mqtt_port}"
             raise BrokerUnreachable(f"the broker at {place} is not this installation's: {error}") from error
         except OSError as error:
-            if time.monotonic() >= give_up_at:
-                raise BrokerUnreachable(
-                    f"no broker answers at {settings.mqtt_host}:{settings.mqtt_port} ({error.strerror or error}): "
-                    f"start it with 'mosquitto -c {settings.data / 'broker' / 'mosquitto.conf'}'"
-                ) from error
-            time.sleep(_RETRY_S)
-        else:
-            return
+            if time.monotonic() < self._give_up_s:
+                return False
+            raise BrokerUnreachable(
+                f"no broker answers at {place} ({error.strerror or error}): "
+                f"start it with 'mosquitto -c {self._settings.data / 'broker' / 'mosquitto.conf'}'"
+            ) from error
+        return True
 
 
 def is_ready(settings: ServerSettings) -> bool:

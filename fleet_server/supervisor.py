@@ -1,7 +1,8 @@
 """Owns the server's processes: starts them, starts again the ones that die, stops all of them in order.
 
 A child that ends with exit code 2 before all are up has said in one sentence what a person must put right: the whole
-start fails with that sentence. Later every death is answered by a new start, 1 s after the first and up to 30 s apart.
+start fails with that sentence, as it does with a refusal that ``is_ready`` raises. Later every death is answered by a
+new start, 1 s after the first and up to 30 s apart.
 
 What children print goes into bounded files under ``DATA/logs``. Ctrl-C reaches only the supervisor; children get
 SIGTERM from it, or from the kernel when it is killed. What the processes do is left to `fleet_server.commands`.
@@ -9,15 +10,14 @@ SIGTERM from it, or from the kernel when it is killed. What the processes do is 
 
 from __future__ import annotations
 
-import os
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
@@ -120,23 +120,26 @@ class Supervisor:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises ``ChildRefused`` when the first start fails."""
-        signals, wakeup = _catch_signals()
+        with _caught_signals() as wakeup:
+            try:
+                self._run(wakeup)
+            finally:
+                self._stop()
+
+    def _run(self, wakeup: socket.socket) -> None:
+        signals: set[int] = set()
         next_hour_s = time.monotonic() + 3600
-        try:
-            while not signals & {signal.SIGTERM, signal.SIGINT}:
-                now_s = time.monotonic()
-                self._tend(now_s)
-                if not self._is_up and self._is_ready_yet():
-                    self._is_up = True
-                    self._say(self._on_ready)
-                if now_s >= next_hour_s:
-                    next_hour_s = now_s + 3600
-                    self._hourly()
-                signals = _await_signals(wakeup, _LOOK_EVERY_S if self._is_up else _STARTING_LOOK_EVERY_S)
-            self._say("Stopping …")
-        finally:
-            self._stop()
-            wakeup.close()
+        while not signals & {signal.SIGTERM, signal.SIGINT}:
+            now_s = time.monotonic()
+            self._tend(now_s)
+            if not self._is_up and self._is_ready_yet():
+                self._is_up = True
+                self._say(self._on_ready)
+            if now_s >= next_hour_s:
+                next_hour_s = now_s + 3600
+                self._hourly()
+            signals = _await_signals(wakeup, _LOOK_EVERY_S if self._is_up else _STARTING_LOOK_EVERY_S)
+        self._say("Stopping …")
 
     def _tend(self, now_s: float) -> None:
         for child in self._children:
@@ -179,17 +182,22 @@ def _pump(source: IO[bytes], log: BoundedLog) -> None:
             log.write(line)
 
 
-def _catch_signals() -> tuple[set[int], socket.socket]:
+@contextmanager
+def _caught_signals() -> Iterator[socket.socket]:
     """Signals become bytes in a socket: unlike a blocked mask, that is not inherited by children."""
     reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
-        signal.signal(number, lambda *_: None)
-    # The descriptor lives as long as the process.
-    signal.set_wakeup_fd(os.dup(writer.fileno()), warn_on_full_buffer=False)
-    writer.close()
-    return set(), reader
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _await_signals(wakeup: socket.socket, within_s: float) -> set[int]:

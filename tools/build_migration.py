@@ -17,8 +17,9 @@ from alembic.command import revision
 
 from fleet_server import migrate
 from fleet_server.db import open_engine
+from fleet_server.schema import MIGRATIONS
 
-_VERSIONS = migrate.MIGRATIONS / "versions"
+_VERSIONS = MIGRATIONS / "versions"
 
 
 def main() -> None:
@@ -38,9 +39,7 @@ def main() -> None:
 def _render(folder: Path, why: str) -> Path:
     """The new file, made beside a copy of the steps that come before it."""
     scripts = folder / "migrations"
-    shutil.copytree(
-        migrate.MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__", *([] if why else ["0*.py"]))
-    )
+    shutil.copytree(MIGRATIONS, scripts, ignore=shutil.ignore_patterns("__pycache__", *([] if why else ["0*.py"])))
     engine = open_engine(f"sqlite:///{folder}/empty.db")
     newest = migrate.upgrade(engine)[1] if why else "0000"
     config = migrate.alembic_config()

@@ -87,10 +87,9 @@ def token(
 def _accounts(data: Path) -> "Iterator[Accounts]":
     from fleet_server.audit.service import SYSTEM
     from fleet_server.auth.accounts import Accounts
-    from fleet_server.db import transaction
-    from fleet_server.enrollment.installation import reachable_database
+    from fleet_server.db import reachable_database, transaction
     from fleet_server.kit.times import utc_now
-    from fleet_server.migrate import check_revision
+    from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
 
     settings = load_settings(data)

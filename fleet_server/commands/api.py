@@ -24,27 +24,24 @@ def api(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-api-1") -> None
     import uvicorn
 
     from fleet_server.app import create_app
-    from fleet_server.db import open_engine
+    from fleet_server.db import reachable_database
     from fleet_server.http_server import StreamingServer
     from fleet_server.logs import configure_logs
-    from fleet_server.migrate import check_revision
-    from fleet_server.mqtt import ServerLink
+    from fleet_server.live.hub import LiveHub
+    from fleet_server.live.link import api_link
+    from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
     from fleet_server.timeline.hub import EventHub
-    from protocol.topics import EVENTS
 
     configure_logs()
     settings = load_settings(data)
-    engine = open_engine(settings.database_url)
-    check_revision(engine)
-    hub = EventHub(engine)
-    link = ServerLink(settings, name, lambda _message: hub.notify(), [(EVENTS, 0)])
-    config = uvicorn.Config(create_app(settings, engine, link, hub), **_options(settings))
-    try:
+    with reachable_database(settings.database_url) as engine:
+        check_revision(engine)
+        hub, live = EventHub(engine), LiveHub()
+        link = api_link(settings, name, hub, live)
+        config = uvicorn.Config(create_app(settings, engine, link, hub, live=live), **_options(settings))
         with suppress(KeyboardInterrupt):
-            StreamingServer(config, hub).run()
-    finally:
-        engine.dispose()
+            StreamingServer(config, hub, live).run()
 
 
 def _options(settings: "ServerSettings") -> dict[str, Any]:

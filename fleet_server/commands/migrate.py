@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 
 def migrate(data: DataOption = DEFAULT_DATA, *, as_json: JsonOption = False) -> None:
     """Upgrade the database under a lock; a database of a later version is left alone."""
-    from fleet_server.enrollment.installation import reachable_database
+    from fleet_server.db import reachable_database
     from fleet_server.migrate import upgrade
     from fleet_server.settings import load_settings
 

@@ -1,4 +1,8 @@
-"""``fleet-server run``: the whole server as child processes."""
+"""``fleet-server run``: the whole server as child processes.
+
+This process loads neither framework nor database: children begin at once, and one that finds its database missing or
+of another revision says so.
+"""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -24,21 +28,17 @@ def run(
 ) -> None:
     """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
     from fleet_server import preflight
-    from fleet_server.enrollment.installation import reachable_database
-    from fleet_server.migrate import check_revision
     from fleet_server.settings import load_settings
     from fleet_server.supervisor import Supervisor
 
     settings = load_settings(data)
     _renew(settings)
-    with reachable_database(settings.database_url) as engine:
-        check_revision(engine)
     preflight.check_http_port(settings)
-    preflight.check_broker(settings, wait_broker_s)
+    readiness = preflight.Readiness(settings, wait_broker_s)
     supervisor = Supervisor(
         _children(settings, ingest),
         data / "logs",
-        is_ready=lambda: preflight.is_ready(settings),
+        is_ready=readiness.is_reached,
         say=typer.echo,
         on_ready=f"Ready: {settings.url}",
         on_hour=lambda: _renew(settings),
@@ -48,7 +48,7 @@ def run(
 
 def _renew(settings: "ServerSettings") -> bool:
     """Whether our own processes must read certificates again."""
-    from fleet_server.enrollment.installation import renew_certificates
+    from fleet_server.enrollment.tls_files import renew_certificates
     from fleet_server.kit.times import utc_now
 
     renewed = renew_certificates(settings, utc_now())

@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from fleet_server.access import CallerDep
-from fleet_server.db import SessionDep
 from fleet_server.devices.repository import DeviceFilters, DeviceRepository
 from fleet_server.devices.schemas import DeviceDetail, DeviceRead, capabilities_read, device_fields, device_read
 from fleet_server.devices.service import CapabilityCache, DeviceService
@@ -14,6 +13,7 @@ from fleet_server.faults.schemas import fault_read
 from fleet_server.faults.service import FaultService
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 

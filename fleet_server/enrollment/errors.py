@@ -9,10 +9,6 @@ class DataFolderUnusable(FleetError):
     code = "data_folder_unusable"
 
 
-class DatabaseUnreachable(FleetError):
-    code = "database_unreachable"
-
-
 class FleetFileInvalid(FleetError):
     """Names the file, the place in it, what was expected and what came."""
 

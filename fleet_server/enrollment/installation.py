@@ -15,8 +15,6 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlmodel import Session
 
 from fleet_server import migrate
@@ -25,10 +23,9 @@ from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.passwords import Passwords, readable_password
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
-from fleet_server.db import open_engine, reading, transaction
+from fleet_server.db import reachable_database, reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.enrollment.bundles import BundleMaker
-from fleet_server.enrollment.errors import DatabaseUnreachable
 from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
 from fleet_server.enrollment.policy import load_or_make_keys, write_policy
 from fleet_server.enrollment.private_files import make_private_dir
@@ -36,7 +33,7 @@ from fleet_server.enrollment.registration import Registration
 from fleet_server.enrollment.repository import EnrollmentRepository
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings, public_host
 from fleet_server.enrollment.tls_files import (
-    Addresses,
+    addresses_of,
     load_or_make_authority,
     renew_own_certificates,
     write_broker_files,
@@ -81,8 +78,8 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
         settings = ensure_settings(data, wishes)
         keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
         authority = load_or_make_authority(settings.keys_dir, now)
-        renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now)
-        broker_config = write_broker_files(data / "broker", settings.tls_dir, _addresses(settings))
+        renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
+        broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
         maker = BundleMaker(
             authority=authority,
             folder=data / "agents",
@@ -100,37 +97,6 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
                 people, token = _ensure_people(session, settings, hashed, now)
                 devices = _enrol(session, settings.tenant, fleet, maker, now)
     return Installation(settings, broker_config, people, token, devices)
-
-
-def renew_certificates(settings: ServerSettings, now: datetime) -> list[str]:
-    """The names of those that were made anew: ``broker``, ``http``, services."""
-    authority = load_or_make_authority(settings.keys_dir, now)
-    return renew_own_certificates(authority, settings.tls_dir, _addresses(settings), now)
-
-
-def _addresses(settings: ServerSettings) -> Addresses:
-    return Addresses(settings.mqtt_host, settings.mqtt_port, settings.http_host)
-
-
-@contextmanager
-def reachable_database(url: str) -> Iterator[Engine]:
-    """Raises ``DatabaseUnreachable`` in one sentence and without the password."""
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-        engine = open_engine(url)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise DatabaseUnreachable(
-            f"database_url: expected sqlite:///PATH or postgresql+psycopg://…: {error}"
-        ) from error
-    try:
-        try:
-            engine.connect().close()
-        except DBAPIError as error:
-            said = str(error.orig).strip().splitlines()
-            raise DatabaseUnreachable(f"the database {shown} cannot be opened: {' '.join(said)[:300]}") from error
-        yield engine
-    finally:
-        engine.dispose()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from pathlib import Path
 from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by
 from fleet_server.enrollment.errors import DataFolderUnusable
 from fleet_server.enrollment.private_files import make_private_dir, write_private
+from fleet_server.settings import ServerSettings
 from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -23,6 +24,16 @@ class Addresses:
     mqtt_host: str
     mqtt_port: int
     http_host: str
+
+
+def addresses_of(settings: ServerSettings) -> Addresses:
+    return Addresses(settings.mqtt_host, settings.mqtt_port, settings.http_host)
+
+
+def renew_certificates(settings: ServerSettings, now: datetime) -> list[str]:
+    """The names of those that were made anew: ``broker``, ``http``, services."""
+    authority = load_or_make_authority(settings.keys_dir, now)
+    return renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
 
 
 def load_or_make_authority(keys_dir: Path, now: datetime) -> Authority:

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.access import CallerDep
-from fleet_server.db import SessionDep
 from fleet_server.devices.endpoints import DeviceServiceDep
 from fleet_server.executions.desk import ExecutionDesk
 from fleet_server.executions.repository import ExecutionFilters
@@ -23,6 +22,7 @@ from fleet_server.executions.service import ExecutionService, Wish
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.kit.times import utc_now
+from fleet_server.request_session import SessionDep
 from fleet_server.timeline.endpoints import EventHubDep, LastEventId, TimelineServiceDep
 from fleet_server.timeline.hub import EventFilter
 from fleet_server.timeline.models import Event

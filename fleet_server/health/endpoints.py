@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime
 
 from fleet_server.access import CallerDep
-from fleet_server.db import SessionDep
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.schemas import MetricRead, metric_reads
 from fleet_server.health.service import MAX_POINTS, HealthService
 from fleet_server.kit.schemas import PageOf
 from fleet_server.kit.times import utc_now
+from fleet_server.request_session import SessionDep
 
 router = APIRouter(prefix="/api/v1/devices", tags=["health"])
 _DEFAULT_RANGE = timedelta(hours=24)

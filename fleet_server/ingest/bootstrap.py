@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fleet_server.db import open_engine, transaction
+from fleet_server.db import reachable_database, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.door import Door
 from fleet_server.ingest.installation import db_epoch
 from fleet_server.ingest.worker import Worker
-from fleet_server.migrate import check_revision
+from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.keys import load_key
 from fleet_server.signer.service import load_signer
@@ -20,13 +20,10 @@ from fleet_server.signer.service import load_signer
 @contextmanager
 def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
     """A worker that is not running yet; its connections are closed at the end."""
-    engine = open_engine(settings.database_url)
-    try:
+    with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         with transaction(engine) as session:
             epoch = db_epoch(session)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
         dispatcher = Dispatcher(load_signer(settings), settings)
         yield Worker(name, engine, Door(settings, name), answers, dispatcher)
-    finally:
-        engine.dispose()

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.access import CallerDep
-from fleet_server.db import SessionDep
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
+from fleet_server.request_session import SessionDep
 from fleet_server.timeline.hub import EventFilter, EventHub
 from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.schemas import EventRead, event_read, streamed

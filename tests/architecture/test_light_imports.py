@@ -34,3 +34,13 @@ def test_protocol_loads_no_catalogue_data() -> None:
     script = "import sys, protocol.records, protocol.commands; print(any('catalogue' in m for m in sys.modules))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
+
+
+def test_processes_without_http_load_no_http_framework() -> None:
+    assert loaded_by("fleet_server.ingest.bootstrap") & {"fastapi", "starlette", "alembic", "uvicorn"} == set()
+    assert loaded_by("fleet_server.scheduler") & {"fastapi", "starlette", "alembic", "uvicorn"} == set()
+
+
+def test_supervisor_of_the_server_loads_neither_framework_nor_database() -> None:
+    needed = "fleet_server.preflight, fleet_server.supervisor, fleet_server.enrollment.tls_files"
+    assert loaded_by(needed) & {"fastapi", "sqlmodel", "sqlalchemy", "alembic", "pydantic", "paho"} == set()

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
 from fleet_server import migrate
 from fleet_server.db import open_engine, transaction
 from fleet_server.errors import SchemaUnknown
 from fleet_server.migrations.tables import metadata
+from fleet_server.schema import check_revision, current_revision, head_revision, known_revisions
 from tests.support.engines import postgres_url
 
 
@@ -31,14 +33,19 @@ def test_models_and_migrations_describe_the_same_tables(engine: Engine) -> None:
         assert compare_metadata(context, metadata()) == []
 
 
+def test_known_revisions_are_the_steps_that_alembic_takes() -> None:
+    steps = ScriptDirectory.from_config(migrate.alembic_config()).walk_revisions()
+    assert [step.revision for step in steps] == list(reversed(known_revisions()))
+
+
 def test_every_table_knows_its_tenant() -> None:
     apart = {"tenant", "server_state"}
     assert [t.name for t in metadata().sorted_tables if "tenant_id" not in t.columns and t.name not in apart] == []
 
 
 def test_upgrading_again_changes_nothing(engine: Engine) -> None:
-    assert migrate.upgrade(engine) == (migrate.head_revision(), migrate.head_revision())
-    migrate.check_revision(engine)
+    assert migrate.upgrade(engine) == (head_revision(), head_revision())
+    check_revision(engine)
 
 
 def test_two_processes_that_upgrade_at_once_make_the_tables_once(empty_url: str) -> None:
@@ -47,7 +54,7 @@ def test_two_processes_that_upgrade_at_once_make_the_tables_once(empty_url: str)
         engine.connect().close()  # a new SQLite file turns to WAL with its first connection
     with ThreadPoolExecutor(2) as pool:
         found = sorted(str(found) for found, _ in pool.map(migrate.upgrade, engines))
-    assert found == [migrate.head_revision(), "None"]
+    assert found == [head_revision(), "None"]
     for engine in engines:
         engine.dispose()
 
@@ -76,14 +83,14 @@ def test_a_database_of_a_later_version_is_refused_and_left_alone(engine: Engine)
     with pytest.raises(SchemaUnknown, match="9999"):
         migrate.upgrade(engine)
     with pytest.raises(SchemaUnknown, match="9999"):
-        migrate.check_revision(engine)
+        check_revision(engine)
     with engine.connect() as connection:
-        assert migrate.current_revision(connection) == "9999"
+        assert current_revision(connection) == "9999"
 
 
 def test_a_database_that_was_never_migrated_is_refused_with_the_command_to_run(empty_url: str) -> None:
     engine = open_engine(empty_url)
     with pytest.raises(SchemaUnknown, match="fleet-server migrate"):
-        migrate.check_revision(engine)
+        check_revision(engine)
     assert inspect(engine).get_table_names() == []
     engine.dispose()

@@ -31,14 +31,21 @@ def settings_of(broker: Broker) -> ServerSettings:
 
 @pytest.mark.integration
 def test_the_installations_own_broker_passes(broker: Broker) -> None:
-    preflight.check_broker(settings_of(broker), wait_s=10)
+    readiness = preflight.Readiness(settings_of(broker), wait_broker_s=0)
+    assert not readiness.is_reached(), "no server answers"
 
 
 @pytest.mark.integration
 def test_no_broker_is_said_with_the_command_that_starts_it(broker: Broker) -> None:
     nobody = replace(settings_of(broker), mqtt_port=free_port())
     with pytest.raises(preflight.BrokerUnreachable, match=r"Connection refused.*mosquitto -c"):
-        preflight.check_broker(nobody, wait_s=0)
+        preflight.Readiness(nobody, wait_broker_s=0).is_reached()
+
+
+@pytest.mark.integration
+def test_a_broker_that_comes_late_is_waited_for(broker: Broker) -> None:
+    nobody = replace(settings_of(broker), mqtt_port=free_port())
+    assert not preflight.Readiness(nobody, wait_broker_s=60).is_reached()
 
 
 @pytest.mark.integration
@@ -51,7 +58,7 @@ def test_somebody_elses_broker_is_told_apart(broker: Broker, tmp_path: Path) -> 
     write_private(settings.tls_dir / "svc-api-1.crt", issued.certificate_pem)
     write_private(settings.tls_dir / "svc-api-1.key", issued.key_pem)
     with pytest.raises(preflight.BrokerUnreachable, match="not this installation's"):
-        preflight.check_broker(settings, wait_s=0)
+        preflight.Readiness(settings, wait_broker_s=0).is_reached()
 
 
 def test_a_taken_port_is_said_with_the_way_out(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from fleet_server import migrate
 from fleet_server.db import open_engine
+from fleet_server.schema import head_revision
 from tests.support.postgres import PostgresServer, binaries, running_postgres
 
 _TEMPLATE = "tillmedic_template"
@@ -100,5 +101,5 @@ def _empty(engine: Engine) -> None:
             connection.execute(text(f'DELETE FROM "{table}"'))  # noqa: S608  # names from the catalogue
         for sequence in connection.execute(text("SELECT sequencename FROM pg_sequences")).scalars().all():
             connection.execute(text(f'ALTER SEQUENCE "{sequence}" RESTART'))
-        revision = migrate.head_revision()
+        revision = head_revision()
         connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": revision})

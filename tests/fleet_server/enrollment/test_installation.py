@@ -20,11 +20,11 @@ from fleet_server.auth.roles import Role
 from fleet_server.auth.service import AuthService
 from fleet_server.db import open_engine, reading
 from fleet_server.devices.models import Device, Site
-from fleet_server.enrollment.errors import DatabaseUnreachable, DataFolderUnusable, FleetFileInvalid
+from fleet_server.enrollment.errors import DataFolderUnusable, FleetFileInvalid
 from fleet_server.enrollment.installation import Installation, install
 from fleet_server.enrollment.models import IssuedCertificate
 from fleet_server.enrollment.settings_file import Wishes
-from fleet_server.errors import SettingsInvalid
+from fleet_server.errors import DatabaseUnreachable, SettingsInvalid
 from protocol import codec
 from protocol.signing import POLICY_TYPE, Opened, Policy, open_envelope, public_keys
 from tests.fleet_server.enrollment.fleets import small_fleet

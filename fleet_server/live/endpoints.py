@@ -1,0 +1,52 @@
+"""HTTP door of live mode: an event stream of one device, for as long as somebody reads it."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
+from fleet_server.kit.times import text
+from fleet_server.live.errors import TooManyWatchers
+from fleet_server.live.hub import MAX_LISTENERS, LiveHub, LiveUpdate, Watched
+
+router = APIRouter(prefix="/api/v1", tags=["live"])
+
+
+async def live_hub(request: Request) -> LiveHub:
+    hub: LiveHub = request.app.state.live
+    if hub.is_full:
+        raise TooManyWatchers(f"{MAX_LISTENERS} devices are watched through this process: come again later")
+    return hub
+
+
+def watched(device_id: DeviceIdPath, devices: DeviceServiceDep) -> Watched:
+    return Watched(device_id, devices.get(device_id).device.link_id)
+
+
+LiveHubDep = Annotated[LiveHub, Depends(live_hub)]
+WatchedDep = Annotated[Watched, Depends(watched)]
+
+
+@router.get("/devices/{device_id}/live", response_class=EventSourceResponse)
+async def device_live(watched: WatchedDep, hub: LiveHubDep) -> AsyncIterator[ServerSentEvent]:
+    """What the device measures now and how far its running executions are, every 2 s while this stream is open.
+
+    Reports may be lost and are kept nowhere; an offline device sends none. The stream ends after 10 minutes; open it
+    again to go on. A device on a metered link pays for it.
+    """
+    async for update in hub.subscribe(watched):
+        yield ServerSentEvent(raw_data=msgspec.json.encode(fields(update)).decode(), event="live")
+
+
+def fields(update: LiveUpdate) -> dict[str, object]:
+    return {
+        "device": update.device_id,
+        "at": text(update.received_at),
+        "samples": update.samples,
+        "progress": [
+            {"execution": one.execution, "progress_pct": one.progress_pct, "note": one.note} for one in update.progress
+        ],
+    }
