@@ -1,12 +1,13 @@
 """The wiring of the API process: doors, services and what they share, joined to one engine, one broker link, one hub.
 
-Nothing here starts by being imported. The lifespan starts link and hub, and stops them last.
+Nothing here starts by being imported. The lifespan starts link and hubs, and stops them last.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -23,7 +24,11 @@ from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
 from fleet_server.health import endpoints as health
+from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.rate_limit import TokenBuckets
+from fleet_server.live import endpoints as live_mode
+from fleet_server.live.asker import LiveAsker
+from fleet_server.live.hub import LiveHub
 from fleet_server.metrics import CountRequests, ServerMetrics
 from fleet_server.mqtt import ServerLink
 from fleet_server.problems import add_problem_answers
@@ -40,20 +45,25 @@ Send `Authorization: Bearer TOKEN`. Lists answer `{items, next}`; give `next` ba
 
 
 def create_app(
-    settings: ServerSettings, engine: Engine, link: ServerLink | None, hub: EventHub, signer: Signer | None = None
+    settings: ServerSettings,
+    engine: Engine,
+    link: ServerLink | None,
+    hub: EventHub,
+    signer: Signer | None = None,
+    live: LiveHub | None = None,
 ) -> FastAPI:
-    """``link`` None: commands stay queued for another process to send."""
+    """``link`` None: commands stay queued for another process to send. ``live`` None: nothing live arrives."""
+    live = live or LiveHub()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await hub.start()
-        if link is not None:
-            link.start()
+        live.start()
         try:
-            yield
+            async with _connected(link, live):
+                yield
         finally:
-            if link is not None:
-                link.stop()
+            await live.stop()
             await hub.stop()
 
     app = FastAPI(
@@ -67,10 +77,11 @@ def create_app(
     app.state.settings = settings
     app.state.engine = engine
     app.state.hub = hub
+    app.state.live = live
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
-    for door in (executions, devices, timeline, health, faults):
+    for door in (executions, devices, timeline, health, faults, live_mode):
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
     _describe_security(app)
@@ -80,10 +91,28 @@ def create_app(
     return app
 
 
+@asynccontextmanager
+async def _connected(link: ServerLink | None, live: LiveHub) -> AsyncIterator[None]:
+    """The broker, and the word to it of who is watched."""
+    if link is None:
+        yield
+        return
+    link.start()
+    asking = asyncio.create_task(LiveAsker(live, link.publish).run(), name="live asker")
+    try:
+        yield
+    finally:
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+        link.stop()
+
+
 def _add_what_requests_share(app: FastAPI) -> None:
     app.state.metrics = ServerMetrics()
     app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
     app.state.capability_cache = CapabilityCache()
+    app.state.conflicts = Conflicts()
 
 
 def _describe_security(app: FastAPI) -> None:

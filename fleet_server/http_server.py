@@ -8,16 +8,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
-from fleet_server.timeline.hub import EventHub
+
+class Stoppable(Protocol):
+    """A hub: its streams end when it stops."""
+
+    async def stop(self) -> None: ...
 
 
 class StreamingServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, hub: EventHub) -> None:
+    def __init__(self, config: uvicorn.Config, *hubs: Stoppable) -> None:
         super().__init__(config)
-        self._hub = hub
+        self._hubs = hubs
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -26,5 +31,6 @@ class StreamingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._hub.stop(), self._loop)
+            for hub in self._hubs:
+                asyncio.run_coroutine_threadsafe(hub.stop(), self._loop)
         super().handle_exit(sig, frame)

@@ -39,6 +39,14 @@ class ServerMetrics:
         self._streams = Gauge("tillmedic_event_streams", "Event streams open now", registry=self.registry)
         self._rate_limited = self._gauge("tillmedic_rate_limited_total", "Requests refused for coming too fast")
         self._fanned_out = self._gauge("tillmedic_events_fanned_out_total", "Events handed to open streams")
+        self._live = self._gauge(
+            "tillmedic_live_total",
+            "Live reports: handed to streams, dropped for slow ones, refused; requests",
+            "counted",
+        )
+        self._retried = self._gauge(
+            "tillmedic_transactions_retried_total", "Transactions done again after a conflict in the database"
+        )
         self._broker = self._gauge("tillmedic_broker_connected", "1 while the broker is connected")
         self._executions = self._gauge("tillmedic_executions", "Executions by state", "state")
         self._presence = self._gauge("tillmedic_devices_presence", "Devices by presence", "presence")
@@ -63,6 +71,14 @@ class ServerMetrics:
         self._rate_limited.set(rate_limited)
         self._fanned_out.set(fanned_out)
         self._broker.set(1 if is_broker_connected else 0)
+
+    def set_conflicts(self, retried: int) -> None:
+        self._retried.set(retried)
+
+    def set_live(self, counters: Mapping[str, int]) -> None:
+        # A copy: the broker's thread counts on.
+        for name, count in dict(counters).items():
+            self._live.labels(name).set(count)
 
     def set_fleet(
         self, executions: Mapping[str, int], presence: Mapping[str, int], condition: Mapping[str, int]

@@ -54,6 +54,8 @@ def prometheus_metrics(request: Request) -> Response:
         fanned_out=getattr(state.hub, "fanned_out", 0),
         is_broker_connected=state.outbound.is_connected,
     )
+    metrics.set_live(state.live.counters)
+    metrics.set_conflicts(state.conflicts.retried)
     with reading(state.engine) as session:
         census = DeviceService(DeviceRepository(session, settings.tenant)).census()
         executions = ExecutionRepository(session, settings.tenant).counts_by_state()

@@ -22,22 +22,22 @@ async def live_hub(request: Request) -> LiveHub:
     return hub
 
 
-def watched(device_id: DeviceIdPath, devices: DeviceServiceDep) -> Watched:
-    return Watched(device_id, devices.get(device_id).device.link_id)
+def link_of(device_id: DeviceIdPath, devices: DeviceServiceDep) -> str:
+    return devices.get(device_id).device.link_id
 
 
 LiveHubDep = Annotated[LiveHub, Depends(live_hub)]
-WatchedDep = Annotated[Watched, Depends(watched)]
+LinkDep = Annotated[str, Depends(link_of)]
 
 
 @router.get("/devices/{device_id}/live", response_class=EventSourceResponse)
-async def device_live(watched: WatchedDep, hub: LiveHubDep) -> AsyncIterator[ServerSentEvent]:
+async def device_live(device_id: DeviceIdPath, link_id: LinkDep, hub: LiveHubDep) -> AsyncIterator[ServerSentEvent]:
     """What the device measures now and how far its running executions are, every 2 s while this stream is open.
 
     Reports may be lost and are kept nowhere; an offline device sends none. The stream ends after 10 minutes; open it
     again to go on. A device on a metered link pays for it.
     """
-    async for update in hub.subscribe(watched):
+    async for update in hub.subscribe(Watched(device_id, link_id)):
         yield ServerSentEvent(raw_data=msgspec.json.encode(fields(update)).decode(), event="live")
 
 

@@ -25,7 +25,7 @@ from protocol import codec
 from protocol.errors import Malformed
 from protocol.identifiers import LinkId
 from protocol.records import Record, RecordBody
-from protocol.session import AttachedDevice, Hello, Presence, PresenceStatus, Profile, StreamPosition, Welcome
+from protocol.session import AttachedDevice, Flow, Hello, Presence, PresenceStatus, Profile, StreamPosition, Welcome
 from protocol.signing import Envelope
 from protocol.streams import Ack, Batch, StreamKind
 from protocol.topics import Down, Up, down_filter, parse_down, up
@@ -50,6 +50,7 @@ class Heard:
     welcomes: list[Welcome] = field(default_factory=list)
     acks: list[Ack] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
+    flows: list[Flow] = field(default_factory=list)
     upto: dict[str, int] = field(default_factory=dict)
 
 
@@ -188,6 +189,8 @@ class WireAgent:
             ack = msgspec.json.decode(plain, type=Ack)
             self._note(ack)
             self.heard.acks.append(ack)
+        elif kind is Down.FLOW:
+            self.heard.flows.append(msgspec.json.decode(plain, type=Flow))
 
     def _note(self, ack: Ack) -> None:
         for one in ack.streams:

@@ -21,14 +21,14 @@ from fleet_server.db import open_engine, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.http_server import StreamingServer
 from fleet_server.ingest.worker import Worker
-from fleet_server.mqtt import ServerLink
+from fleet_server.live.hub import LiveHub
+from fleet_server.live.link import api_link
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.commands import Command, ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
 from protocol.signing import Envelope
-from protocol.topics import EVENTS
 from tests.fleet_server.api import add_callers
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY
 from tests.fleet_server.factories import Fleet, add_fleet
@@ -81,12 +81,12 @@ def running_ingest(worker: Worker) -> Iterator[None]:
 
 @contextmanager
 def running_http(settings: ServerSettings, engine: Engine, signer: Signer) -> Iterator[str]:
-    hub = EventHub(engine)
-    link = ServerLink(settings, "svc-api-1", lambda _message: hub.notify(), [(EVENTS, 0)])
+    hub, live = EventHub(engine), LiveHub()
+    link = api_link(settings, "svc-api-1", hub, live)
     config = uvicorn.Config(
-        create_app(settings, engine, link, hub, signer), log_level="warning", timeout_graceful_shutdown=10
+        create_app(settings, engine, link, hub, signer, live), log_level="warning", timeout_graceful_shutdown=10
     )
-    http = StreamingServer(config, hub)
+    http = StreamingServer(config, hub, live)
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=http.run, kwargs={"sockets": [listening]})
     thread.start()
