@@ -37,6 +37,7 @@ MAX_HANDED = 1000
 # A gateway with all its devices says 65 at once, every two seconds.
 REPORTS_PER_S = 40.0
 REPORTS_BURST = 130
+COUNTED = ("asked", "handed_out", "dropped", "not_watched", "not_read", "too_many", "listeners_refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class LiveHub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._handed = 0
         self.opened = asyncio.Event()  # somebody began to watch
-        self.counters: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
