@@ -2,8 +2,9 @@
 range.
 
 Invariants: at most `MAX_STEPS` samples of at most `max_metrics` metrics are held; a metric that was not measured is
-null in its column, never zero; a value that crosses the edge of its normal range is reported without waiting, but no
-device reports out of turn more often than each `OUT_OF_TURN_S`. What is normal is the catalogue's part.
+null in its column, never zero; a value that left its normal range for good, or came back to it, is reported without
+waiting, but no device reports out of turn more often than each `OUT_OF_TURN_S`. What is normal, and when a value has
+left it for good, is the catalogue's part.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_agent.core.instant import Instant
+from protocol.catalogue.sides import Side
 from protocol.records import MAX_COLUMNS, MAX_STEPS, HealthColumns, Sample
 from protocol.session import Profile
 
@@ -44,7 +46,8 @@ _SIGNIFICANT: Final = 4
 _SIGNIFICANT_METERED: Final = 3
 _METERED_RANK: Final = {name: rank for rank, name in enumerate(METERED_FIRST)}
 
-IsAbnormal = Callable[[str, Sample], bool]
+# The side of its range on which a metric stands after a sample, from the side before and the sample's moment.
+Follow = Callable[[str, Side | None, Sample, int], Side | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,10 @@ class Pace:
 
 
 class Sampler:
-    def __init__(self, pace: Pace, is_abnormal: IsAbnormal) -> None:
+    def __init__(self, pace: Pace, follow: Follow) -> None:
         self._pace = pace
-        self._is_abnormal = is_abnormal
+        self._follow = follow
+        self._sides: dict[str, Side | None] = {}
         self._latest: dict[str, Sample] = {}
         self._abnormal: frozenset[str] = frozenset()
         self._told: frozenset[str] = frozenset()
@@ -91,7 +95,10 @@ class Sampler:
     def on_readings(self, readings: Mapping[str, Sample], now: Instant) -> list[HealthColumns]:
         """A poll's readings; what is absent was not measured."""
         self._latest = {name: _tidy(value, self._pace.significant) for name, value in readings.items()}
-        self._abnormal = frozenset(name for name, value in self._latest.items() if self._is_abnormal(name, value))
+        self._sides = {
+            name: self._follow(name, self._sides.get(name), value, now.mono_ms) for name, value in self._latest.items()
+        }
+        self._abnormal = frozenset(name for name, side in self._sides.items() if side is not None and side.is_abnormal)
         if self._sample_due_ns is None:
             # The first look at a device is worth a report: nothing is known of it yet.
             self._report_due_ns = now.in_s(self._pace.report_s)

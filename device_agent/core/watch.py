@@ -16,8 +16,9 @@ from device_agent.actions import Definition
 from device_agent.core.effects import Noticed, Polled
 from device_agent.core.fault_tracker import CodeRule, FaultTracker, OpenFault
 from device_agent.core.instant import Instant, earliest
-from device_agent.core.sampler import Pace, Sampler
+from device_agent.core.sampler import Follow, Pace, Sampler
 from protocol.catalogue import codes, metrics
+from protocol.catalogue.sides import Side
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.identifiers import DeviceId
 from protocol.records import RecordBody, Sample, Severity
@@ -43,7 +44,7 @@ class Watch:
     def __init__(self, spec: DeviceSpec, pace: Pace, stored_faults: str | None, now: Instant) -> None:
         self.spec = spec
         self.alive: bool | None = None
-        self.sampler = Sampler(pace, lambda name, value: is_abnormal(spec.terminal_class, name, value))
+        self.sampler = Sampler(pace, side_by_class(spec.terminal_class))
         self.faults = FaultTracker(code_rule)
         self._stored = stored_faults or "{}"
         self.faults.restore(_decoded(self._stored), now)
@@ -97,6 +98,11 @@ def code_rule(code: str) -> CodeRule:
     return CodeRule(Severity(meaning.severity.value), meaning.visible_after_s)
 
 
-def is_abnormal(terminal_class: str, name: str, value: Sample) -> bool:
-    metric = metrics.get(name)
-    return metric is not None and metric.judge(value, _CLASSES[terminal_class]).is_abnormal
+def side_by_class(terminal_class: str) -> Follow:
+    of_class = _CLASSES[terminal_class]
+
+    def follow(name: str, before: Side | None, value: Sample, at_ms: int) -> Side | None:
+        metric = metrics.get(name)
+        return None if metric is None else metric.follow(before, value, of_class, at_ms)
+
+    return follow

@@ -1,5 +1,5 @@
 """Health samples, written down in the caller's transaction: a block as it came, the latest value of each metric, and an
-event when a metric left its normal range or came back to it.
+event when a metric left its normal range for good or came back to it (`protocol.catalogue.sides`).
 
 Invariant: a latest value is never replaced by an older one, in whatever order blocks arrive.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import inf
@@ -20,17 +20,23 @@ from sqlmodel import Session
 from fleet_server.health.blocks import pack
 from fleet_server.health.models import HealthBlock, LatestValue
 from fleet_server.kit import bulk
+from fleet_server.kit.times import from_ms, to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.catalogue import metrics
-from protocol.catalogue.normal_range import AtLeast, AtMost, Between, Judgement, NormalRange, Value
+from protocol.catalogue.normal_range import AtLeast, AtMost, Between, NormalRange, Value
+from protocol.catalogue.sides import Side
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
 
 _BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _LATEST = LatestValue.__table__  # type: ignore[attr-defined]  # as above
-_LATEST_CONFLICT = bulk.OnConflict(("device_id", "metric"), ("at", "number", "text"), newer="at")
+_LATEST_CONFLICT = bulk.OnConflict(
+    ("device_id", "metric"), ("at", "number", "text", "is_abnormal", "crossed_at"), newer="at"
+)
 # A metric that flaps within one block is told by its first changes; the block has the rest.
 MAX_CHANGES_PER_BLOCK = 8
+# Where nothing can have happened as long as every sample is within the range.
+_AT_EASE = (None, Side(is_abnormal=False))
 _CLASSES: dict[str, TerminalClass] = {one.value: one for one in TerminalClass}
 
 
@@ -54,6 +60,7 @@ class HealthReport:
 class _Sample:
     at: datetime
     value: float | int | str
+    side: Side | None = None
 
 
 def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthReport], now: datetime) -> list[NewEvent]:
@@ -84,20 +91,19 @@ def _take(latest: dict[tuple[str, str], _Sample], report: HealthReport, now: dat
             continue
         last = latest.get((report.device_id, metric))
         normal = _normal(metric, report.terminal_class)
-        side = None if last is None or normal is None else _side(normal, metric, last.value)
-        if side is not False and _is_calm(normal, column):
+        if (last is None or last.side in _AT_EASE) and _is_calm(normal, column):
             samples = _last_sample(report, column, now)
         else:
             samples = _samples(report, column, now)
         for sample in samples:
             if last is not None and sample.at < last.at:
                 continue
-            last = sample
-            new_side = None if normal is None else _side(normal, metric, sample.value)
+            side = None if last is None else last.side
+            new_side = _followed(side, metric, report.terminal_class, sample)
             # The first value ever is told only when it is not as it should be.
-            if new_side is not None and new_side != side and not (side is None and new_side):
-                changes.add(sample.at, metric, sample.value, is_normal=new_side)
-            side = side if new_side is None else new_side
+            if new_side is not None and new_side.is_abnormal != (side is not None and side.is_abnormal):
+                changes.add(sample.at, metric, sample.value, is_normal=not new_side.is_abnormal)
+            last = replace(sample, side=new_side)
         if last is not None:
             latest[report.device_id, metric] = last
     return changes.events(report.device_id)
@@ -157,13 +163,11 @@ def _is_calm(normal: NormalRange | None, column: Column) -> bool:
     return not numbers or (low <= min(numbers) and max(numbers) <= high)  # type: ignore[operator]  # texts were just excluded
 
 
-def _side(normal: NormalRange, metric: str, value: Value) -> bool | None:
-    """Whether the value is normal; None when that cannot be said."""
-    known = metrics.get(metric)
-    if known is None or value in known.unknown_values:
-        return None
-    judgement = normal.judge(value)
-    return None if judgement is Judgement.UNKNOWN else not judgement.is_abnormal
+def _followed(side: Side | None, metric: str, terminal_class: str, sample: _Sample) -> Side | None:
+    known, of_class = metrics.get(metric), _CLASSES.get(terminal_class)
+    if known is None or of_class is None:
+        return side
+    return known.follow(side, sample.value, of_class, to_ms(sample.at))
 
 
 @lru_cache(maxsize=1024)
@@ -175,13 +179,24 @@ def _normal(metric: str, terminal_class: str) -> NormalRange | None:
 def _read_latest(session: Session, reports: Sequence[HealthReport]) -> Mapping[tuple[str, str], _Sample]:
     devices = sorted({report.device_id for report in reports})
     rows = session.execute(
-        select(_LATEST.c.device_id, _LATEST.c.metric, _LATEST.c.at, _LATEST.c.number, _LATEST.c.text).where(
-            _LATEST.c.device_id.in_(devices)
-        )
+        select(
+            _LATEST.c.device_id,
+            _LATEST.c.metric,
+            _LATEST.c.at,
+            _LATEST.c.number,
+            _LATEST.c.text,
+            _LATEST.c.is_abnormal,
+            _LATEST.c.crossed_at,
+        ).where(_LATEST.c.device_id.in_(devices))
     )
     return {
-        (device, metric): _Sample(at, number if text is None else text) for device, metric, at, number, text in rows
+        (device, metric): _Sample(at, number if text is None else text, _stored_side(is_abnormal, crossed_at))
+        for device, metric, at, number, text, is_abnormal, crossed_at in rows
     }
+
+
+def _stored_side(is_abnormal: bool | None, crossed_at: datetime | None) -> Side | None:  # noqa: FBT001 - a column
+    return None if is_abnormal is None else Side(is_abnormal, None if crossed_at is None else to_ms(crossed_at))
 
 
 def _block_row(tenant_id: str, report: HealthReport, now: datetime) -> dict[str, Any]:
@@ -201,6 +216,7 @@ def _block_row(tenant_id: str, report: HealthReport, now: datetime) -> dict[str,
 
 def _latest_row(tenant_id: str, device_id: str, metric: str, sample: _Sample) -> dict[str, Any]:
     is_text = isinstance(sample.value, str)
+    side = sample.side
     return {
         "device_id": device_id,
         "metric": metric,
@@ -208,4 +224,6 @@ def _latest_row(tenant_id: str, device_id: str, metric: str, sample: _Sample) ->
         "at": sample.at,
         "number": None if is_text else float(sample.value),
         "text": sample.value if is_text else None,
+        "is_abnormal": None if side is None else side.is_abnormal,
+        "crossed_at": None if side is None or side.crossed_ms is None else from_ms(side.crossed_ms),
     }

@@ -31,7 +31,11 @@ class HealthBlock(SQLModel, table=True):
 
 
 class LatestValue(SQLModel, table=True):
-    """The newest sample of each metric of a device; exactly one of ``number`` and ``text`` is set."""
+    """The newest sample of each metric of a device; exactly one of ``number`` and ``text`` is set.
+
+    ``is_abnormal`` and ``crossed_at``: the side of its normal range on which the metric stands (`catalogue.sides`);
+    null where it cannot be judged.
+    """
 
     __tablename__ = "latest_value"
 
@@ -41,3 +45,5 @@ class LatestValue(SQLModel, table=True):
     at: datetime
     number: float | None = None
     text: str | None = Field(default=None, max_length=64)
+    is_abnormal: bool | None = None
+    crossed_at: datetime | None = None

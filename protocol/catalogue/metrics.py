@@ -14,6 +14,7 @@ import msgspec
 
 from protocol.catalogue.normal_range import Judgement, NormalRange, Value, parse_normal_range
 from protocol.catalogue.resources import read_data
+from protocol.catalogue.sides import Side, follow
 from protocol.catalogue.vocabulary import TerminalClass
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
         if normal is None or value in self.unknown_values:
             return Judgement.UNKNOWN
         return normal.judge(value)
+
+    def follow(self, before: Side | None, value: Value, terminal_class: TerminalClass, at_ms: int) -> Side | None:
+        """On which side of its normal range the metric stands after this sample (`protocol.catalogue.sides`)."""
+        normal = self.normal(terminal_class)
+        return before if normal is None or value in self.unknown_values else follow(before, normal, value, at_ms)
 
     def words_for(self, value: Value) -> Words | None:
         """The state in words, or None for a number or a free text."""

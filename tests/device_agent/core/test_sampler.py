@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from device_agent.core.sampler import METERED_METRICS, OUT_OF_TURN_S, Pace, Sampler
 from protocol import codec
+from protocol.catalogue.normal_range import AtMost, NormalRange, OneOf
+from protocol.catalogue.sides import Side, follow
 from protocol.records import MAX_STEPS, HealthColumns, Sample
 from protocol.session import Profile
 from tests.device_agent.core.rig import Clock
@@ -12,8 +14,12 @@ from tests.device_agent.core.rig import Clock
 DEMO = Pace(Profile.DEMO, 1.0, 5.0)
 
 
-def is_hot(name: str, value: Sample) -> bool:
-    return name == "sys.temp_c" and isinstance(value, int | float) and value > 80
+RANGES: dict[str, NormalRange] = {"sys.temp_c": AtMost(80), "prn.status": OneOf(("ok",))}
+
+
+def is_hot(name: str, before: Side | None, value: Sample, at_ms: int) -> Side | None:
+    normal = RANGES.get(name)
+    return None if normal is None else follow(before, normal, value, at_ms)
 
 
 def test_first_look_at_a_device_is_reported_at_once() -> None:
@@ -38,10 +44,17 @@ def test_value_that_leaves_its_range_is_reported_at_once_but_not_more_often_than
     sampler, clock = Sampler(Pace(Profile.METERED, 60, 1800), is_hot), Clock(100)
     sampler.on_readings({"sys.temp_c": 40}, clock.now)
     assert len(sampler.on_readings({"sys.temp_c": 95}, clock.pass_s(1))) == 1
-    assert sampler.on_readings({"sys.temp_c": 95}, clock.pass_s(1)) == []
-    assert sampler.on_readings({"sys.temp_c": 40}, clock.pass_s(1)) == []
-    assert len(sampler.on_readings({"sys.temp_c": 95}, clock.pass_s(OUT_OF_TURN_S))) == 0
-    assert len(sampler.on_readings({"sys.temp_c": 40}, clock.pass_s(1))) == 1
+    assert sampler.on_readings({"sys.temp_c": 95, "prn.status": "paper_out"}, clock.pass_s(1)) == []
+    assert len(sampler.on_readings({"sys.temp_c": 95, "prn.status": "paper_out"}, clock.pass_s(OUT_OF_TURN_S))) == 1
+
+
+def test_value_that_swings_across_its_limit_turns_no_metered_link_into_a_live_one() -> None:
+    sampler, clock = Sampler(Pace(Profile.METERED, 60, 1800), is_hot), Clock(100)
+    sampler.on_readings({"sys.temp_c": 40}, clock.now)
+    told = sum(len(sampler.on_readings({"sys.temp_c": 95 - 55 * (n % 2)}, clock.pass_s(7))) for n in range(200))
+    assert told == 1
+    back = [len(sampler.on_readings({"sys.temp_c": 40}, clock.pass_s(5))) for _ in range(10)]
+    assert sum(back) == 1, "and its coming back for good is told too"
 
 
 def test_what_was_not_measured_is_null_and_not_zero() -> None:

@@ -33,7 +33,7 @@ def _metric_with_floor() -> tuple[str, float]:
 
 
 METRIC, FLOOR = _metric_with_floor()
-GOOD, BAD = FLOOR + 1, FLOOR - 1
+GOOD, BAD = FLOOR + 1, FLOOR - 1 - abs(FLOOR) / 10
 
 
 def report(
@@ -74,23 +74,28 @@ def test_a_late_block_does_not_move_the_latest_value_back(engine: Engine) -> Non
 
 
 def test_leaving_the_normal_range_and_coming_back_are_told_once_each(engine: Engine) -> None:
-    events = apply(engine, report(GOOD, GOOD, BAD, BAD, GOOD))
+    events = apply(engine, report(GOOD, BAD, BAD, GOOD, GOOD, GOOD, GOOD, step_ms=15_000))
     assert [(one.data["metrics"], one.data["abnormal"]) for one in events] == [
         ({METRIC: BAD}, [METRIC]),
         ({METRIC: GOOD}, []),
     ]
-    assert [one.at for one in events] == [NOW - timedelta(seconds=598), NOW - timedelta(seconds=596)]
+    assert [one.at for one in events] == [NOW - timedelta(seconds=585), NOW - timedelta(seconds=525)]
 
 
 def test_sides_are_remembered_between_blocks(engine: Engine) -> None:
     assert len(apply(engine, report(BAD, ago_s=600))) == 1
     assert apply(engine, report(BAD, BAD, ago_s=500, seq=2)) == []
-    assert len(apply(engine, report(GOOD, ago_s=400, seq=3))) == 1
-    assert apply(engine, report(GOOD, GOOD, ago_s=300, seq=4)) == []
+    assert apply(engine, report(GOOD, ago_s=400, seq=3)) == []
+    assert len(apply(engine, report(GOOD, ago_s=300, seq=4))) == 1
+    assert apply(engine, report(GOOD, GOOD, ago_s=200, seq=5)) == []
 
 
 def test_a_flapping_metric_is_told_within_bounds(engine: Engine) -> None:
-    assert len(apply(engine, report(*[GOOD, BAD] * 40))) == MAX_CHANGES_PER_BLOCK
+    assert len(apply(engine, report(*[GOOD, BAD] * 40))) == 1
+    slow = report(*[BAD, BAD, GOOD, GOOD, GOOD] * 30, ago_s=500, seq=2, step_ms=20_000)
+    with transaction(engine) as session:
+        events = apply_health(session, "default", [slow], NOW + timedelta(hours=1))
+    assert len(events) == MAX_CHANGES_PER_BLOCK
 
 
 def test_an_invented_metric_makes_no_row_beside_its_block(engine: Engine) -> None:
