@@ -1,4 +1,5 @@
-"""Asking for an execution in one transaction and one thread, from opening the session to its commit.
+"""Asking for an execution, or for its end, in one transaction and one thread, from opening the session to its commit. A
+transaction that the database ended in favour of another is done once more.
 
 The other doors get their session from a dependency, which costs a change of threads at each end. The way from a request
 to its verdict is short enough for that to be seen.
@@ -6,6 +7,7 @@ to its verdict is short enough for that to be seen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -19,27 +21,46 @@ from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.models import Execution
 from fleet_server.executions.outbound import Outbound
 from fleet_server.executions.service import ExecutionService, Wish
+from fleet_server.kit.conflicts import Conflicts
 
 
 class ExecutionDesk:
-    def __init__(self, engine: Engine, cache: CapabilityCache, dispatcher: Dispatcher, outbound: Outbound) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cache: CapabilityCache,
+        dispatcher: Dispatcher,
+        outbound: Outbound,
+        conflicts: Conflicts,
+    ) -> None:
         self._engine = engine
         self._cache = cache
         self._dispatcher = dispatcher
         self._outbound = outbound
+        self._conflicts = conflicts
 
     def request(self, actor: Actor, wish: Wish, now: datetime, idempotency_key: str | None = None) -> Execution:
         """`ExecutionService.request`, committed."""
+
+        def once() -> Execution:
+            return self._in_service(actor, lambda service: service.request(actor, wish, now, idempotency_key))
+
         try:
-            return self._once(actor, wish, now, idempotency_key)
+            return self._conflicts.once_more(once)
         except IntegrityError:
             if idempotency_key is None:
                 raise
             # The same key came twice at the same moment; the other request has won and is found now.
-            return self._once(actor, wish, now, idempotency_key)
+            return self._conflicts.once_more(once)
 
-    def _once(self, actor: Actor, wish: Wish, now: datetime, idempotency_key: str | None) -> Execution:
+    def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
+        """`ExecutionService.cancel`, committed."""
+        return self._conflicts.once_more(
+            lambda: self._in_service(actor, lambda service: service.cancel(actor, execution_id, now))
+        )
+
+    def _in_service(self, actor: Actor, work: Callable[[ExecutionService], Execution]) -> Execution:
         with transaction(self._engine) as session:
             devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
             service = ExecutionService(session, actor.tenant_id, devices, self._dispatcher, self._outbound)
-            return service.request(actor, wish, now, idempotency_key)
+            return work(service)

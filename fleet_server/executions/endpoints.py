@@ -50,13 +50,16 @@ ExecutionServiceDep = Annotated[ExecutionService, Depends(execution_service)]
 
 async def execution_desk(request: Request) -> ExecutionDesk:
     state = request.app.state
-    return ExecutionDesk(state.engine, state.capability_cache, state.dispatcher, state.outbound)
+    return ExecutionDesk(state.engine, state.capability_cache, state.dispatcher, state.outbound, state.conflicts)
+
+
+ExecutionDeskDep = Annotated[ExecutionDesk, Depends(execution_desk)]
 
 
 @router.post("", status_code=201, response_model=ExecutionRead)
 def request_execution(
     asked: ExecutionAsked,
-    desk: Annotated[ExecutionDesk, Depends(execution_desk)],
+    desk: ExecutionDeskDep,
     caller: CallerDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
@@ -90,11 +93,9 @@ def get_execution(
 
 
 @router.post("/{execution_id}/cancel")
-def cancel_execution(
-    execution_id: ExecutionIdPath, executions: ExecutionServiceDep, caller: CallerDep
-) -> ExecutionRead:
+def cancel_execution(execution_id: ExecutionIdPath, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
     """Ends a queued one at once; of any other the device is asked, and its answer decides."""
-    return execution_read(executions.cancel(caller, execution_id, utc_now()))
+    return execution_read(desk.cancel(caller, execution_id, utc_now()))
 
 
 @dataclass(frozen=True, slots=True)
