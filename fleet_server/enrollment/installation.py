@@ -27,11 +27,12 @@ from fleet_server.db import reachable_database, reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.enrollment.bundles import BundleMaker
 from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
+from fleet_server.enrollment.own_names import public_host
 from fleet_server.enrollment.policy import load_or_make_keys, write_policy
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.registration import Registration
 from fleet_server.enrollment.repository import EnrollmentRepository
-from fleet_server.enrollment.settings_file import Wishes, ensure_settings, public_host
+from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.enrollment.tls_files import (
     addresses_of,
     load_or_make_authority,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
-import socket
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from fleet_server.enrollment.own_names import WILDCARDS, public_host
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.settings import ServerSettings, load_settings
 
 _TENANT = "default"
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,9 @@ def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
     present = load_settings(data) if path.exists() else _defaults(data)
     asked = {field.name: value for field in fields(Wishes) if (value := getattr(wishes, field.name)) is not None}
     wanted = replace(present, **asked)
-    if not path.exists() or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
+    # A demo on all addresses follows the machine from network to network; elsewhere an operator may have named a proxy.
+    is_moved = wanted.demo and wanted.http_host in WILDCARDS
+    if not path.exists() or is_moved or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
         wanted = replace(wanted, url=_url(wanted.http_host, wanted.http_port))
     if wanted != present or not path.exists():
         make_private_dir(path.parent)
@@ -47,11 +48,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def public_host(host: str) -> str:
-    """What people type to reach a server that listens on ``host``."""
-    return socket.gethostname() if host in _WILDCARDS else host
 
 
 def _defaults(data: Path) -> ServerSettings:

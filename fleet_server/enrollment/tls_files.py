@@ -11,12 +11,12 @@ from pathlib import Path
 
 from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by
 from fleet_server.enrollment.errors import DataFolderUnusable
+from fleet_server.enrollment.own_names import WILDCARDS, own_addresses
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.settings import ServerSettings
 from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 
 _LOOPBACK = ("127.0.0.1", "localhost")
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,9 @@ def write_broker_files(broker_dir: Path, tls_dir: Path, addresses: Addresses) ->
 def _names_of(host: str) -> list[str]:
     """What clients may know it by. A wildcard address is kept as it stands: our own processes connect to it."""
     own = socket.gethostname()
-    if host not in {*_WILDCARDS, own}:
+    if host not in {*WILDCARDS, own}:
         return [host]
-    try:
-        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(own, None)}
-    except OSError:
-        found = set()
-    return [*dict.fromkeys((host, own)), *sorted(found)]
+    return [*dict.fromkeys((host, own)), *own_addresses()]
 
 
 def _is_due(path: Path, authority: Authority, now: datetime, hosts: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from simulators.processes import Child
 
 UP_WITHIN_S = 90.0
 _INIT_S = 120.0
+_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 
 
 class StartFailed(SimulatorError):
@@ -29,7 +30,8 @@ class StartFailed(SimulatorError):
 class Installation:
     """What ``fleet-server init`` made, with the secrets of its first run, which it tells only once."""
 
-    url: str
+    url: str  # as people open it
+    local_url: str  # as this machine reaches it, whatever its name leads to
     api_token: str
     users: list[dict[str, Any]]
     devices: dict[str, dict[str, Any]]
@@ -67,6 +69,7 @@ def initialise(
     secrets = _keep_secrets(data / "demo-secrets.json", made)
     return Installation(
         url=made["url"],
+        local_url=_local_url(made["url"], host, port),
         api_token=secrets["api_token"],
         users=secrets["users"],
         devices=made["devices"],
@@ -74,6 +77,10 @@ def initialise(
         mqtt_port=made["mqtt_port"],
         ca_file=data / "server" / "keys" / "ca.crt",
     )
+
+
+def _local_url(url: str, host: str, port: int) -> str:
+    return f"{url.partition(':')[0]}://127.0.0.1:{port}" if host in _WILDCARDS else url
 
 
 def _keep_secrets(path: Path, made: dict[str, Any]) -> dict[str, Any]:
@@ -124,4 +131,4 @@ def _not_up(installation: Installation) -> str:
 
 def get_json(installation: Installation, path: str) -> dict[str, Any]:
     """One GET with the demo's token."""
-    return ApiClient(installation.url, installation.api_token, installation.ca_file).get(path)
+    return ApiClient(installation.local_url, installation.api_token, installation.ca_file).get(path)

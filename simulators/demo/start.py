@@ -28,7 +28,6 @@ from simulators.processes import Child
 DEFAULT_PORT = 8700
 _MAX_RESTARTS = 3
 _RESTARTS_WITHIN_S = 60.0
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class DemoCannotStart(SimulatorError):
@@ -148,6 +147,8 @@ class Demo:
             raise DemoCannotStart(
                 f"another demo runs on {self.data}: stop it first, or choose another with DATA="
             ) from error
+        # What a demo left that was killed: the file says that all is up.
+        (self.data / "demo.json").unlink(missing_ok=True)
 
     def _broker_port(self) -> int:
         """The port of the last run when it is free, so that nothing has to be written anew."""
@@ -211,8 +212,10 @@ class Demo:
             _say(f"  sign in as {user['name']:<12} {password}   {user['role']}")
         _say(f"\n  break something:  {_script('simulators')} break prn1 paper_out --data {self.data}")
         _say(f"  mend it:          {_script('simulators')} mend prn1 --data {self.data}")
-        if self._host not in _LOOPBACK:
-            _say(f"\n  trust the certificate: import {self.data / 'server' / 'keys' / 'ca.crt'} into the browser")
+        if installation.url.startswith("https:"):
+            _say(f"\n  No browser knows yet who signed this address. Import the file {installation.ca_file}")
+            _say("  as an authority for web sites on each machine that opens the console (Chromium: Settings, Manage")
+            _say("  certificates; Firefox: Settings, View Certificates, Authorities).")
         _say("\n  Ctrl-C stops everything; the data stays.")
 
 

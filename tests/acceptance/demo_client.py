@@ -19,6 +19,8 @@ from typing import Any
 from simulators.broker import free_port
 
 START_S = 120.0
+# The last it says when it is started.
+ALL_UP = "Ctrl-C stops everything"
 PATIENCE_S = 30.0
 FINAL = {
     "SUCCEEDED", "FAILED", "ROLLED_BACK", "REJECTED", "EXPIRED", "UNREACHABLE", "TIMED_OUT", "CANCELLED", "SUPERSEDED",
@@ -36,8 +38,11 @@ class Answer:
 class Demo:
     """``simulators demo`` on a folder of its own."""
 
-    def __init__(self, data: Path, *, port: int | None = None, database_url: str | None = None) -> None:
+    def __init__(
+        self, data: Path, *, port: int | None = None, host: str | None = None, database_url: str | None = None
+    ) -> None:
         self.data = data
+        self._host = host
         self.port = port or free_port()
         self._database_url = database_url
         self._process: subprocess.Popen[str] | None = None
@@ -45,8 +50,9 @@ class Demo:
 
     def start(self) -> str:
         """What it said until it was all up."""
+        before = self.said().count(ALL_UP)
         self.launch()
-        self.until(lambda: (self.data / "demo.json").is_file() or not self.is_running(), "all up", START_S)
+        self.until(lambda: self.said().count(ALL_UP) > before or not self.is_running(), "all up", START_S)
         if not self.is_running():
             raise AssertionError(f"the demo ended: {self.said()}\n{self.logs()}")
         self.facts = json.loads((self.data / "demo.json").read_text("utf-8"))
@@ -55,6 +61,7 @@ class Demo:
     def launch(self) -> None:
         self.data.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "simulators", "demo", "--data", str(self.data), "--port", str(self.port)]
+        command += ["--host", self._host] if self._host else []
         command += ["--database-url", self._database_url] if self._database_url else []
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(

@@ -16,7 +16,7 @@ from tests.acceptance.demo_client import Demo, run_command
 pytestmark = pytest.mark.acceptance
 
 
-def test_second_start_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_start_after_a_kill_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     first = Demo(tmp_path / "state")
     said = first.start()
     assert first.facts["url"] in said
@@ -25,9 +25,8 @@ def test_second_start_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing_behin
     assert stat.S_IMODE((first.data / "demo.json").stat().st_mode) == 0o600
     ran = first.run("esign1", "agent.echo")
     passwords = first.facts["users"]
-    assert first.stop() == 0
-    assert first.processes() == []
-    assert not (first.data / "demo.json").exists()
+    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    first.until(lambda: first.processes() == [], "everything it started to end with it")
     second = Demo(tmp_path / "state")
     second.start()
     assert second.facts["users"] == passwords
@@ -35,15 +34,16 @@ def test_second_start_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing_behin
     refused = run_command("simulators", "demo", "--data", str(second.data), "--port", str(free_port()))
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "another demo runs on" in refused.stderr
-    assert second.stop(signal.SIGTERM) == 0
+    assert second.stop() == 0
     assert second.processes() == []
+    assert not (second.data / "demo.json").exists()
 
 
-def test_ctrl_c_during_the_start_stops_what_was_started(tmp_path: Path) -> None:
+def test_a_stop_during_the_start_stops_what_was_started(tmp_path: Path) -> None:
     demo = Demo(tmp_path / "state")
     demo.launch()
     demo.until(lambda: demo.processes("mosquitto"), "the broker to be started")
-    assert demo.stop() == 0
+    assert demo.stop(signal.SIGTERM) == 0
     assert demo.processes() == []
 
 
