@@ -13,6 +13,7 @@ from itertools import pairwise
 from statistics import median
 
 from fleet_server.console.frame import Frame
+from fleet_server.console.live_readings import LiveReadings
 from fleet_server.console.moments import Moment
 from fleet_server.console.services import Services
 from fleet_server.console.view_models.actions import Group, groups, pick
@@ -26,7 +27,7 @@ from fleet_server.console.view_models.device import (
     lead,
 )
 from fleet_server.console.view_models.fleet import condition_shape
-from fleet_server.console.view_models.readings import Points, Report, report
+from fleet_server.console.view_models.readings import Latest, Points, Report, report
 from fleet_server.console.view_models.run import Run, run_view
 from fleet_server.console.view_models.timeline import FILTERS, Entry, entries
 from fleet_server.console.words import Shape
@@ -110,9 +111,24 @@ class DeviceParts:
     def faults(self) -> list[FaultRow]:
         return fault_rows(self.open_faults, self._frame.calendar)
 
-    def health(self, *, is_whole: bool = False) -> Report:
-        """The course is read only of what is shown: it is by far the dearest part of the page."""
+    def shown_readings(self, *, is_whole: bool = False) -> frozenset[str]:
+        """Metrics that the page shows, without what is dear about them."""
         latest = self._services.health.latest(self._id)
+        terminal_class = self.at_site.device.terminal_class
+        shown = report(latest, {}, terminal_class, self._frame.calendar, is_whole=is_whole).shown
+        return frozenset(reading.metric for reading in shown)
+
+    def health(self, *, is_whole: bool = False, live: LiveReadings | None = None) -> Report:
+        """The course is read only of what is shown: it is by far the dearest part of the page."""
+        now = self._frame.calendar.now
+        latest: Sequence[Latest] = self._services.health.latest(self._id)
+        if live is None:
+            return self._health(latest, is_whole=is_whole)
+        made = self._health(live.over(latest, now), is_whole=is_whole)
+        live.shown = frozenset(reading.metric for reading in made.shown)
+        return replace(made, live=live.mark(now))
+
+    def _health(self, latest: Sequence[Latest], *, is_whole: bool) -> Report:
         now = self._frame.calendar.now
         terminal_class = self.at_site.device.terminal_class
         plain = report(latest, {}, terminal_class, self._frame.calendar, is_whole=is_whole)

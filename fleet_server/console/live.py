@@ -3,13 +3,15 @@
 Each message carries the id of its last event, so a browser that was cut off goes on where it was. A beat without an id
 tells every few seconds that the stream is alive. A stream ends after `LONGEST`; the browser comes back by itself, and
 by then whoever was signed out meanwhile is led to the sign-in page.
+
+What a device says live comes between, as messages without an id: they are neither remembered nor repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -17,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from fleet_server.errors import FleetError
+from fleet_server.live.hub import LiveUpdate
 from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
 
 _log = structlog.get_logger(__name__)
@@ -27,25 +30,46 @@ MAX_BURST = 100
 
 # Events in, HTML out; no events for a beat. None ends the stream after telling the browser so.
 Renew = Callable[[Sequence[EventRow]], str | None]
+_Waiting = asyncio.Queue[EventRow | LiveUpdate | None]
 
 
-def stream(hub: EventHub, where: EventFilter, after_id: int, renew: Renew) -> StreamingResponse:
-    messages = _messages(hub, where, after_id, renew)
+@dataclass(frozen=True, slots=True)
+class LiveSide:
+    """What the device says while the page is open, and the HTML it becomes."""
+
+    updates: AsyncIterator[LiveUpdate]
+    follow: Callable[[LiveUpdate], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Burst:
+    events: list[EventRow]
+    update: LiveUpdate | None
+    is_over: bool
+
+
+def stream(
+    hub: EventHub, where: EventFilter, after_id: int, renew: Renew, live: LiveSide | None = None
+) -> StreamingResponse:
+    messages = _messages(hub.subscribe(where, after_id), renew, live)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
 
-async def _messages(hub: EventHub, where: EventFilter, after_id: int, renew: Renew) -> AsyncIterator[str]:
-    waiting: asyncio.Queue[EventRow | None] = asyncio.Queue(MAX_BURST)
-    reader = asyncio.create_task(_read(hub, where, after_id, waiting))
-    ends_at = asyncio.get_running_loop().time() + LONGEST.total_seconds()
+async def _messages(events: AsyncIterator[EventRow], renew: Renew, live: LiveSide | None) -> AsyncIterator[str]:
+    waiting: _Waiting = asyncio.Queue(MAX_BURST)
+    readers = [asyncio.create_task(_read(events, waiting))]
+    if live is not None:
+        readers.append(asyncio.create_task(_read_live(live.updates, waiting)))
+    clock = asyncio.get_running_loop().time
+    ends_at, beat_at = clock() + LONGEST.total_seconds(), clock() + BEAT.total_seconds()
     try:
         # Opens the stream at once: the browser then knows that it is connected.
         yield ": connected\n\n"
-        while asyncio.get_running_loop().time() < ends_at:
-            burst, is_over = await _burst(waiting)
+        while clock() < ends_at:
+            burst = await _burst(waiting, beat_at - clock())
             try:
-                html = await run_in_threadpool(renew, burst)
+                html = await run_in_threadpool(_html, burst, renew, live)
             except FleetError as error:
                 # What the page shows is no longer to be seen, such as a device that was retired meanwhile.
                 _log.info("a live page ended", code=error.code)
@@ -53,35 +77,61 @@ async def _messages(hub: EventHub, where: EventFilter, after_id: int, renew: Ren
             if html is None:
                 yield "event: ended\ndata: ended\n\n"
                 return
+            if burst.events or burst.update is None:
+                # Live messages do not put off the beat: it renews what they leave alone.
+                beat_at = clock() + BEAT.total_seconds()
             if html:
-                yield message(html, burst[-1].id if burst else None)
-            if is_over:
+                yield message(html, burst.events[-1].id if burst.events else None)
+            if burst.is_over:
                 return
     finally:
-        reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await reader
+        for reader in readers:
+            reader.cancel()
+        for ended in await asyncio.gather(*readers, return_exceptions=True):
+            if isinstance(ended, Exception):
+                _log.error("a live page lost one of its sources", exc_info=ended)
 
 
-async def _read(hub: EventHub, where: EventFilter, after_id: int, waiting: asyncio.Queue[EventRow | None]) -> None:
-    async for event in hub.subscribe(where, after_id):
+def _html(burst: _Burst, renew: Renew, live: LiveSide | None) -> str | None:
+    if burst.update is None or live is None:
+        return renew(burst.events)
+    followed = live.follow(burst.update)
+    if not burst.events:
+        return followed
+    # What is drawn anew has the live values in it already.
+    renewed = renew(burst.events)
+    return None if renewed is None else followed + renewed
+
+
+async def _read(events: AsyncIterator[EventRow], waiting: _Waiting) -> None:
+    async for event in events:
         await waiting.put(event)
     await waiting.put(None)
 
 
-async def _burst(waiting: asyncio.Queue[EventRow | None]) -> tuple[list[EventRow], bool]:
-    """What is there by now, at least one event, or nothing when the beat is due."""
-    burst: list[EventRow] = []
+async def _read_live(updates: AsyncIterator[LiveUpdate], waiting: _Waiting) -> None:
+    """Its end is not the page's."""
+    async for update in updates:
+        await waiting.put(update)
+
+
+async def _burst(waiting: _Waiting, patience_s: float) -> _Burst:
+    """What is there by now, at least one thing, or nothing when the beat is due. Of live updates the newest."""
+    events: list[EventRow] = []
+    update: LiveUpdate | None = None
     try:
-        event = await asyncio.wait_for(waiting.get(), BEAT.total_seconds())
+        one = await asyncio.wait_for(waiting.get(), max(patience_s, 0.0))
     except TimeoutError:
-        return burst, False
-    while event is not None:
-        burst.append(event)
-        if waiting.empty() or len(burst) == MAX_BURST:
-            return burst, False
-        event = waiting.get_nowait()
-    return burst, True
+        return _Burst(events, None, is_over=False)
+    while one is not None:
+        if isinstance(one, LiveUpdate):
+            update = one
+        else:
+            events.append(one)
+        if waiting.empty() or len(events) == MAX_BURST:
+            return _Burst(events, update, is_over=False)
+        one = waiting.get_nowait()
+    return _Burst(events, update, is_over=True)
 
 
 def message(html: str, event_id: int | None) -> str:

@@ -1,17 +1,22 @@
 """The live side of the fleet, a device and a run: parts of the open page, renewed as events are recorded."""
 
+import time
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
 from itertools import count
+from math import inf
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import Response
 
 from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame
-from fleet_server.console.live import partial, stream
+from fleet_server.console.live import LiveSide, partial, stream
+from fleet_server.console.live_readings import METERED_FOR, LiveReadings
 from fleet_server.console.pages.fleet import rows_of
 from fleet_server.console.run_parts import RunParts
 from fleet_server.console.services import Services, services_for
@@ -19,7 +24,10 @@ from fleet_server.console.view_models.fleet import census
 from fleet_server.db import reading
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.service import DeviceAtSite
+from fleet_server.kit.times import utc_now
+from fleet_server.live.hub import LiveUpdate, Watched
 from fleet_server.timeline.hub import EventFilter, EventRow
+from protocol.session import Profile
 
 router = APIRouter(include_in_schema=False)
 
@@ -76,32 +84,33 @@ def device_stream(
     after_id: StartAfter,
     device_id: Annotated[str, Path(max_length=64)],
     types: Annotated[str, Query(max_length=20)] = "",
+    opened: Annotated[int, Query(ge=0, le=2**36)] = 0,
     still: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
     whole: bool = False,  # noqa: FBT001, FBT002 - a switch in the address
 ) -> Response:
-    """``still``: no timeline or an older page of it is shown. ``whole``: all readings are shown."""
-    with reading(request.app.state.engine) as database:
-        zone = services_for(request, database, session.actor).devices.get(device_id).site.timezone
-
-    beats = count(1)
+    """``still``: no timeline or an older page of it is shown. ``whole``: all readings are shown. ``opened``: when the
+    page was loaded, in Unix seconds; a browser that comes back by itself does not make it younger.
+    """
+    watching = _Watching(request, session, device_id, opened, is_whole=whole)
+    live, beats = watching.readings, count(1)
 
     def renew(burst: Sequence[EventRow]) -> str:
-        frame = make_frame(request, session, "fleet", zone=zone)
+        frame = watching.frame()
         wanted = {name for event in burst for name in _PARTS.get(event.type, ())}
         if not burst:
             wanted |= _ON_BEAT
             wanted |= {"health"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
         with reading(request.app.state.engine) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
-            html = _device_parts(parts, frame, wanted, burst, is_whole=whole)
+            html = _device_parts(parts, frame, wanted, burst, watching)
             if burst and not still:
                 timeline = parts.timeline(types)
                 values = {"who": parts.who(), "timeline": timeline, "arrived": burst[-1].id}
                 html.append(partial("#timeline", fragment(frame, "parts/timeline_list.html", **values)))
-        return "".join([_beat(frame), *html])
+        return "".join([_beat(frame), *html, live.settle(frame)])
 
     where = EventFilter(session.actor.tenant_id, device_id=device_id)
-    return stream(request.app.state.hub, where, after_id, renew)
+    return stream(request.app.state.hub, where, after_id, renew, watching.live_side())
 
 
 @router.get("/runs/{run_id}/stream")
@@ -125,6 +134,38 @@ def run_stream(
 
     where = EventFilter(session.actor.tenant_id, execution_id=run_id)
     return stream(request.app.state.hub, where, after_id, renew)
+
+
+class _Watching:
+    """What the stream of a device's page remembers: its place, its link, its live readings."""
+
+    def __init__(
+        self, request: Request, session: ConsoleSession, device_id: str, opened_s: int, *, is_whole: bool
+    ) -> None:
+        self._request = request
+        self._session = session
+        self.is_whole = is_whole
+        with reading(request.app.state.engine) as database:
+            services = services_for(request, database, session.actor)
+            at_site = services.devices.get(device_id)
+            self._zone = at_site.site.timezone
+            self._watched = Watched(device_id, at_site.device.link_id)
+            profile = services.devices.get(at_site.device.link_id).device.profile
+            shown = DeviceParts(services, self.frame(), device_id).shown_readings(is_whole=is_whole)
+        opened_at = datetime.fromtimestamp(opened_s, UTC)
+        self._asks_until = opened_at + METERED_FOR if profile == Profile.METERED else None
+        self.readings = LiveReadings(at_site.device.terminal_class, shown, self._asks_until)
+
+    def frame(self) -> Frame:
+        return make_frame(self._request, self._session, "fleet", zone=self._zone)
+
+    def live_side(self) -> LiveSide:
+        left_s = inf if self._asks_until is None else (self._asks_until - utc_now()).total_seconds()
+        updates = self._request.app.state.live.subscribe(self._watched, time.monotonic() + left_s)
+        return LiveSide(updates, self._follow)
+
+    def _follow(self, update: LiveUpdate) -> str:
+        return self.readings.follow(update, self.frame())
 
 
 class _Told:
@@ -155,13 +196,13 @@ def _fleet_parts(services: Services, frame: Frame, changed: set[str]) -> list[st
 
 
 def _device_parts(
-    parts: DeviceParts, frame: Frame, wanted: AbstractSet[str], burst: Sequence[EventRow], *, is_whole: bool
+    parts: DeviceParts, frame: Frame, wanted: AbstractSet[str], burst: Sequence[EventRow], watching: _Watching
 ) -> list[str]:
     makers: dict[str, Callable[[], dict[str, object]]] = {
         "device_head": dict,
         "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
         "faults": lambda: {"faults": parts.faults()},
-        "health": lambda: {"health": parts.health(is_whole=is_whole)},
+        "health": lambda: {"health": parts.health(is_whole=watching.is_whole, live=watching.readings)},
         "attached": lambda: {"attached": parts.attached()},
         "run_panel": lambda: {"run": parts.latest_run(has_news=any(event.type == "verdict" for event in burst))},
         "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from fleet_server.console.language import N_, Language
@@ -55,15 +56,27 @@ SHOWN_AT_ONCE = 8
 
 
 class Latest(Protocol):
-    """A row of latest values (`fleet_server.health.models.LatestValue`)."""
+    """A row of latest values (`fleet_server.health.models.LatestValue`), or what is said live."""
 
-    metric: str
-    at: datetime
-    number: float | None
-    text: str | None
+    @property
+    def metric(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def number(self) -> float | None: ...
+    @property
+    def text(self) -> str | None: ...
 
 
 Points = Sequence[tuple[datetime, float | None]]
+
+
+class LiveMark(StrEnum):
+    """Whether the values are what the device says at this moment."""
+
+    NONE = ""
+    ON = "on"
+    OVER = "over"  # it is no longer asked, though the page is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,11 @@ class Reading:
     strip: Strip | None
     spark: Spark | None
 
+    @property
+    def slug(self) -> str:
+        """Its name as a part of an element's id."""
+        return self.metric.replace(".", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -87,6 +105,7 @@ class Report:
     rest: list[Reading]
     at: Moment | None
     is_whole: bool
+    live: LiveMark = LiveMark.NONE
 
     @property
     def is_empty(self) -> bool:
