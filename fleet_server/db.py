@@ -3,11 +3,11 @@
 SQLite runs in WAL mode with ``synchronous=FULL``: an acknowledged record survives a power cut. Writers take the write
 lock when they begin, so that two of them wait for each other instead of failing half-way.
 
-PostgreSQL locks rows, and every transaction that writes locks them in one order, so that two wait for each other instead
-of ending in a deadlock: devices by one call of `fleet_server.devices.holding.hold`, in the order of their ids; streams
-of links; what hangs on both (records, faults, health, all named by rows held before); executions in the order of their
-ids; keys and the audit; last the order of events. A step may be left out, none may be taken back. What may be skipped
-because another process is at it is read with SKIP LOCKED.
+PostgreSQL locks rows, and every transaction that writes locks them in one order, so that two wait for each other
+instead of ending in a deadlock: devices by one call of `fleet_server.devices.holding.hold`, in the order of their ids;
+streams of links; what hangs on both (records, faults, health, all named by rows held before); executions in the order
+of their ids; keys and the audit; last the order of events. A step may be left out, none may be taken back. What may be
+skipped because another process is at it is read with SKIP LOCKED.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What happens because time passes: executions fall due, devices fall silent, gaps last, old keys and sessions end.
+"""What happens because time passes: executions fall due, devices fall silent, gaps last, what is old ends and goes.
 
 Of all scheduler processes one works (`fleet_server.kit.leadership`); the others wait to take over. Each chore is one
 transaction, and what it has to publish leaves after its commit. A chore that fails is tried again at its next turn and
@@ -16,6 +16,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlmodel import Session
 
+from fleet_server import memory
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.service import AuthService
 from fleet_server.db import transaction
@@ -72,6 +73,7 @@ class Scheduler:
     ) -> None:
         self._engine = engine
         self._tenant_id = settings.tenant
+        self._settings = settings
         self._dispatcher = dispatcher
         self._outbound = Outbound(courier, lambda: None)
         self._clock = clock
@@ -85,6 +87,9 @@ class Scheduler:
             Chore("gaps", timedelta(seconds=10), self._gaps),
             Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
             Chore("retention", timedelta(minutes=10), self._retention),
+            Chore("old_events", timedelta(minutes=1), self._old_events),
+            Chore("old_records", timedelta(minutes=1), self._old_records),
+            Chore("old_health", timedelta(minutes=1), self._old_health),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
 
@@ -148,6 +153,21 @@ class Scheduler:
         retention.trim(session, self._tenant_id, now)
         return Done()
 
+    def _old_events(self, session: Session, now: datetime) -> Done:
+        return _forgetting(now, self._settings.events_kept_days, lambda before: memory.forget_events(session, before))
+
+    def _old_records(self, session: Session, now: datetime) -> Done:
+        return _forgetting(
+            now,
+            self._settings.records_kept_days,
+            lambda before: memory.forget_records(session, self._tenant_id, before),
+        )
+
+    def _old_health(self, session: Session, now: datetime) -> Done:
+        return _forgetting(
+            now, self._settings.health_kept_days, lambda before: memory.forget_health(session, self._tenant_id, before)
+        )
+
     def _idempotency_keys(self, session: Session, now: datetime) -> Done:
         ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
         return Done()
@@ -156,6 +176,11 @@ class Scheduler:
         # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.
         AuthService(self._engine, Passwords.standard()).sweep(now)
         return Done()
+
+
+def _forgetting(now: datetime, kept_days: int, forget: Callable[[datetime], int]) -> Done:
+    """Asks again as long as anything was forgotten: a piece may end at its number of rows or of devices."""
+    return Done(more=kept_days > 0 and forget(now - timedelta(days=kept_days)) > 0)
 
 
 def _events_of(outgoing: Sequence[Outgoing]) -> list[NewEvent]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from fleet_server.errors import SettingsInvalid
+
+_KEPT = {"events_kept_days", "records_kept_days", "health_kept_days"}
+_LONGEST_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,10 @@ class ServerSettings:
     ingest_group: str  # secret name of the shared subscription
     tenant: str
     demo: bool  # the demo's own approver key signs class 1 by itself, and the console has the demo panel
+    # How long what came from devices is kept (`fleet_server.memory`), in days; 0: for ever.
+    events_kept_days: int = 400
+    records_kept_days: int = 90  # after they were acknowledged
+    health_kept_days: int = 90
 
     @property
     def server_dir(self) -> Path:
@@ -54,10 +62,16 @@ def load_settings(data: Path) -> ServerSettings:
         raise SettingsInvalid(f"{path} does not exist: run 'fleet-server init --data {data}' first") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise SettingsInvalid(f"{path} cannot be read: {error}") from error
-    wanted = {field.name: field.type for field in fields(ServerSettings) if field.name != "data"}
+    wanted = {field.name: field for field in fields(ServerSettings) if field.name != "data"}
     kinds = {"str": str, "int": int, "bool": bool}
-    for name, kind in wanted.items():
-        expected = kinds[str(kind)]
-        if type(values.get(name)) is not expected:
-            raise SettingsInvalid(f"{path}: {name}: expected {kind}, came {values.get(name)!r}")
-    return ServerSettings(data=data, **{name: values[name] for name in wanted})
+    # A file written by an earlier version names fewer.
+    required = {name for name, field in wanted.items() if field.default is MISSING}
+    given: dict[str, Any] = {name: values.get(name) for name in wanted if name in values or name in required}
+    for name, value in given.items():
+        expected = str(wanted[name].type)
+        if type(value) is not kinds[expected]:
+            raise SettingsInvalid(f"{path}: {name}: expected {expected}, came {value!r}")
+    for name in _KEPT & given.keys():
+        if not 0 <= given[name] <= _LONGEST_DAYS:
+            raise SettingsInvalid(f"{path}: {name}: expected 0 (for ever) to {_LONGEST_DAYS} days, came {given[name]}")
+    return ServerSettings(data=data, **given)

@@ -1,6 +1,6 @@
 """What the device door writes and nobody needs for ever: it is kept within bounds, by age or by number.
 
-Records, events and health blocks are the fleet's memory and stay.
+Records, events and health blocks are the fleet's memory: see `fleet_server.memory`.
 """
 
 from __future__ import annotations

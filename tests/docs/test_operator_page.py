@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from device_agent.config import AgentFile, AppConfig, HostConfig, LineConfig, Ne
 from fleet_server.auth.roles import Role
 from fleet_server.db import open_engine, transaction
 from fleet_server.migrate import upgrade
+from fleet_server.settings import ServerSettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operator.md").read_text("utf-8")
 SECTIONS: dict[str, type[msgspec.Struct]] = {
@@ -94,3 +96,8 @@ def test_the_statements_for_a_restored_database_are_taken_by_it(tmp_path: Path, 
     engine.dispose()
     assert len(statements) == 2
     assert left == 0
+
+
+def test_how_long_things_are_kept_is_what_the_settings_say() -> None:
+    kept = {field.name: f"`{field.default}`" for field in fields(ServerSettings) if field.name.endswith("_kept_days")}
+    assert table_after("### How long things are kept\n\nWhat comes") == kept
