@@ -13,6 +13,8 @@ BigId = BigInteger().with_variant(Integer, "sqlite")
 class Event(SQLModel, table=True):
     __table_args__ = (
         Index("ix_event_device_at", "device_id", "at", "id"),
+        # For a timeline of some types only: one that the device never made would else be looked for in all it made.
+        Index("ix_event_device_type_at", "device_id", "type", "at", "id"),
         Index("ix_event_device_id", "device_id", "id"),
         Index("ix_event_execution", "execution_id", "id"),
     )

@@ -79,6 +79,7 @@ def upgrade() -> None:
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.create_index("ix_event_device_at", ["device_id", "at", "id"], unique=False)
         batch_op.create_index("ix_event_device_id", ["device_id", "id"], unique=False)
+        batch_op.create_index("ix_event_device_type_at", ["device_id", "type", "at", "id"], unique=False)
         batch_op.create_index("ix_event_execution", ["execution_id", "id"], unique=False)
 
     op.create_table(
