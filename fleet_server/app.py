@@ -54,23 +54,11 @@ def create_app(
 ) -> FastAPI:
     """``link`` None: commands stay queued for another process to send. ``live`` None: nothing live arrives."""
     live = live or LiveHub()
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await hub.start()
-        live.start()
-        try:
-            async with _connected(link, live):
-                yield
-        finally:
-            await live.stop()
-            await hub.stop()
-
     app = FastAPI(
         title="Tillmedic fleet server",
         version=version("tillmedic"),
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda _app: _running(link, hub, live),
         docs_url=None,  # it loads scripts from other hosts
         redoc_url=None,
     )
@@ -89,6 +77,18 @@ def create_app(
     mount_console(app)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app
+
+
+@asynccontextmanager
+async def _running(link: ServerLink | None, hub: EventHub, live: LiveHub) -> AsyncIterator[None]:
+    await hub.start()
+    live.start()
+    try:
+        async with _connected(link, live):
+            yield
+    finally:
+        await live.stop()
+        await hub.stop()
 
 
 @asynccontextmanager
