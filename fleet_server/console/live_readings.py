@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from fleet_server.console.frame import Frame, fragment
 from fleet_server.console.live import partial
 from fleet_server.console.view_models.readings import Latest, LiveMark, Reading, report
+from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveUpdate
 from protocol.records import Sample
+from protocol.session import Profile
 
 # Reports come every 2 s; after a few lost ones the stored value is the better one.
 FRESH = timedelta(seconds=10)
@@ -30,6 +32,10 @@ class LiveValue:
     at: datetime
     number: float | None
     text: str | None
+
+
+def asks_until(profile: str, opened_at: datetime) -> datetime | None:
+    return min(opened_at, utc_now()) + METERED_FOR if profile == Profile.METERED else None
 
 
 class LiveReadings:

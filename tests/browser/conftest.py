@@ -26,10 +26,16 @@ from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
+from fleet_server.live.hub import LiveHub
+from fleet_server.mqtt import Received
 from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub, _end
 from fleet_server.timeline.writer import NewEvent, append_events
+from protocol import codec
+from protocol.identifiers import LinkId
+from protocol.live import LiveReport
 from protocol.signing import SigningKey
+from protocol.topics import Up, up
 from tests.fleet_server.console.examples import PASSWORD, TENANT, add_examples, add_people
 from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
@@ -53,6 +59,11 @@ class Served:
     url: str
     engine: Engine
     hub: EventHub
+    live: LiveHub
+
+    def say_live(self, link: str, report: LiveReport) -> None:
+        """What the broker brings while somebody watches."""
+        self.live.on_message(Received(up(LinkId(link), Up.LIVE), codec.to_json(report), None, 0, 0))
 
     def happen(self, *events: NewEvent, change: Callable[[Any], None] | None = None) -> None:
         """What the device door does: one transaction, then a hint."""
@@ -95,9 +106,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    hub = EventHub(engine)
+    hub, live = EventHub(engine), LiveHub()
     signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
-    app = create_app(replace(settings(folder), url=url), engine, None, hub, signer)
+    app = create_app(replace(settings(folder), url=url), engine, None, hub, signer, live)
     app.dependency_overrides[passwords] = Passwords.cheap
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -107,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert thread.is_alive(), "the server stopped while it started"
         assert time.monotonic() < ends_at, "the server did not start within 30 s"
         time.sleep(0.05)
-    yield Served(url, engine, hub)
+    yield Served(url, engine, hub, live)
     server.should_exit = True
     thread.join(20)
     listening.close()

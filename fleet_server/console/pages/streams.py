@@ -16,7 +16,7 @@ from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame
 from fleet_server.console.live import LiveSide, partial, stream
-from fleet_server.console.live_readings import METERED_FOR, LiveReadings
+from fleet_server.console.live_readings import LiveReadings, asks_until
 from fleet_server.console.pages.fleet import rows_of
 from fleet_server.console.run_parts import RunParts
 from fleet_server.console.services import Services, services_for
@@ -27,7 +27,6 @@ from fleet_server.devices.service import DeviceAtSite
 from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveUpdate, Watched
 from fleet_server.timeline.hub import EventFilter, EventRow
-from protocol.session import Profile
 
 router = APIRouter(include_in_schema=False)
 
@@ -152,8 +151,7 @@ class _Watching:
             self._watched = Watched(device_id, at_site.device.link_id)
             profile = services.devices.get(at_site.device.link_id).device.profile
             shown = DeviceParts(services, self.frame(), device_id).shown_readings(is_whole=is_whole)
-        opened_at = datetime.fromtimestamp(opened_s, UTC)
-        self._asks_until = opened_at + METERED_FOR if profile == Profile.METERED else None
+        self._asks_until = asks_until(profile, datetime.fromtimestamp(opened_s, UTC))
         self.readings = LiveReadings(at_site.device.terminal_class, shown, self._asks_until)
 
     def frame(self) -> Frame:

@@ -1,0 +1,107 @@
+"""An open device page follows what its device says live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+from sqlmodel import Session
+
+from fleet_server.console import live_readings
+from fleet_server.devices.models import Device
+from fleet_server.kit.times import utc_now
+from fleet_server.timeline.writer import NewEvent
+from protocol.live import LiveReport
+from tests.browser.conftest import Served, Windows
+from tests.fleet_server.console.examples import device_id
+
+TILL = device_id("till_two")
+METRIC = "net.rtt_ms"
+CELL = "#now-net-rtt_ms"
+# Every shift that no person caused.
+_SHIFTS = """() => {
+  window.shifts = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((one) => { window.shifts += one.value; }))
+    .observe({ type: "layout-shift" });
+}"""
+
+
+def opened(windows: Windows, served: Served, path: str = f"/devices/{TILL}") -> Page:
+    page = windows.open(path, language="en")
+    page.wait_for_function("document.querySelector('[hx-sse\\\\:connect]') !== null")
+    page.wait_for_timeout(300)
+    return page
+
+
+def say(page: Page, served: Served, value: float, link: str = TILL) -> None:
+    """Until the page has its stream; a report may be lost."""
+    for _ in range(100):
+        served.say_live(link, LiveReport(TILL, 1, {METRIC: value}))
+        if link != TILL or page.locator(CELL).inner_text().startswith(f"{value:g}"):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{CELL} never showed {value:g}")
+
+
+def test_a_reading_follows_live_and_nothing_else_moves(windows: Windows, served: Served) -> None:
+    page = opened(windows, served)
+    say(page, served, 31)
+    page.evaluate(_SHIFTS)
+    order = page.locator("#health th[scope=row]").all_inner_texts()
+    for value in (32, 33, 34):
+        say(page, served, value)
+    expect(page.locator("#live-mark")).to_have_text("live")
+    assert page.locator("#health th[scope=row]").all_inner_texts() == order
+    assert page.evaluate("window.shifts") == 0
+    assert windows.complaints == []
+
+
+def test_what_is_drawn_anew_keeps_the_live_value(windows: Windows, served: Served) -> None:
+    page = opened(windows, served)
+    say(page, served, 41)
+    served.happen(NewEvent(TILL, "reading", utc_now(), {"metrics": {"prn.status": "ok"}}))
+    expect(page.locator("#timeline")).to_contain_text("Printer", ignore_case=True)
+    expect(page.locator(CELL)).to_have_text("41 ms")
+    expect(page.locator("#live-mark")).to_have_text("live")
+
+
+def test_another_link_changes_nothing_on_the_page(windows: Windows, served: Served) -> None:
+    page = opened(windows, served)
+    say(page, served, 51)
+    say(page, served, 6_666, link=device_id("till_one"))
+    say(page, served, 52)
+    expect(page.locator(CELL)).to_have_text("52 ms")
+
+
+@pytest.fixture
+def _metered(served: Served) -> Iterator[None]:
+    def profile(name: str) -> None:
+        def change(session: Session) -> None:
+            device = session.get(Device, TILL)
+            assert device is not None
+            device.profile = name
+
+        served.happen(change=change)
+
+    profile("metered")
+    yield
+    profile("unmetered")
+
+
+@pytest.mark.usefixtures("_metered")
+def test_a_page_left_open_on_a_metered_link_says_that_live_has_ended(
+    windows: Windows, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_readings, "METERED_FOR", timedelta(0))
+    page = opened(windows, served)
+    served.happen(NewEvent(TILL, "note", utc_now(), {"text": "makes the page look"}))
+    expect(page.locator("#live-mark")).to_contain_text("live values ended")
+    assert served.live.links(time.monotonic()) == set()
+    monkeypatch.undo()
+    page.locator("#live-mark a").click()
+    say(page, served, 61)
+    expect(page.locator("#live-mark")).to_have_text("live")
+    assert served.live.links(time.monotonic()) == {TILL}
