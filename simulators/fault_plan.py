@@ -99,6 +99,11 @@ def faults_for(kind: DeviceKind) -> tuple[PlannedFault, ...]:
     return tuple(each for each in all_faults() if kind in each.fits)
 
 
+def only_when_asked(kind: DeviceKind) -> frozenset[str]:
+    """Those that nothing shows until somebody runs a check: not offered to people who wait to see something."""
+    return fault_effects.ZVT_ONLY_WHEN_ASKED if kind is DeviceKind.ZVT else frozenset()
+
+
 def get(name: str) -> PlannedFault | None:
     return next((each for each in all_faults() if each.name == name), None)
 

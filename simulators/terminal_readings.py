@@ -20,8 +20,9 @@ from simulators.terminal_state import QueuedKind, TerminalMemory
 
 Reading = bool | int | float | str
 
-# Known to others: the agent itself, its lines, the server, or only terminals with such a part.
-_NOT_OURS = ("agent.", "serial.", "ups.", "kiosk.", "loc.")
+# Known to others: the agent itself, the server, or only terminals with such a part. What a cause shows is never among
+# them: a reading that ends with its cause would stay abnormal where nobody says that it is over.
+_NOT_OURS = ("agent.", "ups.", "kiosk.")
 # The wander of a value: one slow swing with its own phase, and a small step each ten seconds.
 _SWING_S = 1800.0
 _STEP_S = 10.0

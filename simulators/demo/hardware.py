@@ -66,12 +66,20 @@ class BreakableTerminal:
 
 @dataclass(frozen=True, slots=True)
 class DemoDevice:
-    """``aliases``: its id and serial number. An attached device has no link of its own."""
+    """``aliases``: its id and serial number. An attached device has no link of its own.
+
+    ``unseen``: faults that it can be given but that no page would show; they are not offered.
+    """
 
     key: str
     aliases: frozenset[str]
     hardware: Breakable | None
     link: Link | None
+    unseen: frozenset[str] = frozenset()
+
+    def offered_faults(self) -> frozenset[str]:
+        """What somebody who looks at the pages may want to break, and what there is to mend."""
+        return (self.known_faults() - self.unseen) | self.faults()
 
     def known_faults(self) -> frozenset[str]:
         own = self.hardware.known_faults() if self.hardware is not None else frozenset()

@@ -18,6 +18,7 @@ from simulators.demo.fleet import GATEWAY, LINKS, LineSpec, LinkSpec, fleet_docu
 from simulators.demo.hardware import BreakableTerminal, DemoDevice, Link
 from simulators.demo.installation import Installation
 from simulators.errors import SimulatorError
+from simulators.fault_plan import DeviceKind, only_when_asked
 from simulators.fault_plan import get as planned_fault
 from simulators.processes import Child
 from simulators.serial_command import make_peripheral
@@ -26,6 +27,7 @@ from simulators.tcp_proxy import TcpProxy
 from simulators.terminal import SimulatedTerminal
 
 _SEED = 20_260_101
+_UNSEEN = {line.key: only_when_asked(DeviceKind(line.driver)) for line in GATEWAY.lines}
 MakeChild = Callable[[str, list[str]], Child]
 
 
@@ -105,7 +107,7 @@ class Rig:
             {
                 "key": device.key,
                 "id": self._installation.devices[device.key]["id"],
-                "faults": [self._fault(name, device) for name in sorted(device.known_faults())],
+                "faults": [self._fault(name, device) for name in sorted(device.offered_faults())],
             }
             for device in self._devices.values()
         ]
@@ -117,7 +119,7 @@ class Rig:
             device.mend(fault)
             return f"{device.key}: {fault or 'everything'} mended"
         if fault is None:
-            raise DeviceUnknown(f"name a fault of {device.key}: {', '.join(sorted(device.known_faults()))}")
+            raise DeviceUnknown(f"name a fault of {device.key}: {', '.join(sorted(device.offered_faults()))}")
         device.break_(fault)
         return f"{device.key}: {fault}"
 
@@ -154,6 +156,7 @@ class Rig:
                 frozenset({made["id"], serials[key]}),
                 hardware if terminal is None else BreakableTerminal(terminal),
                 self._link(key) if key in self._agents else None,
+                _UNSEEN.get(key, frozenset()),
             )
         return known
 

@@ -98,6 +98,11 @@ ZVT_EFFECTS: dict[str, ZvtEffect] = {
     "terminal_unregistered": ZvtEffect(status=0xF6, host_result=0xF5),
 }
 
+# What the terminal tells only when it is asked to call its host (06 70, 06 93): no poll of an agent shows it.
+ZVT_ONLY_WHEN_ASKED = frozenset(
+    name for name, effect in ZVT_EFFECTS.items() if effect.status is None and not effect.is_payment_running
+)
+
 PRINTER_EFFECTS: dict[str, PrinterEffect] = {
     "paper_out": PrinterEffect(paper_end=True, near_end=True),
     "paper_near": PrinterEffect(near_end=True),  # not in the fault model: the stage before paper_out

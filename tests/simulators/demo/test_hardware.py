@@ -6,7 +6,9 @@ from protocol.catalogue.vocabulary import TerminalClass
 from simulators.demo.fleet import GATEWAY, LINKS, fleet_document
 from simulators.demo.hardware import BreakableTerminal, DemoDevice
 from simulators.errors import FaultUnknown
+from simulators.fault_plan import DeviceKind, only_when_asked
 from simulators.peripherals.escpos_printer import EscposPrinter
+from simulators.peripherals.zvt_terminal import ZvtTerminal
 from simulators.serial_line import SerialLine
 from simulators.terminal import SimulatedTerminal
 
@@ -31,6 +33,13 @@ def test_unknown_fault_is_refused_with_those_that_are_known(printer: DemoDevice)
         printer.break_("nonsense")
     with pytest.raises(FaultUnknown):
         printer.mend("agent_killed")
+
+
+def test_what_no_page_would_show_is_not_offered_but_can_be_given_and_is_then_there_to_mend() -> None:
+    zvt = DemoDevice("zvt1", frozenset(), SerialLine(ZvtTerminal(), seed=1), None, only_when_asked(DeviceKind.ZVT))
+    assert {"acquirer_down", "reader_dead"} & zvt.offered_faults() == {"reader_dead"}
+    zvt.break_("acquirer_down")
+    assert "acquirer_down" in zvt.offered_faults()
 
 
 def test_terminal_knows_its_causes() -> None:
