@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from device_agent.actions import ActionContext, fix, step
+from device_agent.drivers.zvt.messages import CONFIG_TERMINAL_PRINTS
 from device_agent.families import ZVT
 from device_agent.fixes.answers import require_done
 from protocol.capabilities import StepNature
@@ -10,8 +11,16 @@ from protocol.parameters import Words
 from protocol.safety import Effect
 
 
+_NOT_REGISTERED = "zvt.6B"
+
+
 def _initialise(ctx: ActionContext) -> None:
-    require_done(ctx.device.initialise())
+    answer = ctx.device.initialise()
+    if answer.code == _NOT_REGISTERED:
+        # Only a terminal that has lost its registration is given one; a till's own registration is never replaced.
+        require_done(ctx.device.register(CONFIG_TERMINAL_PRINTS))
+        answer = ctx.device.initialise()
+    require_done(answer)
 
 
 definition = fix(
@@ -22,13 +31,14 @@ definition = fix(
     expected_s=20,
     timeout_s=240,
     explains=Words(
-        "终端重新联系主机完成初始化，期间不能收款；已有交易不变，无需撤销",
-        "The terminal calls its host and initialises; no payments meanwhile. Payments made stay as they are",
+        "终端重新联系主机完成初始化，未注册时先注册，期间不能收款；已有交易不变，无需撤销",
+        "The terminal registers if it has lost that, calls its host and initialises; no payments meanwhile. "
+        "Payments made stay as they are",
     ),
     pre_check="zvt.status",
     post_check="zvt.status",
     steps=(step("initialise", zh="初始化", en="Initialise", nature=StepNature.IDEMPOTENT, run=_initialise),),
     effect=Effect.WAY_OUT,
     outage_s=20,
-    cures=("zvt.51", "zvt.62", "zvt.C4"),
+    cures=("zvt.51", "zvt.62", "zvt.6B", "zvt.C4"),
 )

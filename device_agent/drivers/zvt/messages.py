@@ -13,6 +13,8 @@ from device_agent.drivers.zvt.apdu import Apdu, decode_apdu, read_fields, read_l
 
 # Table 1 of PA00P015 2.1: register prints both kinds of receipt, wants intermediate status, print lines by 06 D1.
 CONFIG_REGISTER_PRINTS = 0x02 | 0x04 | 0x08 | 0x80
+# Receipts stay on the terminal's own paper, intermediate status wanted: what can stand until a till registers.
+CONFIG_TERMINAL_PRINTS = 0x08
 EURO = b"\x09\x78"
 # Service byte of 05 01, Table 12: software version and further data in the completion.
 _STATUS_SERVICE_BYTE = b"\x03\x04"

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from device_agent.drivers.zvt.messages import CONFIG_REGISTER_PRINTS, CONFIG_TERMINAL_PRINTS
 from device_agent.errors import ActionFailed
 from protocol.capabilities import Action, StepNature
 from protocol.catalogue.vocabulary import TerminalClass
@@ -183,6 +184,18 @@ def test_initialisation_mends_what_needs_it_and_says_why_it_cannot() -> None:
     with pytest.raises(ActionFailed) as failed:
         zvt.fix("zvt.initialise")
     assert failed.value.reason == "zvt.A1"
+
+
+def test_initialisation_registers_a_terminal_that_lost_its_registration_and_no_other() -> None:
+    zvt = attached_rig("zvt")
+    zvt.simulated.apply_fault("param_outdated")
+    zvt.fix("zvt.initialise")
+    assert zvt.simulated.snapshot()["config_byte"] == CONFIG_REGISTER_PRINTS
+    zvt.simulated.apply_fault("sign_in_expired")
+    assert zvt.outcome("zvt.diagnosis") is Outcome.FAIL
+    zvt.fix("zvt.initialise")
+    assert zvt.simulated.faults() == frozenset()
+    assert zvt.simulated.snapshot()["config_byte"] == CONFIG_TERMINAL_PRINTS
 
 
 def test_a_modem_by_itself_registers_again() -> None:
