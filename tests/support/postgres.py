@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -25,9 +24,49 @@ _STOP_DEADLINE_S = 20.0
 _UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
 
 
-@dataclass(frozen=True, slots=True)
 class PostgresServer:
-    socket_dir: Path
+    """Reached in ``socket_dir``. ``kill`` ends it without a word, ``start`` lets it recover."""
+
+    def __init__(self, command: list[str], socket_dir: Path) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket_dir = socket_dir
+
+    def start(self) -> None:
+        give_up_at = time.monotonic() + _START_DEADLINE_S
+        while not self._has_started(give_up_at):
+            # Processes of the one that was killed may hold its memory for another moment.
+            if time.monotonic() > give_up_at:
+                said = (self.socket_dir / "log").read_text("utf-8", "replace")[-2000:]
+                raise RuntimeError(f"PostgreSQL did not start within {_START_DEADLINE_S:g} s\n{said}")
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        # SIGINT is its fast shutdown; on SIGTERM it would wait for whoever forgot to disconnect.
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(_STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _has_started(self, give_up_at: float) -> bool:
+        with (self.socket_dir / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, cwd=self.socket_dir, stdout=log, stderr=log)
+        while self._process.poll() is None and time.monotonic() < give_up_at:
+            try:
+                psycopg.connect(host=str(self.socket_dir), user="tillmedic", dbname="postgres").close()
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+            else:
+                return True
+        return False
 
     def url(self, database: str) -> str:
         return f"postgresql+psycopg://tillmedic@/{database}?host={self.socket_dir}"
@@ -58,30 +97,23 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running_postgres(bin_dir: Path) -> Iterator[PostgresServer]:
+def running_postgres(bin_dir: Path, *, keeps_commits: bool = False) -> Iterator[PostgresServer]:
+    """``keeps_commits``: also when it is killed, as long as the machine goes on."""
     base = Path(tempfile.mkdtemp(prefix="pg"))
     prefix = _as_unprivileged(base)
-    options = [word for option in _UNSAFE_BUT_FAST for word in ("-c", option)]
+    chosen = [option for option in _UNSAFE_BUT_FAST if not (keeps_commits and option.startswith("synchronous_commit"))]
+    options = [word for option in chosen for word in ("-c", option)]
     initdb = [*prefix, str(bin_dir / "initdb"), "-D", str(base / "data"), "-U", "tillmedic"]
     start = [*prefix, str(bin_dir / "postgres"), "-D", str(base / "data"), "-k", str(base), *options]
+    server = PostgresServer([*start, "-c", "listen_addresses="], base)
     try:
         subprocess.run(
             [*initdb, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"], cwd=base, check=True, capture_output=True
         )
-        with (base / "log").open("wb") as log:
-            process = subprocess.Popen([*start, "-c", "listen_addresses="], cwd=base, stdout=log, stderr=log)
-        try:
-            _await_answer(process, base)
-            yield PostgresServer(base)
-        finally:
-            # SIGINT is its fast shutdown; on SIGTERM it would wait for whoever forgot to disconnect.
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_STOP_DEADLINE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        server.start()
+        yield server
     finally:
+        server.stop()
         shutil.rmtree(base, ignore_errors=True)
 
 
@@ -94,17 +126,3 @@ def _as_unprivileged(base: Path) -> list[str]:
     os.chown(base, user.pw_uid, user.pw_gid)
     ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
     return ["setpriv", *ids, "env", f"HOME={base}"]
-
-
-def _await_answer(process: subprocess.Popen[bytes], base: Path) -> None:
-    give_up_at = time.monotonic() + _START_DEADLINE_S
-    while True:
-        try:
-            psycopg.connect(host=str(base), user="tillmedic", dbname="postgres").close()
-        except psycopg.OperationalError as error:
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                said = (base / "log").read_text("utf-8", "replace")[-2000:]
-                raise RuntimeError(f"PostgreSQL did not start: {error}\n{said}") from error
-            time.sleep(0.05)
-        else:
-            return

@@ -33,8 +33,9 @@ from tests.fleet_server.api import add_callers
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY
 from tests.fleet_server.factories import Fleet, add_fleet
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_sqlite
+from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
 from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.postgres import PostgresServer
 from tests.support.wire_agent import WireAgent, until
 
 
@@ -53,13 +54,34 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    with migrated_postgres() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{migrated_sqlite(tmp_path)}"
+    else:
+        with postgres_url(request.getfixturevalue("postgres_server")) as url:
+            yield url
+
+
 @pytest.fixture
-def server(broker: Broker, tmp_path: Path) -> Iterator[Server]:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
+def server(broker: Broker, tmp_path: Path, database_url: str) -> Iterator[Server]:
+    with running_server(broker, tmp_path, database_url) as running:
+        yield running
+
+
+@contextmanager
+def running_server(broker: Broker, folder: Path, database_url: str) -> Iterator[Server]:
+    engine = open_engine(database_url)
     with transaction(engine) as session:
         fleet = add_fleet(session, presence="unknown")
     add_callers(engine)
-    settings = replace(settings_for(broker, tmp_path), url="http://127.0.0.1")
+    settings = replace(settings_for(broker, folder), url="http://127.0.0.1")
     signer = Signer(COMMAND_KEY, APPROVER_KEY)
     worker = worker_on(engine, settings, Dispatcher(signer, settings))
     with running_ingest(worker), running_http(settings, engine, signer) as url:
