@@ -10,7 +10,6 @@ from protocol.capabilities import StepNature
 from protocol.parameters import Words
 from protocol.safety import Effect
 
-
 _NOT_REGISTERED = "zvt.6B"
 
 

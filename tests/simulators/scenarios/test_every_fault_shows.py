@@ -1,4 +1,4 @@
-"""Every fault that a person can pick is told within a minute by the real agent and its drivers, and ends when mended."""
+"""Every fault that a person can pick is told within a minute by the real agent core and drivers, and ends when mended."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ class Told:
                 self._codes.discard(code)
             case HealthColumns(columns=columns):
                 for name, column in columns.items():
-                    self._values.update({name: value for value in column if value is not None})
+                    measured = [value for value in column if value is not None]
+                    self._values.update({name: measured[-1]} if measured else {})
 
     def wrong(self) -> set[str]:
         out = set(self._codes)
