@@ -1,4 +1,4 @@
-"""Every fault that a person can pick is told within a minute by the real agent core and drivers, and ends when mended."""
+"""Every fault that a person can pick is told within a minute by the real core and drivers, and ends when mended."""
 
 from __future__ import annotations
 
