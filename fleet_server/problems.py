@@ -1,4 +1,4 @@
-"""Every refusal and every bug as ``{"code", "detail"}``: the JSON door's way of saying no."""
+"""Every refusal, every outage and every bug as ``{"code", "detail"}``: the JSON door's way of saying no."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
 from fleet_server.access import TooManyRequests
@@ -16,6 +17,7 @@ from fleet_server.errors import FleetError
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "content_type"}
 _MAX_DETAIL_CHARS = 500
+_RETRY_AFTER_S = "2"
 _log = structlog.get_logger(__name__)
 
 
@@ -23,6 +25,8 @@ def add_problem_answers(app: FastAPI) -> None:
     app.add_exception_handler(FleetError, _refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(HTTPException, _of_the_framework)
+    for kind in (OperationalError, InterfaceError):
+        app.add_exception_handler(kind, _database_away)
     app.add_exception_handler(Exception, _our_mistake)
 
 
@@ -55,6 +59,13 @@ def _of_the_framework(_request: Request, error: Exception) -> JSONResponse:
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "refused"
     return _answer(status, _CODES.get(status, "request_refused"), detail, getattr(error, "headers", None))
+
+
+def _database_away(request: Request, error: Exception) -> JSONResponse:
+    """Lost connections, full disks, locks: the same request may succeed in a moment. Nothing was committed."""
+    _log.error("the database took nothing", method=request.method, path=request.url.path[:200], error=str(error)[:300])
+    detail = "the database cannot be reached now; nothing was changed"
+    return _answer(503, "database_away", detail, {"Retry-After": _RETRY_AFTER_S})
 
 
 def _our_mistake(request: Request, error: Exception) -> JSONResponse:

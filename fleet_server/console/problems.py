@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -96,6 +97,8 @@ def add_problem_pages(app: FastAPI) -> None:
         FleetError: lambda error: (getattr(error, "status", 400), getattr(error, "code", "")),
         RequestValidationError: lambda _error: (422, "request_invalid"),
         HTTPException: lambda error: (getattr(error, "status_code", 500), ""),
+        OperationalError: lambda _error: (503, "database_away"),
+        InterfaceError: lambda _error: (503, "database_away"),
         Exception: lambda _error: (500, "internal"),
     }
     for kind, describe in handlers.items():
@@ -128,7 +131,7 @@ def _who(request: Request) -> ConsoleSession | None:
     try:
         # A problem page only shows, so the token of a form is not asked for again.
         return console_session(_as_get(request), service, "")
-    except FleetError:
+    except (FleetError, OperationalError, InterfaceError):
         return None
 
 

@@ -44,7 +44,7 @@ def sqlite_engine(template: Path, folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def migrated_postgres() -> Iterator[PostgresServer]:
+def migrated_postgres(*, keeps_commits: bool = False) -> Iterator[PostgresServer]:
     """Skips where PostgreSQL is not installed; under ``CI=true`` that is a failure."""
     bin_dir = binaries()
     if bin_dir is None:
@@ -52,7 +52,7 @@ def migrated_postgres() -> Iterator[PostgresServer]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    with running_postgres(bin_dir) as server:
+    with running_postgres(bin_dir, keeps_commits=keeps_commits) as server:
         server.create(_TEMPLATE)
         engine = open_engine(server.url(_TEMPLATE))
         migrate.upgrade(engine)
