@@ -36,11 +36,18 @@ def find_mosquitto() -> Mosquitto:
     path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
     if (program := shutil.which("mosquitto", path=path)) is not None:
         return Mosquitto(program, {})
-    unpacked = _UNPACKED / "usr" / "sbin" / "mosquitto"
-    if unpacked.is_file():
-        libraries = [str(folder) for folder in sorted(_UNPACKED.glob("usr/lib/*")) if folder.is_dir()]
-        return Mosquitto(str(unpacked), {"LD_LIBRARY_PATH": os.pathsep.join(libraries)})
+    if (found := unpacked_mosquitto(_UNPACKED)) is not None:
+        return found
     raise BrokerMissing("mosquitto is not installed: apt-get install mosquitto, or run 'make run', which sees to it")
+
+
+def unpacked_mosquitto(root: Path) -> Mosquitto | None:
+    """From Debian's packages under ``root``, with the libraries that came with it."""
+    program = root / "usr" / "sbin" / "mosquitto"
+    if not program.is_file():
+        return None
+    folders = [folder for lib in ("usr/lib", "lib") for folder in sorted(root.glob(f"{lib}/*-linux-*"))]
+    return Mosquitto(str(program), {"LD_LIBRARY_PATH": os.pathsep.join(map(str, folders))})
 
 
 def free_port() -> int:

@@ -5,11 +5,12 @@ set -eu
 cd "$(dirname "$0")/.."
 PY="${PY:-python3}"
 BIN=.venv/bin
+ROOT=$PWD
 mkdir -p .stamps
 
 die() { echo "set-up stopped: $*" >&2; exit 1; }
 is_root() { [ "$(id -u)" = 0 ]; }
-quietly() { "$@" > .stamps/last.log 2>&1 || { tail -n 15 .stamps/last.log >&2; return 1; }; }
+quietly() { "$@" > "$ROOT/.stamps/last.log" 2>&1 || { tail -n 15 "$ROOT/.stamps/last.log" >&2; return 1; }; }
 # done_for NAME FILE...: whether NAME was made from these files as they are now; made_for writes that down.
 print_of() { cat "$@" 2>/dev/null | sha256sum | cut -c1-64; }
 done_for() { name=$1; shift; [ "$(cat ".stamps/$name" 2>/dev/null)" = "$(print_of "$@")" ]; }
@@ -71,11 +72,47 @@ broker() {
     apt_install mosquitto || die "mosquitto could not be installed"
     return 0
   fi
-  # Without root: unpack Debian's own packages into the checkout.
-  mkdir -p .tools/debs
-  (cd .tools/debs && apt-get download mosquitto libmosquitto1 libcjson1 libdlt2 libwrap0 > ../../.stamps/last.log 2>&1) ||
+  unpacked_broker
+}
+
+# Without root: Debian's own packages, unpacked into the checkout with the libraries that this machine lacks.
+unpacked_broker() {
+  rm -rf .tools/debs .tools/unpacking
+  mkdir -p .tools/debs .tools/apt/lists/partial .tools/apt/cache/archives/partial
+  { own_lists=; download_broker 2> /dev/null; } || { own_lists=yes; own_apt apt-get update && download_broker; } ||
     die "mosquitto is missing and cannot be downloaded without root; as root: apt-get install mosquitto"
-  for deb in .tools/debs/*.deb; do dpkg -x "$deb" .tools/mosquitto; done
+  for deb in .tools/debs/*.deb; do
+    dpkg -x "$deb" .tools/unpacking || die "$deb could not be unpacked"
+  done
+  # Under its name only when it is whole.
+  rm -rf .tools/mosquitto .tools/debs .tools/apt && mv .tools/unpacking .tools/mosquitto
+}
+
+# Root may never have fetched the lists of packages; anybody may have lists of their own.
+own_apt() {
+  program=$1; shift
+  if [ -n "$own_lists" ]; then
+    set -- -o "Dir::State::Lists=$ROOT/.tools/apt/lists" -o "Dir::Cache=$ROOT/.tools/apt/cache" "$@"
+  fi
+  quietly "$program" "$@"
+}
+
+download_broker() {
+  wanted=mosquitto
+  # What is missing may need what is missing.
+  for _ in 1 2 3 4 5; do
+    # shellcheck disable=SC2086
+    own_apt apt-cache depends --important $wanted || return 1
+    more=
+    for library in $(sed -n 's/^ *Depends: \(lib[^ <]*\)$/\1/p' .stamps/last.log | sort -u); do
+      case " libc6 $wanted " in *" $library "*) continue ;; esac
+      [ "$(dpkg-query -W -f '${db:Status-Status}' "$library" 2> /dev/null)" = installed ] || more="$more $library"
+    done
+    [ -n "$more" ] || break
+    wanted="$wanted$more"
+  done
+  # shellcheck disable=SC2086
+  (cd .tools/debs && own_apt apt-get download $wanted)
 }
 
 test_tools() {
