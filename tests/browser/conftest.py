@@ -6,7 +6,6 @@ same functions as the device door uses, and the hub is told.
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import Engine
 from sqlmodel import SQLModel
 
@@ -39,19 +38,9 @@ from protocol.topics import Up, up
 from tests.fleet_server.console.examples import PASSWORD, TENANT, add_examples, add_people
 from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
+from tests.support.chromium import PATIENCE_MS
 
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-PATIENCE_MS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +112,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     thread.join(20)
     listening.close()
     engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is not installed (Debian package chromium)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 OpenPage = Callable[..., Page]
