@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,6 +11,7 @@ from fleet_server.console import live
 from fleet_server.db import transaction
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.kit.times import utc_now
+from fleet_server.live.hub import LiveUpdate
 from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
 from fleet_server.timeline.writer import NewEvent, append_events
 from tests.fleet_server.console.examples import TENANT, device_id
@@ -86,3 +87,59 @@ def test_a_renewal_that_has_no_more_to_say_tells_the_browser_to_stop(console_eng
     assert (
         asyncio.run(until_end(console_engine, ids[0] - 1, lambda _burst: None))[-1] == "event: ended\ndata: ended\n\n"
     )
+
+
+class _Said:
+    """A device that says something every 20 ms."""
+
+    def __init__(self) -> None:
+        self.said = 0
+
+    async def updates(self) -> AsyncIterator[LiveUpdate]:
+        while True:
+            await asyncio.sleep(0.02)
+            self.said += 1
+            yield LiveUpdate(TILL, utc_now(), {"net.rtt_ms": self.said}, [])
+
+
+def test_live_messages_carry_no_id_and_put_off_no_beat(console_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "BEAT", timedelta(seconds=0.2))
+    monkeypatch.setattr(live, "LONGEST", timedelta(seconds=1))
+
+    async def body() -> list[str]:
+        hub = EventHub(console_engine)
+        await hub.start()
+        side = live.LiveSide(_Said().updates(), lambda update: f"live {update.samples['net.rtt_ms']}")
+        answer = live.stream(hub, EventFilter(TENANT, device_id=TILL), 0, lambda burst: f"{len(burst)} new", side)
+        messages = [str(part) async for part in answer.body_iterator]
+        await hub.stop()
+        return messages
+
+    messages = asyncio.run(body())
+    assert sum("0 new" in one for one in messages) >= 2
+    alone = [one for one in messages if one.startswith("data: live") and "new" not in one]
+    assert len(alone) > 5
+
+
+def test_a_live_source_that_ends_does_not_end_the_page(console_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "BEAT", timedelta(seconds=0.05))
+
+    async def nothing() -> AsyncIterator[LiveUpdate]:
+        return
+        yield
+
+    async def body() -> list[str]:
+        hub = EventHub(console_engine)
+        await hub.start()
+        side = live.LiveSide(nothing(), lambda _update: "live")
+        answer = live.stream(hub, EventFilter(TENANT, device_id=TILL), 10**9, lambda burst: f"{len(burst)} new", side)
+        messages: list[str] = []
+        async for part in answer.body_iterator:
+            messages.append(str(part))
+            if len(messages) == 4:
+                break
+        await answer.body_iterator.aclose()  # type: ignore[attr-defined]  # it is an async generator
+        await hub.stop()
+        return messages
+
+    assert asyncio.run(body())[1:] == ["data: 0 new\n\n"] * 3
