@@ -25,6 +25,9 @@ from protocol.version import SERVER_SPEAKS
 # New connections a second, TLS handshakes included, that a broker takes with clients on the same two cores (measured).
 ACCEPTS_PER_S = 160
 RECONNECT_CAP_S = 900.0
+LIVE_EVERY_S = 2.0
+# A terminal with all its readings says about 1.1 kB each time, headers and acknowledgement counted.
+LIVE_EVERY_METERED_S = 5.0
 
 _FLOWS = {
     Profile.METERED: Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, RECONNECT_CAP_S),
@@ -65,7 +68,9 @@ class Answers:
 
     def live_flow(self, link_id: str, profile: Profile, fleet_size: int, for_s: float) -> Publication:
         """The link's usual pace, and live mode. QoS 0: the broker must not keep it for a link that is away."""
-        flow = msgspec.structs.replace(flow_for(profile, fleet_size), live_for_s=for_s)
+        every_s = LIVE_EVERY_METERED_S if profile is Profile.METERED else LIVE_EVERY_S
+        usual = flow_for(profile, fleet_size)
+        flow = msgspec.structs.replace(usual, live_for_s=for_s, live_every_s=every_s)
         return self._signed(link_id, Down.FLOW, FLOW_TYPE, flow, qos=0)
 
     def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:

@@ -34,8 +34,8 @@ LinkDep = Annotated[str, Depends(link_of)]
 async def device_live(device_id: DeviceIdPath, link_id: LinkDep, hub: LiveHubDep) -> AsyncIterator[ServerSentEvent]:
     """What the device measures now and how far its running executions are, every 2 s while this stream is open.
 
-    Reports may be lost and are kept nowhere; an offline device sends none. The stream ends after 10 minutes; open it
-    again to go on. A device on a metered link pays for it.
+    On a metered link every 5 s, and the link pays for it. Reports may be lost and are kept nowhere; an offline device
+    sends none. The stream ends after 10 minutes; open it again to go on.
     """
     async for update in hub.subscribe(Watched(device_id, link_id)):
         yield ServerSentEvent(raw_data=msgspec.json.encode(fields(update)).decode(), event="live")
