@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +37,7 @@ from protocol.parameters import Words
 from protocol.records import RecordBody
 from protocol.session import Flow, Profile
 from protocol.signing import POLICY_TYPE, Policy, open_envelope, public_keys
+from protocol.version import RELEASE
 
 MIB: Final = 1024 * 1024
 DEFAULT_DRAIN_RECORDS_PER_S: Final = 1000
@@ -93,7 +93,7 @@ def build(
     policy = load_policy(config, spool)
     events = EventQueue()
     plans, specs = _devices(config, definitions_for or _registry(config), boot)
-    identity = Identity(link, who.tenant, boot, agent_version(), _unregistered(config))
+    identity = Identity(link, who.tenant, boot, RELEASE, _unregistered(config))
     trusted = TrustedClock.starting(
         started, persisted_ms=int(spool.fact("floor_ms") or 0), newest_record_ms=spool.newest_record_ms()
     )
@@ -125,13 +125,6 @@ def load_policy(config: AgentConfig, spool: Spool) -> Policy:
     if policy.version > known:
         spool.remember({"policy_version": str(policy.version)})
     return policy
-
-
-def agent_version() -> str:
-    try:
-        return version("tillmedic")
-    except PackageNotFoundError:
-        return "unpacked"
 
 
 def _devices(

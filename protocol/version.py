@@ -6,5 +6,7 @@
 from __future__ import annotations
 
 PROTOCOL_VERSION = 1
+# Of the programs, as in pyproject.toml (tested): asking the installation for it costs an agent half a megabyte.
+RELEASE = "0.1.0"
 # The server speaks the current and the previous version; before version 2 there is no previous one.
 SERVER_SPEAKS: tuple[int, ...] = (1,)

@@ -5,10 +5,13 @@ The files are made from `sources/` by `tools/build_catalogue.py`; nothing here r
 
 from __future__ import annotations
 
-from importlib.resources import files
+from pathlib import Path
+
+# Not importlib.resources: it brings zip and template files into an agent that has memory for neither.
+_DATA = Path(__file__).parent / "data"
 
 
 def read_data(name: str) -> bytes | None:
     """The bytes of `data/{name}.json`, or None when there is no such file."""
-    resource = files(__package__).joinpath("data", f"{name}.json")
-    return resource.read_bytes() if resource.is_file() else None
+    path = _DATA / f"{name}.json"
+    return path.read_bytes() if path.is_file() else None

@@ -28,7 +28,9 @@ from simulators.terminal import SimulatedTerminal
 
 _SEED = 20_260_101
 _UNSEEN = {line.key: only_when_asked(DeviceKind(line.driver)) for line in GATEWAY.lines}
-MakeChild = Callable[[str, list[str]], Child]
+MakeChild = Callable[[str, list[str], dict[str, str]], Child]
+# As the unit of the agent sets it.
+_AGENT_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 class DeviceUnknown(SimulatorError):
@@ -67,7 +69,7 @@ class Rig:
             configuration = bundle / "agent.toml"
             configuration.write_text(self._configuration(link, bundle), "utf-8")
             command = [sys.executable, "-m", "device_agent", "run", "--config", str(configuration)]
-            agent = self._make_child(f"agent-{link.key}", command)
+            agent = self._make_child(f"agent-{link.key}", command, _AGENT_ENVIRONMENT)
             agent.start()
             self._agents[link.key] = agent
         self._devices = self._known_devices()
