@@ -10,26 +10,32 @@ of their ids; keys and the audit; last the order of events. A step may be left o
 skipped because another process is at it is read with SKIP LOCKED.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, NoSuchModuleError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
 from fleet_server.errors import DatabaseUnreachable
 
 _BUSY_TIMEOUT_MS = 15_000
-# Any constant: every process that numbers events takes the same PostgreSQL advisory lock.
-_EVENT_ORDER_LOCK = 7_451_001
+# A connection that was used this recently is taken for alive; asking it each time is a round trip each transaction.
+_ASKED_AFTER_S = 1.0
 
 
 def open_engine(url: str) -> Engine:
     """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=8, max_overflow=24)
+        engine = create_engine(url, pool_size=8, max_overflow=24)
+        event.listen(engine, "checkin", _note_idle)
+        event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
+        return engine
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -71,14 +77,19 @@ def reading(engine: Engine) -> Iterator[Session]:
         yield session
 
 
-def order_events(session: Session) -> None:
-    """Makes ids of the event table ascend in commit order: event streams read by ``id > last``.
+def _note_idle(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["idle_since_s"] = time.monotonic()
 
-    SQLite has one writer anyway; on PostgreSQL the transaction holds an advisory lock from here to its commit, so call
-    it last, right before inserting events.
-    """
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text(f"SELECT pg_advisory_xact_lock({_EVENT_ORDER_LOCK})"))
+
+def _ask_when_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+    """The server may have been restarted meanwhile: then all of the pool's connections are gone, and new ones made."""
+    idle_since_s = record.info.get("idle_since_s")
+    if idle_since_s is None or time.monotonic() - idle_since_s < _ASKED_AFTER_S:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

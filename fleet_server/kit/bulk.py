@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, LargeBinary, Table, text
+from sqlalchemy import Column, LargeBinary, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlmodel import Session
@@ -40,13 +40,29 @@ def write(session: Session, table: Table, rows: Rows, conflict: OnConflict = IGN
     names = tuple(rows[0])
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        statement = _postgres_statement(table, names, conflict)
-        document = msgspec.json.encode([_for_json(table, names, row) for row in rows]).decode()
-        connection.execute(text(statement), {"rows": document})
+        connection.exec_driver_sql(_postgres_statement(table, names, conflict), (_document(table, names, rows),))
         return
     binds = _binders(table, names)
     values = [tuple(bind(row[name]) for name, bind in binds) for row in rows]
     connection.exec_driver_sql(_sqlite_statement(table, names, conflict), values)
+
+
+def append(session: Session, table: Table, rows: Rows, order_lock: int) -> list[int]:
+    """The ``id`` of each new row, in order. They ascend in the order of commits: on PostgreSQL numbers are taken while
+    the advisory lock ``order_lock`` is held, to the end of the transaction.
+    """
+    if not rows:
+        return []
+    names = tuple(rows[0])
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        statement = _postgres_append(table, names, order_lock)
+        return sorted(connection.exec_driver_sql(statement, (_document(table, names, rows),)).scalars())
+    # One statement for all: SQLite answers no ids for many. Nobody else writes meanwhile, so they are ours to give.
+    newest: int = connection.exec_driver_sql(f'SELECT coalesce(max(id), 0) FROM "{table.name}"').scalar_one()  # noqa: S608 - the name of our own table
+    ids = list(range(newest + 1, newest + 1 + len(rows)))
+    write(session, table, [{"id": id_, **row} for id_, row in zip(ids, rows, strict=True)])
+    return ids
 
 
 def _ending(table: Table, conflict: OnConflict) -> str:
@@ -67,14 +83,32 @@ def _sqlite_statement(table: Table, names: tuple[str, ...], conflict: OnConflict
 
 @lru_cache(maxsize=64)
 def _postgres_statement(table: Table, names: tuple[str, ...], conflict: OnConflict) -> str:
+    columns, picked, shapes = _postgres_parts(table, names)
+    return (
+        f'INSERT INTO "{table.name}" ({columns}) SELECT {picked} '  # noqa: S608 - names are those of our own tables
+        f"FROM json_to_recordset(CAST(%s AS json)) AS given({shapes}) {_ending(table, conflict)}"
+    )
+
+
+@lru_cache(maxsize=64)
+def _postgres_append(table: Table, names: tuple[str, ...], order_lock: int) -> str:
+    """The lock is taken before the first row leaves the join; numbers are given after that, in the rows' order."""
+    columns, picked, shapes = _postgres_parts(table, names)
+    return (
+        f"WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock({order_lock})) "  # noqa: S608 - as above
+        f'INSERT INTO "{table.name}" ({columns}) SELECT {picked} FROM held, '
+        f"ROWS FROM (json_to_recordset(CAST(%s AS json)) AS ({shapes})) WITH ORDINALITY "
+        "ORDER BY ordinality RETURNING id"
+    )
+
+
+def _postgres_parts(table: Table, names: tuple[str, ...]) -> tuple[str, str, str]:
+    """Names of columns, how each is picked from the document's rows, and the types of those."""
     columns = ", ".join(f'"{name}"' for name in names)
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's dialects have untyped constructors
     shapes = ", ".join(f'"{name}" {_recordset_type(table.c[name], dialect)}' for name in names)
     picked = ", ".join(f"decode(\"{name}\", 'hex')" if _is_binary(table.c[name]) else f'"{name}"' for name in names)
-    return (
-        f'INSERT INTO "{table.name}" ({columns}) SELECT {picked} '  # noqa: S608 - names are those of our own tables
-        f"FROM json_to_recordset(CAST(:rows AS json)) AS given({shapes}) {_ending(table, conflict)}"
-    )
+    return columns, picked, shapes
 
 
 def _recordset_type(column: Column[Any], dialect: Dialect) -> str:
@@ -85,8 +119,16 @@ def _is_binary(column: Column[Any]) -> bool:
     return isinstance(column.type, LargeBinary)
 
 
-def _for_json(table: Table, names: tuple[str, ...], row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name].hex() if _is_binary(table.c[name]) else row[name] for name in names}
+def _document(table: Table, names: tuple[str, ...], rows: Rows) -> str:
+    binary = _binary_names(table, names)
+    if binary:
+        rows = [{**row, **{name: row[name].hex() for name in binary}} for row in rows]
+    return msgspec.json.encode(rows).decode()
+
+
+@lru_cache(maxsize=64)
+def _binary_names(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if _is_binary(table.c[name]))
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,10 +14,12 @@ from fleet_server.db import reading, transaction
 from fleet_server.health.models import LatestValue
 from fleet_server.ingest.models import DeadLetter, ServerState
 from fleet_server.kit import bulk
+from fleet_server.timeline.models import Event
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 LATEST = LatestValue.__table__  # type: ignore[attr-defined]  # as above
+EVENT = Event.__table__  # type: ignore[attr-defined]  # as above
 STATE = ServerState.__table__  # type: ignore[attr-defined]  # as above
 NEWEST = bulk.OnConflict(("device_id", "metric"), ("at", "number", "text"), newer="at")
 
@@ -82,3 +85,46 @@ def test_texts_bytes_and_numbers_come_back_as_they_went(
         kept = session.execute(select(*(DEAD.c[name] for name in row))).mappings().one()
         assert {**kept, "payload": bytes(kept["payload"])} == row
         assert session.execute(select(STATE.c.value)).scalar_one() == {text: [text, seq]}
+
+
+def event_row(text: str) -> dict[str, object]:
+    return {
+        "tenant_id": "t",
+        "device_id": "d",
+        "type": "note",
+        "execution_id": None,
+        "at": NOW,
+        "received_at": NOW,
+        "actor": "",
+        "data": {"text": text},
+    }
+
+
+def test_appended_rows_are_numbered_in_their_order(engine: Engine) -> None:
+    texts = [f"%s 'quoted' {number}" for number in range(30)]
+    with transaction(engine) as session:
+        assert bulk.append(session, EVENT, [], 1) == []
+        first = bulk.append(session, EVENT, [event_row("first")], 1)
+        ids = bulk.append(session, EVENT, [event_row(text) for text in texts], 1)
+        rows = session.execute(select(EVENT.c.id, EVENT.c.data, EVENT.c.at).order_by(EVENT.c.id)).all()
+    assert [row[0] for row in rows] == [*first, *ids]
+    assert [row[1]["text"] for row in rows] == ["first", *texts]
+    assert {row[2] for row in rows} == {NOW}
+
+
+def test_numbers_ascend_in_the_order_of_commits_whoever_appends(engine: Engine) -> None:
+    """One who appended and has not committed makes the next wait, and gives it a higher number."""
+    second: list[int] = []
+
+    def append_too() -> None:
+        with transaction(engine) as session:
+            second.extend(bulk.append(session, EVENT, [event_row("second")], 1))
+
+    thread = threading.Thread(target=append_too)
+    with transaction(engine) as session:
+        first = bulk.append(session, EVENT, [event_row("a"), event_row("b")], 1)
+        thread.start()
+        thread.join(0.3)
+        assert not second
+    thread.join(20)
+    assert second[0] > first[-1]
