@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from fleet_server.kit.times import from_ms
 from protocol.commands import FINAL, RUNNING_TIMEOUT, ActionKind, ExecutionState, Refusal, may_follow
@@ -153,10 +154,9 @@ def reported(
     if _refused_only_the_copy(standing, report):
         again = replace(standing, state=_S.QUEUED, code=report.code, deadline_at=now + _SEND_AGAIN_SOON)
         return again, Heard.MOVED
-    moved = _described(replace(standing, state=report.state), report)
     if report.state in FINAL:
-        return replace(moved, deadline_at=None, finished_at=at), Heard.MOVED
-    return _timed(moved, terms, report, at, now), Heard.MOVED
+        return _described(standing, report, state=report.state, deadline_at=None, finished_at=at), Heard.MOVED
+    return _moved(standing, terms, report, at, now), Heard.MOVED
 
 
 def _unanswered(standing: Standing, terms: Terms, now: datetime) -> Standing:
@@ -186,13 +186,14 @@ def _progressed(standing: Standing, terms: Terms, report: ExecutionReport, now: 
         return standing, Heard.NOTHING_NEW
     described = _described(standing, report)
     if described == standing:
-        return replace(standing, deadline_at=_renewed(standing, terms, report, now)), Heard.NOTHING_NEW
-    return replace(described, deadline_at=_renewed(standing, terms, report, now)), Heard.PROGRESS
+        return replace(standing, deadline_at=_renewed(standing.state, terms, report, now)), Heard.NOTHING_NEW
+    return replace(described, deadline_at=_renewed(standing.state, terms, report, now)), Heard.PROGRESS
 
 
-def _described(standing: Standing, report: ExecutionReport) -> Standing:
+def _described(standing: Standing, report: ExecutionReport, **changes: Any) -> Standing:
     return replace(
         standing,
+        **changes,
         outcome=standing.outcome if report.outcome is None else report.outcome.value,
         code=report.code,
         detail=report.detail,
@@ -204,24 +205,26 @@ def _described(standing: Standing, report: ExecutionReport) -> Standing:
     )
 
 
-def _timed(standing: Standing, terms: Terms, report: ExecutionReport, at: datetime, now: datetime) -> Standing:
-    hold_until = None if report.hold_until_ms is None else from_ms(report.hold_until_ms)
-    moments = {
-        _S.STORED: replace(standing, stored_at=at),
-        _S.RUNNING: replace(standing, started_at=at),
-        _S.VERIFYING: replace(standing, verifying_at=at, hold_until=hold_until),
-    }
-    timed = moments.get(standing.state, standing)
-    return replace(timed, deadline_at=_renewed(timed, terms, report, now))
+def _moved(standing: Standing, terms: Terms, report: ExecutionReport, at: datetime, now: datetime) -> Standing:
+    changes: dict[str, Any] = {"state": report.state, "deadline_at": _renewed(report.state, terms, report, now)}
+    match report.state:
+        case _S.STORED:
+            changes["stored_at"] = at
+        case _S.RUNNING:
+            changes["started_at"] = at
+        case _S.VERIFYING:
+            changes["verifying_at"] = at
+            changes["hold_until"] = None if report.hold_until_ms is None else from_ms(report.hold_until_ms)
+    return _described(standing, report, **changes)
 
 
-def _renewed(standing: Standing, terms: Terms, report: ExecutionReport, now: datetime) -> datetime | None:
-    if standing.state is _S.VERIFYING:
+def _renewed(state: ExecutionState, terms: Terms, report: ExecutionReport, now: datetime) -> datetime | None:
+    if state is _S.VERIFYING:
         longest = now + timedelta(seconds=terms.soak_s)
         hold_until = longest if report.hold_until_ms is None else from_ms(report.hold_until_ms)
         # The device's clock may say anything: no hold is believed to last a day longer than was declared.
         return min(hold_until, longest + timedelta(days=1)) + _HOLD_GRACE
-    if standing.state in _WAITING:
+    if state in _WAITING:
         return max(terms.queued_until, now + terms.running_timeout) + _GRACE
     return now + terms.running_timeout
 

@@ -25,7 +25,9 @@ MAX_STREAMS_PER_LINK = 64
 StreamKey = tuple[str, str]
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLE = LinkStream.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
-_MANY = select(_TABLE).order_by(_TABLE.c.link_id, _TABLE.c.stream).with_for_update()
+# When a row was written is for people alone.
+_COLUMNS = [column for column in _TABLE.c if column.name != "updated_at"]
+_MANY = select(*_COLUMNS).order_by(_TABLE.c.link_id, _TABLE.c.stream).with_for_update()
 _ONE = _MANY.where(_TABLE.c.link_id == bindparam("of_link"), _TABLE.c.stream == bindparam("of_stream"))
 _CONFLICT = bulk.OnConflict(
     ("link_id", "stream"),
