@@ -252,17 +252,7 @@ class Flush:
 
     def _write(self, tenant_id: str, work: TenantWork) -> None:
         session, now = self._session, self._now
-        bulk.write(session, _RECORD, work.records)
-        bulk.write(session, _DEAD, work.dead)
-        faults = apply_faults(session, tenant_id, work.faults, now)
-        work.events += faults.events
-        work.changed |= faults.changed
-        silent = {
-            device: not is_open for (device, code), is_open in faults.is_open.items() if code == devices.LINE_SILENT
-        }
-        self._merge(work, devices.set_line(session, tenant_id, silent, now))
-        work.events += apply_health(session, tenant_id, work.health, now)
-        work.events += apply_reports(session, tenant_id, work.reports, now) if work.reports else []
+        write_work(session, tenant_id, work, now)
         self._note_heard(tenant_id, work)
         for link_id in self._welcome:
             if self._links[link_id].tenant_id == tenant_id:
@@ -273,12 +263,25 @@ class Flush:
 
     def _note_heard(self, tenant_id: str, work: TenantWork) -> None:
         due = {id_: work.heard[id_] for id_ in self._heard.due(work.heard, self._now_s)}
-        self._merge(work, devices.touch(self._session, tenant_id, due, self._now))
+        _merge(work, devices.touch(self._session, tenant_id, due, self._now))
         hour = hour_of(self._now)
         devices.note_hour(self._session, tenant_id, self._heard.new_in_hour(due, hour), hour)
         self.flushed.heard |= due.keys()
 
-    @staticmethod
-    def _merge(work: TenantWork, applied: devices.Applied) -> None:
-        work.events += applied.events
-        work.changed |= applied.changed
+
+def write_work(session: Session, tenant_id: str, work: TenantWork, now: datetime) -> None:
+    """Records and what they change, but for the events that they make and the condition of ``work.changed``."""
+    bulk.write(session, _RECORD, work.records)
+    bulk.write(session, _DEAD, work.dead)
+    faults = apply_faults(session, tenant_id, work.faults, now)
+    work.events += faults.events
+    work.changed |= faults.changed
+    silent = {device: not is_open for (device, code), is_open in faults.is_open.items() if code == devices.LINE_SILENT}
+    _merge(work, devices.set_line(session, tenant_id, silent, now))
+    work.events += apply_health(session, tenant_id, work.health, now)
+    work.events += apply_reports(session, tenant_id, work.reports, now) if work.reports else []
+
+
+def _merge(work: TenantWork, applied: devices.Applied) -> None:
+    work.events += applied.events
+    work.changed |= applied.changed
