@@ -31,8 +31,7 @@ definition = fix(
     timeout_s=240,
     explains=Words(
         "终端重新联系主机完成初始化，未注册时先注册，期间不能收款；已有交易不变，无需撤销",
-        "The terminal registers if it has lost that, calls its host and initialises; no payments meanwhile. "
-        "Payments made stay as they are",
+        "The terminal registers if it has to, calls its host and initialises; no payments meanwhile, past ones stay",
     ),
     pre_check="zvt.status",
     post_check="zvt.status",

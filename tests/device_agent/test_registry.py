@@ -11,8 +11,12 @@ import pytest
 
 import device_agent
 from device_agent.actions import Definition
+from device_agent.drivers.measured import metrics_of
 from device_agent.families import ALL, LINK
 from device_agent.registry import MODULES, VALUE_MODULES, definitions_for
+from protocol import codec
+from protocol.capabilities import Capabilities, DeviceCapabilities
+from protocol.catalogue.vocabulary import TerminalClass
 
 AGENT = Path(device_agent.__file__).parent
 
@@ -43,6 +47,17 @@ def test_names_are_unique_and_every_family_can_be_checked_as_a_whole(family: str
 
 def test_a_link_whose_machine_is_not_looked_at_can_only_be_asked_whether_it_is_there() -> None:
     assert [each.declared.name for each in definitions_for(LINK)] == ["agent.echo"]
+
+
+@pytest.mark.parametrize("of_class", TerminalClass)
+@pytest.mark.parametrize("family", (*ALL, LINK))
+def test_what_a_device_declares_is_within_the_limits_that_the_server_holds_it_to(
+    family: str, of_class: TerminalClass
+) -> None:
+    actions = [each.declared for each in definitions_for(family, of_class.value)]
+    measured = list(metrics_of(family, of_class.value))
+    document = Capabilities([DeviceCapabilities("d-0123456789abcdef", family, of_class.value, actions, measured)])
+    assert codec.from_json(codec.to_json(document), Capabilities) == document
 
 
 def test_a_family_nobody_knows_can_do_nothing() -> None:
