@@ -50,7 +50,7 @@ def test_a_link_whose_machine_is_not_looked_at_can_only_be_asked_whether_it_is_t
 
 
 @pytest.mark.parametrize("of_class", TerminalClass)
-@pytest.mark.parametrize("family", (*ALL, LINK))
+@pytest.mark.parametrize("family", [*ALL, LINK])
 def test_what_a_device_declares_is_within_the_limits_that_the_server_holds_it_to(
     family: str, of_class: TerminalClass
 ) -> None:
