@@ -1,0 +1,253 @@
+"""Brings a backup back: database, keys, certificates and settings, while no server runs.
+
+A database that went back is older than what agents and terminals were told. Invariants of what comes into being here:
+a new epoch, so that agents send again what they still have; counters of commands, and numbers of events, that nobody
+has seen yet; nobody is signed in. None of it exists before all of it does: SQLite is made ready aside, PostgreSQL in
+one transaction, and the folder of the server is replaced in one step. What the folder held before is kept beside it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from sqlalchemy import Engine, text
+from sqlalchemy.engine import make_url
+
+from fleet_server import migrate, postgres_programs
+from fleet_server.audit.service import SYSTEM, record
+from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.backup import SERVER, Backup, DatabaseKind, Say, read_backup, sync
+from fleet_server.db import reachable_database, transaction
+from fleet_server.enrollment.private_files import make_private_dir
+from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.errors import FleetError, SettingsInvalid
+from fleet_server.ingest.installation import db_epoch
+from fleet_server.schema import head_revision, refuse_unknown
+from fleet_server.settings import ServerSettings, load_settings
+
+# More commands than one device can have been sent, and more events than a fleet can have made, since any backup.
+COUNTER_STEP = 1_000_000
+EVENT_STEP = 1_000_000_000
+# In both databases' SQL. The newest event takes a number that no event stream has seen: the next ones go on from it.
+_RENEWAL = (
+    "DELETE FROM server_state WHERE name = 'db_epoch'",
+    f"UPDATE device SET command_counter = command_counter + {COUNTER_STEP}",  # noqa: S608 - a constant of ours
+    f"UPDATE event SET id = id + {EVENT_STEP} WHERE id = (SELECT max(id) FROM event)",  # noqa: S608 - as above
+    "DELETE FROM login_session",
+)
+_POSTGRES_NUMBERS = "SELECT setval(pg_get_serial_sequence('event', 'id'), (SELECT max(id) FROM event))"
+_IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_HERE = -100  # AT_FDCWD
+
+
+class RestoreRefused(FleetError):
+    """Nothing was changed."""
+
+    code: ClassVar[str] = "restore_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """``kept``: what the server's folder held before, if there was one. ``revision``: after any upgrade."""
+
+    backup: Backup
+    settings: ServerSettings
+    revision: str
+    db_epoch: str
+    kept: Path | None
+
+
+def restore(data: Path, source: Path, database_url: str | None, now: datetime, say: Say) -> Restored:
+    """``database_url``: a PostgreSQL database to replace, when it is not the one of this state folder."""
+    backup = read_backup(source, say)
+    refuse_unknown(backup.manifest.revision)
+    make_private_dir(data)
+    with _alone(data), _staging(data) as stage:
+        url = _target(data, backup, database_url)
+        _refuse_while_used(_present_url(data), say)
+        if DatabaseKind.of(url) is DatabaseKind.POSTGRESQL and url != _present_url(data):
+            _refuse_while_used(url, say)
+        say("Copying keys, certificates and settings ...")
+        _copy_server_folder(backup, stage / SERVER)
+        ensure_settings(stage, Wishes(database_url=url))
+        say("Bringing the database back ...")
+        if DatabaseKind.of(url) is DatabaseKind.SQLITE:
+            epoch = _prepare_sqlite(backup, stage / SERVER / "fleet.db", load_settings(stage).tenant, now)
+        else:
+            postgres_programs.restore(url, backup.folder / "fleet.dump", (*_RENEWAL, _POSTGRES_NUMBERS))
+            with reachable_database(url) as engine:
+                epoch = _finish(engine, backup, load_settings(stage).tenant, now)
+        kept = _swap(stage / SERVER, data, now)
+    return Restored(backup, load_settings(data), head_revision(), epoch, kept)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """The lock of ``fleet-server init``."""
+    with (data / ".init.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RestoreRefused(f"'fleet-server init' or another restore is at work in {data}") from error
+        yield
+
+
+@contextmanager
+def _staging(data: Path) -> Iterator[Path]:
+    """On the same disk, so that what is ready takes its place by a change of names."""
+    stage = make_private_dir(data / f".restoring.{secrets.token_hex(4)}")
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _present_url(data: Path) -> str:
+    """Of the database that this state folder uses now; empty when that cannot be told."""
+    try:
+        return load_settings(data).database_url
+    except SettingsInvalid:
+        here = data.resolve() / SERVER / "fleet.db"
+        return f"sqlite:///{here}" if here.exists() else ""
+
+
+def _target(data: Path, backup: Backup, asked: str | None) -> str:
+    """A PostgreSQL database that this folder does not use is replaced only when it is named."""
+    kind, present = backup.manifest.database, _present_url(data)
+    if asked is not None and (DatabaseKind.of(asked) is not kind or kind is DatabaseKind.SQLITE):
+        raise RestoreRefused(
+            f"the backup holds a {kind.value} database: --database-url is for one of PostgreSQL, to be replaced by it"
+        )
+    if kind is DatabaseKind.SQLITE:
+        return f"sqlite:///{data.resolve() / SERVER / 'fleet.db'}"
+    if asked is not None:
+        return asked
+    if not present or DatabaseKind.of(present) is not kind:
+        raise RestoreRefused(
+            f"{data} uses no PostgreSQL database yet: give --database-url postgresql+psycopg://... to say which one "
+            "is to be replaced"
+        )
+    return present
+
+
+def _refuse_while_used(url: str, say: Say) -> None:
+    if url and DatabaseKind.of(url) is DatabaseKind.SQLITE:
+        _refuse_open_file(Path(make_url(url).database or ""), say)
+    elif url:
+        with reachable_database(url) as engine, engine.connect() as connection:
+            others = connection.execute(text(_OTHERS)).scalar_one()
+        if others:
+            raise RestoreRefused(f"the server is running: the database has {others} other connections, stop them first")
+
+
+def _refuse_open_file(path: Path, say: Say) -> None:
+    if not path.exists():
+        return
+    refusal = f"the server is running: {path} is in use, stop it first"
+    if _is_locked(Path(f"{path}.scheduler.lock")):
+        raise RestoreRefused(refusal)
+    try:
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+            # Whoever has the file open, even idle, holds a lock that this one does not go with.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("BEGIN EXCLUSIVE")
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) in _IN_USE:
+            raise RestoreRefused(refusal) from error
+        say(f"The present database cannot be read ({error}); it is put aside as it is.")
+
+
+def _is_locked(path: Path) -> bool:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _copy_server_folder(backup: Backup, target: Path) -> None:
+    make_private_dir(target)
+    for name in backup.files:
+        if name.startswith(f"{SERVER}/"):
+            _copy_private(backup.folder / name, target / name.removeprefix(f"{SERVER}/"))
+
+
+def _copy_private(source: Path, target: Path) -> None:
+    try:
+        make_private_dir(target.parent)
+        target.touch(0o600)
+        shutil.copyfile(source, target)
+        sync(target)
+    except OSError as error:
+        raise RestoreRefused(f"{source} cannot be copied to {target.parent}: {error.strerror}") from error
+
+
+def _prepare_sqlite(backup: Backup, target: Path, tenant: str, now: datetime) -> str:
+    _copy_private(backup.folder / "fleet.db", target)
+    with reachable_database(f"sqlite:///{target}") as engine:
+        migrate.upgrade(engine)
+        with transaction(engine) as session:
+            for statement in _RENEWAL:
+                session.execute(text(statement))
+        epoch = _finish(engine, backup, tenant, now)
+    # Closing it has folded its log into it.
+    sync(target)
+    return epoch
+
+
+def _finish(engine: Engine, backup: Backup, tenant: str, now: datetime) -> str:
+    """The new epoch. Nobody uses the database yet; were this cut short, ingest would make an epoch at its start."""
+    migrate.upgrade(engine)
+    system = Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON)
+    with transaction(engine) as session:
+        epoch = db_epoch(session)
+        made_at = backup.manifest.made_at.isoformat(timespec="seconds")
+        record(session, system, "restored", data={"made_at": made_at, "db_epoch": epoch}, now=now)
+    return epoch
+
+
+def _swap(fresh: Path, data: Path, now: datetime) -> Path | None:
+    place = data / SERVER
+    for folder in (fresh, *(path for path in fresh.rglob("*") if path.is_dir())):
+        sync(folder)
+    if not place.exists():
+        fresh.rename(place)
+        sync(data)
+        return None
+    kept = data / f"{SERVER}.before-{now:%Y%m%dT%H%M%SZ}"
+    if kept.exists():
+        kept = kept.with_name(f"{kept.name}-{secrets.token_hex(2)}")
+    if _exchange(fresh, place):
+        fresh.rename(kept)
+    else:
+        # A file system without it: for a moment there is no folder, and what was there is beside it.
+        place.rename(kept)
+        fresh.rename(place)
+    sync(data)
+    return kept
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Both names change places in one step; false where kernel, C library or file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0)
