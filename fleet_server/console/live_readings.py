@@ -6,20 +6,24 @@ what differs. Values stand beside the stored ones for as long as they are fresh;
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fleet_server.console.frame import Frame, fragment
 from fleet_server.console.live import partial
 from fleet_server.console.view_models.readings import Latest, LiveMark, Reading, report
+from fleet_server.console.view_models.run import Run
 from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveUpdate
+from protocol.live import LiveProgress
 from protocol.records import Sample
 from protocol.session import Profile
 
 # Reports come every 2 s; after a few lost ones the stored value is the better one.
 FRESH = timedelta(seconds=10)
+# Runs whose progress is remembered; the page shows one.
+MAX_RUNS = 16
 # On a metered link nobody pays for a page that was left open.
 METERED_FOR = timedelta(minutes=10)
 
@@ -46,6 +50,7 @@ class LiveReadings:
         self._asks_until = asks_until
         self._values: dict[str, LiveValue] = {}
         self._told: dict[str, tuple[str, bool]] = {}
+        self._progress: dict[str, int] = {}
         self._heard_at: datetime | None = None
         self._mark = LiveMark.NONE
         self.shown = shown
@@ -74,6 +79,7 @@ class LiveReadings:
         html = [_cells(one, frame) for one in readings if self._told.get(one.metric) != (one.value, one.is_out)]
         # Only what this report said: what it left out is drawn from the stored values by then, and is told anew.
         self._told = {one.metric: (one.value, one.is_out) for one in readings}
+        self._note(update.progress)
         html += [
             partial(
                 f"#progress-{one.execution}",
@@ -82,6 +88,20 @@ class LiveReadings:
             for one in update.progress
         ]
         return "".join([self.settle(frame), *html])
+
+    def on_run(self, run: Run | None) -> Run | None:
+        """Its progress as it was last said: the stored one moves with the steps of a fix only."""
+        pct = None if run is None else self._progress.get(run.id)
+        if run is None or run.is_final or pct is None:
+            return run
+        return replace(run, progress_pct=max(pct, run.progress_pct or 0))
+
+    def _note(self, progress: Sequence[LiveProgress]) -> None:
+        for one in progress:
+            self._progress.pop(one.execution, None)
+            self._progress[one.execution] = one.progress_pct
+        while len(self._progress) > MAX_RUNS:
+            del self._progress[next(iter(self._progress))]
 
     def settle(self, frame: Frame) -> str:
         """The live mark, when it is no longer the one that the page shows."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from playwright.sync_api import Page, expect
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from fleet_server.console import live_readings
 from fleet_server.devices.models import Device
+from fleet_server.executions.models import Execution
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import NewEvent
-from protocol.live import LiveReport
+from protocol.live import LiveProgress, LiveReport
 from tests.browser.conftest import Served, Windows
 from tests.fleet_server.console.examples import device_id
+from tests.fleet_server.console.history import verdict
 
 TILL = device_id("till_two")
 METRIC = "net.rtt_ms"
@@ -74,6 +77,36 @@ def test_another_link_changes_nothing_on_the_page(windows: Windows, served: Serv
     say(page, served, 6_666, link=device_id("till_one"))
     say(page, served, 52)
     expect(page.locator(CELL)).to_have_text("52 ms")
+
+
+def test_progress_of_a_check_moves_and_is_not_set_back_by_its_results(windows: Windows, served: Served) -> None:
+    page = opened(windows, served)
+    say(page, served, 71)
+    page.get_by_role("button", name="Full check").click()
+    expect(page.locator("#run-panel")).to_contain_text("Waits for the device")
+    with Session(served.engine) as session:
+        newest = select(Execution).where(Execution.device_id == TILL).order_by(col(Execution.created_at).desc())
+        run = session.exec(newest).first()
+    assert run is not None
+
+    def begin(session: Session) -> None:
+        row = session.get(Execution, run.id)
+        assert row is not None
+        row.state = "RUNNING"
+
+    served.happen(
+        NewEvent(TILL, "execution", utc_now(), {"execution": run.id, "state": "RUNNING"}, run.id), change=begin
+    )
+    meter = page.locator(f"#progress-{run.id}")
+    expect(meter).to_have_count(1)
+    expect(meter).not_to_have_attribute("value", re.compile(".*"))
+    served.say_live(TILL, LiveReport(TILL, 1, {METRIC: 71}, [LiveProgress(run.id, 42)]))
+    expect(meter).to_have_attribute("value", "42")
+    data = {**verdict("net.rtt_ms", "pass", 38.0), "execution": run.id}
+    served.happen(NewEvent(TILL, "verdict", utc_now(), data, run.id))
+    expect(page.locator("#run-panel")).to_contain_text("Round trip time")
+    expect(meter).to_have_attribute("value", "42")
+    assert windows.complaints == []
 
 
 @pytest.fixture

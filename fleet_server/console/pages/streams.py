@@ -196,13 +196,14 @@ def _fleet_parts(services: Services, frame: Frame, changed: set[str]) -> list[st
 def _device_parts(
     parts: DeviceParts, frame: Frame, wanted: AbstractSet[str], burst: Sequence[EventRow], watching: _Watching
 ) -> list[str]:
+    has_news = any(event.type == "verdict" for event in burst)
     makers: dict[str, Callable[[], dict[str, object]]] = {
         "device_head": dict,
         "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
         "faults": lambda: {"faults": parts.faults()},
         "health": lambda: {"health": parts.health(is_whole=watching.is_whole, live=watching.readings)},
         "attached": lambda: {"attached": parts.attached()},
-        "run_panel": lambda: {"run": parts.latest_run(has_news=any(event.type == "verdict" for event in burst))},
+        "run_panel": lambda: {"run": watching.readings.on_run(parts.latest_run(has_news=has_news))},
         "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},
     }
     who = parts.who()
