@@ -1,18 +1,20 @@
-"""Messages made durable per second on SQLite (``synchronous=FULL``), beside a bare pipe in the same run.
+"""Messages made durable per second on SQLite (``synchronous=FULL``) and PostgreSQL, beside a bare pipe in the same run.
 
 Each message is one batch of one health record with 12 columns, MQTT QoS 1 over TLS, from four terminals as fast as the
-broker takes them. The floor does the least that makes such a message durable: paho, decode, one executemany a batch,
-PUBACK after the commit. Both read the same kind of shared subscription on the same broker.
+broker takes them. The floor does the least that makes such a message durable: paho, decode, one bulk statement a batch
+(`tests.benchmarks.bare_ingest`), PUBACK after the commit. Both read the same kind of shared subscription on the same
+broker.
 """
 
 from __future__ import annotations
 
 import collections
 import os
-import sqlite3
+import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -25,11 +27,13 @@ from protocol.identifiers import LinkId
 from protocol.records import HealthColumns, Record
 from protocol.streams import Batch
 from protocol.topics import Up, shared_up_filter, up
+from tests.benchmarks.bare_ingest import Row, Store, bare_postgres, bare_sqlite
 from tests.benchmarks.figures import Figure
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_sqlite
+from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
 from tests.support.fleet_rows import device, make_fleet
 from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.postgres import Durability, PostgresServer, binaries
 
 SENDERS = 4
 MESSAGES = 2500
@@ -84,9 +88,8 @@ def flood(broker: Broker, stored: Callable[[], int], stream_seed: str) -> float:
     return stored() / took_s
 
 
-def product(broker: Broker, folder: Path, seed: str) -> float:
-    database = migrated_sqlite(folder)
-    engine = open_engine(f"sqlite:///{database}")
+def product(broker: Broker, folder: Path, url: str, seed: str) -> float:
+    engine = open_engine(url)
     make_fleet(engine)
     with transaction(engine) as session:
         for number in range(SENDERS):
@@ -95,24 +98,16 @@ def product(broker: Broker, folder: Path, seed: str) -> float:
     stop = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stop,))
     thread.start()
-    counted = sqlite3.connect(database, check_same_thread=False)
     time.sleep(1.0)
     try:
-        return flood(broker, lambda: int(counted.execute("SELECT count(*) FROM health_block").fetchone()[0]), seed)
+        return flood(broker, lambda: worker.counters["records"], seed)
     finally:
         stop.set()
         thread.join()
-        counted.close()
         engine.dispose()
 
 
-def floor(broker: Broker, folder: Path, seed: str) -> float:
-    database = sqlite3.connect(folder / "floor.db", check_same_thread=False, isolation_level=None)
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=FULL")
-    database.execute(
-        "CREATE TABLE block (link TEXT, stream TEXT, seq INTEGER, at INTEGER, body BLOB, UNIQUE(link, stream, seq))"
-    )
+def floor(broker: Broker, store: Store, seed: str) -> float:
     waiting: collections.deque[MQTTMessage] = collections.deque()
     stored = [0]
     stop = threading.Event()
@@ -123,19 +118,16 @@ def floor(broker: Broker, folder: Path, seed: str) -> float:
     client.connect(broker.host, broker.port)
     client.loop_start()
 
-    def store() -> None:
+    def store_on() -> None:
         while not stop.wait(_FLUSH_S):
             while waiting:
                 batch = [waiting.popleft() for _ in range(min(len(waiting), 2000))]
-                rows = [row(message) for message in batch]
-                database.execute("BEGIN IMMEDIATE")
-                database.executemany("INSERT OR IGNORE INTO block VALUES (?, ?, ?, ?, ?)", rows)
-                database.execute("COMMIT")
-                stored[0] += len(rows)
+                store([row(message) for message in batch])
+                stored[0] += len(batch)
                 for message in batch:
                     client.ack(message.mid, message.qos)
 
-    thread = threading.Thread(target=store)
+    thread = threading.Thread(target=store_on)
     thread.start()
     time.sleep(1.0)
     try:
@@ -145,10 +137,9 @@ def floor(broker: Broker, folder: Path, seed: str) -> float:
         thread.join()
         client.disconnect()
         client.loop_stop()
-        database.close()
 
 
-def row(message: MQTTMessage) -> tuple[str, str, int, int, bytes]:
+def row(message: MQTTMessage) -> Row:
     payload = bytes(message.payload)
     batch = codec.decode(payload, None, Batch)
     assert isinstance(batch, Batch)
@@ -157,20 +148,42 @@ def row(message: MQTTMessage) -> tuple[str, str, int, int, bytes]:
     return record.device, batch.stream, batch.first_seq, record.wall_ms, payload
 
 
-def measure(folder: Path) -> list[Figure]:
-    ours: list[float] = []
-    floors: list[float] = []
-    with running_broker(folder / "broker") as broker:
-        for number in range(ROUNDS):
-            for name, run, rates in (("floor", floor, floors), ("product", product, ours)):
-                place = folder / f"{name}{number}"
-                place.mkdir()
-                rates.append(run(broker, place, f"{number:x}{'f' if name == 'floor' else 'a'}"))
-    points = sorted(ours)[ROUNDS // 2] * len(_METRICS)
-    ratio = sorted(o / f for o, f in zip(ours, floors, strict=True))[ROUNDS // 2]
+def on_sqlite(broker: Broker, folder: Path, seed: str) -> tuple[float, float]:
+    """Messages a second of the floor and of the product."""
+    with bare_sqlite(folder) as store:
+        least = floor(broker, store, f"{seed}f")
+    return least, product(broker, folder, f"sqlite:///{migrated_sqlite(folder)}", f"{seed}a")
+
+
+def on_postgres(server: PostgresServer, broker: Broker, folder: Path, seed: str) -> tuple[float, float]:
+    with bare_postgres(server) as store:
+        least = floor(broker, store, f"{seed}f")
+    with postgres_url(server) as url:
+        return least, product(broker, folder, url, f"{seed}a")
+
+
+def figures_of(name: str, rounds: Sequence[tuple[float, float]], goal: str) -> list[Figure]:
+    ours = statistics.median(product for _, product in rounds)
     return [
-        Figure("durable messages on SQLite", sorted(ours)[ROUNDS // 2], "/s"),
-        Figure("samples durable on SQLite, one step a message", points, "/s"),
-        Figure("bare pipe to SQLite in the same run", sorted(floors)[ROUNDS // 2], "/s"),
-        Figure("product beside the bare pipe", ratio, "x", "at least 0.6x"),
+        Figure(f"durable messages on {name}", ours, "/s"),
+        Figure(f"samples durable on {name}, one step a message", ours * len(_METRICS), "/s"),
+        Figure(f"bare pipe to {name} in the same run", statistics.median(least for least, _ in rounds), "/s"),
+        Figure(
+            f"product beside the bare pipe, {name}", statistics.median(one / least for least, one in rounds), "x", goal
+        ),
     ]
+
+
+def measure(folder: Path) -> list[Figure]:
+    def rounds_of(name: str, run: Callable[[Broker, Path, str], tuple[float, float]]) -> list[tuple[float, float]]:
+        places = [folder / f"{name}{number}" for number in range(ROUNDS)]
+        for place in places:
+            place.mkdir()
+        return [run(broker, place, f"{number:x}") for number, place in enumerate(places)]
+
+    with running_broker(folder / "broker") as broker:
+        figures = figures_of("SQLite", rounds_of("sqlite", on_sqlite), "at least 0.6x")
+        if binaries() is None:
+            return figures
+        with migrated_postgres(Durability.DISK) as server:
+            return figures + figures_of("PostgreSQL", rounds_of("postgresql", partial(on_postgres, server)), "")

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from fleet_server import migrate
 from fleet_server.db import open_engine
 from fleet_server.schema import head_revision
-from tests.support.postgres import PostgresServer, binaries, running_postgres
+from tests.support.postgres import Durability, PostgresServer, binaries, running_postgres
 
 _TEMPLATE = "tillmedic_template"
 _REUSED = "tillmedic_reused"
@@ -44,7 +44,7 @@ def sqlite_engine(template: Path, folder: Path) -> Iterator[Engine]:
 
 
 @contextmanager
-def migrated_postgres(*, keeps_commits: bool = False) -> Iterator[PostgresServer]:
+def migrated_postgres(durability: Durability = Durability.NONE) -> Iterator[PostgresServer]:
     """Skips where PostgreSQL is not installed; under ``CI=true`` that is a failure."""
     bin_dir = binaries()
     if bin_dir is None:
@@ -52,7 +52,7 @@ def migrated_postgres(*, keeps_commits: bool = False) -> Iterator[PostgresServer
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    with running_postgres(bin_dir, keeps_commits=keeps_commits) as server:
+    with running_postgres(bin_dir, durability) as server:
         server.create(_TEMPLATE)
         engine = open_engine(server.url(_TEMPLATE))
         migrate.upgrade(engine)

@@ -1,7 +1,7 @@
 """A PostgreSQL server of the tests' own, started once a session by an unprivileged user.
 
-It is reached by a Unix socket in its own folder, so that no port can be taken twice. Nothing in it is worth keeping, so
-it never waits for the disk.
+It is reached by a Unix socket in its own folder, so that no port can be taken twice. Where nothing in it is worth
+keeping it does not wait for the disk.
 """
 
 from __future__ import annotations
@@ -15,13 +15,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 
 import psycopg
 
 _START_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 20.0
-_UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+
+
+class Durability(Enum):
+    """What of what was committed is still there afterwards, as options of the server."""
+
+    NONE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+    WHEN_KILLED = ("fsync=off", "full_page_writes=off")
+    DISK = ()
 
 
 class PostgresServer:
@@ -97,12 +105,10 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running_postgres(bin_dir: Path, *, keeps_commits: bool = False) -> Iterator[PostgresServer]:
-    """``keeps_commits``: also when it is killed, as long as the machine goes on."""
+def running_postgres(bin_dir: Path, durability: Durability = Durability.NONE) -> Iterator[PostgresServer]:
     base = Path(tempfile.mkdtemp(prefix="pg"))
     prefix = _as_unprivileged(base)
-    chosen = [option for option in _UNSAFE_BUT_FAST if not (keeps_commits and option.startswith("synchronous_commit"))]
-    options = [word for option in chosen for word in ("-c", option)]
+    options = [word for option in (*durability.value, "max_connections=200") for word in ("-c", option)]
     initdb = [*prefix, str(bin_dir / "initdb"), "-D", str(base / "data"), "-U", "tillmedic"]
     start = [*prefix, str(bin_dir / "postgres"), "-D", str(base / "data"), "-k", str(base), *options]
     server = PostgresServer([*start, "-c", "listen_addresses="], base)

@@ -21,7 +21,7 @@ from tests.integration.server.conftest import Server, running_server
 from tests.integration.server.event_stream import followed
 from tests.support.broker import Broker
 from tests.support.engines import migrated_postgres, postgres_url
-from tests.support.postgres import PostgresServer
+from tests.support.postgres import Durability, PostgresServer
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = [pytest.mark.integration, pytest.mark.postgres]
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.postgres]
 
 @pytest.fixture
 def postgres() -> Iterator[PostgresServer]:
-    with migrated_postgres(keeps_commits=True) as running:
+    with migrated_postgres(Durability.WHEN_KILLED) as running:
         yield running
 
 
