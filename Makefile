@@ -3,13 +3,14 @@
 #   make run     the whole product with a demo fleet    PORT= DATA= HOST= (Ctrl-C stops it, a second run goes on)
 #   make test    gates and every test                   make check   gates alone
 #   make bench   figures, as ratios in one run          make clean   start over: state of make run and caches
+#   make powercut  the power cut at every write and sync of a run, not at every tenth
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
 DATA ?= .run
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench wheel lock generate clean distclean
+.PHONY: run test check unit bench powercut wheel lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -36,6 +37,10 @@ unit:
 bench:
 	@$(SETUP) run
 	$(BIN)/python -m tests.benchmarks
+
+powercut:
+	@$(SETUP) test
+	POWERCUT_EVERY=1 $(BIN)/python -m pytest -q -s --timeout=1800 tests/faults
 
 # Writes every generated document anew.
 generate:

@@ -120,6 +120,7 @@ test_tools() {
   command -v chromium > /dev/null 2>&1 || wanted="$wanted chromium"
   ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || wanted="$wanted postgresql"
   command -v gammu > /dev/null 2>&1 || wanted="$wanted gammu"
+  command -v fusermount3 > /dev/null 2>&1 || wanted="$wanted fuse3"
   fc-list :lang=zh 2>/dev/null | grep -q . || wanted="$wanted fonts-noto-cjk"
   [ -z "$wanted" ] && return 0
   echo "set-up: test tools ($wanted )"
