@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,19 +105,36 @@ def write_private(path: Path, text: str) -> None:
     beside.replace(path)
 
 
+def wait_until_ready(installation: Installation, children: Sequence[Child]) -> None:
+    """Until the server answers. Raises ``StartFailed`` when a process dies or time is up."""
+    _wait_for(lambda: _not_ready(installation), children)
+
+
 def wait_until_up(installation: Installation, children: Sequence[Child]) -> None:
     """Until the server answers and every link is online. Raises ``StartFailed`` when a process dies or time is up."""
+    _wait_for(lambda: _not_up(installation), children)
+
+
+def _wait_for(what_is_missing: Callable[[], str], children: Sequence[Child]) -> None:
     deadline = time.monotonic() + UP_WITHIN_S
     waiting_for = "the fleet server"
     while time.monotonic() < deadline:
         for child in children:
             if not child.is_running():
                 raise StartFailed(f"{child.name} ended (exit code {child.exit_code}): {child.log_tail()[-600:]}")
-        waiting_for = _not_up(installation)
+        waiting_for = what_is_missing()
         if not waiting_for:
             return
         time.sleep(0.2)
     raise StartFailed(f"not up within {UP_WITHIN_S:g} s: still waiting for {waiting_for}")
+
+
+def _not_ready(installation: Installation) -> str:
+    try:
+        get_json(installation, "/readyz")
+    except (ServerRefused, OSError, ValueError):
+        return "the fleet server"
+    return ""
 
 
 def _not_up(installation: Installation) -> str:

@@ -1,8 +1,8 @@
 """``simulators demo``: starts everything in order, says what it does, owns it all, stops it all.
 
-Order: state folder and lock, ``fleet-server init``, broker, hardware, fleet server and agents together. Everything runs
-as processes of its own except the simulated hardware, which lives here. A second start on the same folder goes on with
-the same data; a second demo on a folder in use is refused.
+Order: state folder and lock, ``fleet-server init``, broker, hardware, fleet server, agents. Everything runs as a
+process of its own except the simulated hardware, which lives here. A second start on the same folder goes on with the
+same data; a second demo on a folder in use is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from simulators.broker import find_mosquitto, free_port, is_free
 from simulators.demo.control import ControlSocket, Request
-from simulators.demo.installation import Installation, initialise, wait_until_up, write_private
+from simulators.demo.installation import Installation, initialise, wait_until_ready, wait_until_up, write_private
 from simulators.demo.rig import Rig
 from simulators.errors import SimulatorError
 from simulators.processes import Child
@@ -101,8 +101,11 @@ class Demo:
         self._rig.start_hardware()
         server = self._child("fleet-server", _python("fleet_server", "run", "--data", str(self.data)))
         server.start()
+        _say("broker, fleet server and devices are starting")
+        wait_until_ready(installation, [broker, server])
+        # Not before: a hello that nobody hears is repeated after 5 s, then 10, then 20.
         self._rig.start_agents()
-        _say("broker, fleet server, three agents and their devices are starting")
+        _say("the fleet server is ready, three agents are starting")
         wait_until_up(installation, [broker, server, *self._rig.agents()])
         self._control = ControlSocket(self.data / "simulators.sock")
         write_private(self.data / "demo.json", json.dumps(installation.published(), ensure_ascii=False, indent=1))
