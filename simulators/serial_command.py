@@ -39,6 +39,10 @@ def run_serial(args: argparse.Namespace) -> int:
     """Serves until SIGINT or SIGTERM; 2 and one sentence when it cannot start."""
     from simulators.serial_line import SerialLine
 
+    # Before it serves: whoever sees the line may already ask it to stop.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
     try:
         tcp = _address(args.tcp) if args.tcp else None
         line = SerialLine(make_peripheral(args.family), seed=args.seed, link=args.link, tcp=tcp)
@@ -48,9 +52,6 @@ def run_serial(args: argparse.Namespace) -> int:
     except (SimulatorError, OSError) as error:
         sys.stderr.write(f"simulators serial: {error}\n")
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda _number, _frame: stop.set())
     places = [line.path] if line.path else []
     places += [f"tcp://{line.tcp_address[0]}:{line.tcp_address[1]}"] if line.tcp_address else []
     sys.stdout.write(f"{args.family} on {' and '.join(places)}\n")

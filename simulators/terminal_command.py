@@ -45,6 +45,10 @@ def run_terminal(args: argparse.Namespace) -> int:
     path_bytes = len(str(args.socket).encode())
     if path_bytes > MAX_SOCKET_PATH_BYTES:
         return _refuse(f"--socket: expected a path of at most {MAX_SOCKET_PATH_BYTES} bytes, came {path_bytes}")
+    # Before it serves: whoever sees the socket may already ask it to stop.
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
     try:
         for name in args.fault:
             terminal.apply_fault(name)
@@ -53,9 +57,6 @@ def run_terminal(args: argparse.Namespace) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"--socket {args.socket}: {error.strerror}")
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
     sys.stdout.write(f"{terminal.model.model} {terminal.serial_number} serves {args.socket}\n")
     sys.stdout.flush()
     stopped.wait()
