@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from fleet_server.console.frame import Frame
 from fleet_server.console.language import Language, translations
-from fleet_server.console.live_readings import FRESH, METERED_FOR, LiveReadings, asks_until
+from fleet_server.console.live_readings import FRESH, MAX_RUNS, METERED_FOR, LiveReadings, asks_until
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.view_models.readings import LiveMark
 from fleet_server.kit.times import utc_now
@@ -105,3 +105,12 @@ def test_a_metered_link_is_asked_for_ten_minutes_after_the_page_was_opened_and_n
     assert live.mark(NOON + METERED_FOR) is LiveMark.OVER
     live.follow(update({"net.rtt_ms": 21}, NOON + METERED_FOR), frame(NOON + METERED_FOR))
     assert live.mark(NOON + METERED_FOR) is LiveMark.ON, "somebody else may be watching"
+
+
+def test_progress_that_was_told_is_remembered_for_few_runs_only() -> None:
+    live = made()
+    runs = [f"0198c0de-0000-7000-8000-{number:012d}" for number in range(MAX_RUNS + 3)]
+    for run in runs:
+        live.follow(update({}, NOON, LiveProgress(run, 10)), frame(NOON))
+    assert list(live._progress) == runs[3:]
+    assert live.on_run(None) is None
