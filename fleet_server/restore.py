@@ -100,7 +100,9 @@ def restore(data: Path, source: Path, database_url: str | None, now: datetime, s
 @contextmanager
 def _alone(data: Path) -> Iterator[None]:
     """The lock of ``fleet-server init``."""
-    with (data / ".init.lock").open("w") as lock:
+    place = data / ".init.lock"
+    place.touch(0o600)
+    with place.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
