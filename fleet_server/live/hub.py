@@ -70,7 +70,9 @@ class LiveHub:
         self._links: Counter[str] = Counter()  # open streams by link
         self._rate = TokenBuckets(rate_per_s=REPORTS_PER_S, burst=REPORTS_BURST)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._handed = 0
+        # Each is counted by one thread alone; between them lies what the loop has not taken yet.
+        self._handed_over = 0
+        self._handed_out = 0
         self.opened = asyncio.Event()  # somebody began to watch
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
 
@@ -135,17 +137,17 @@ class LiveHub:
         loop = self._loop
         if watched not in self._listeners or loop is None or loop.is_closed():
             self.counters["not_watched"] += 1
-        elif self._handed >= MAX_HANDED:
+        elif self._handed_over - self._handed_out >= MAX_HANDED:
             self.counters["dropped"] += 1
         else:
-            self._handed += 1
+            self._handed_over += 1
             update = LiveUpdate(report.device, utc_now(), report.samples, report.progress)
             # A loop that closes between the question and the call has no listeners left.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._hand_out, watched, update)
 
     def _hand_out(self, watched: Watched, update: LiveUpdate) -> None:
-        self._handed -= 1
+        self._handed_out += 1
         for listener in self._listeners.get(watched, ()):
             self.counters["dropped"] += _put(listener.queue, update)
             self.counters["handed_out"] += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -14,14 +13,16 @@ from sqlmodel import Session, col, select
 from fleet_server.console import live_readings
 from fleet_server.devices.models import Device
 from fleet_server.executions.models import Execution
+from fleet_server.health.models import LatestValue
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import NewEvent
 from protocol.live import LiveProgress, LiveReport
 from tests.browser.conftest import Served, Windows
-from tests.fleet_server.console.examples import device_id
+from tests.fleet_server.console.examples import TENANT, device_id
 from tests.fleet_server.console.history import verdict
 
-TILL = device_id("till_two")
+# Devices of these tests alone.
+TILL, METERED = device_id("z_spare_03"), device_id("z_spare_04")
 METRIC = "net.rtt_ms"
 CELL = "#now-net-rtt_ms"
 # Every shift that no person caused.
@@ -32,6 +33,18 @@ _SHIFTS = """() => {
 }"""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _measured(served: Served) -> None:
+    def change(session: Session) -> None:
+        for device in (TILL, METERED):
+            session.merge(LatestValue(device_id=device, metric=METRIC, tenant_id=TENANT, at=utc_now(), number=38.0))
+        metered = session.get(Device, METERED)
+        assert metered is not None
+        metered.profile = "metered"
+
+    served.happen(change=change)
+
+
 def opened(windows: Windows, served: Served, path: str = f"/devices/{TILL}") -> Page:
     page = windows.open(path, language="en")
     page.wait_for_function("document.querySelector('[hx-sse\\\\:connect]') !== null")
@@ -39,11 +52,11 @@ def opened(windows: Windows, served: Served, path: str = f"/devices/{TILL}") -> 
     return page
 
 
-def say(page: Page, served: Served, value: float, link: str = TILL) -> None:
+def say(page: Page, served: Served, value: float, device: str = TILL, link: str = "") -> None:
     """Until the page has its stream; a report may be lost."""
-    for _ in range(100):
-        served.say_live(link, LiveReport(TILL, 1, {METRIC: value}))
-        if link != TILL or page.locator(CELL).inner_text().startswith(f"{value:g}"):
+    for _ in range(200):
+        served.say_live(link or device, LiveReport(device, 1, {METRIC: value}))
+        if link or page.locator(CELL).inner_text().startswith(f"{value:g}"):
             return
         page.wait_for_timeout(100)
     raise AssertionError(f"{CELL} never showed {value:g}")
@@ -109,32 +122,16 @@ def test_progress_of_a_check_moves_and_is_not_set_back_by_its_results(windows: W
     assert windows.complaints == []
 
 
-@pytest.fixture
-def _metered(served: Served) -> Iterator[None]:
-    def profile(name: str) -> None:
-        def change(session: Session) -> None:
-            device = session.get(Device, TILL)
-            assert device is not None
-            device.profile = name
-
-        served.happen(change=change)
-
-    profile("metered")
-    yield
-    profile("unmetered")
-
-
-@pytest.mark.usefixtures("_metered")
 def test_a_page_left_open_on_a_metered_link_says_that_live_has_ended(
     windows: Windows, served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_readings, "METERED_FOR", timedelta(0))
-    page = opened(windows, served)
-    served.happen(NewEvent(TILL, "note", utc_now(), {"text": "makes the page look"}))
+    page = opened(windows, served, f"/devices/{METERED}")
+    served.happen(NewEvent(METERED, "note", utc_now(), {"text": "makes the page look"}))
     expect(page.locator("#live-mark")).to_contain_text("live values ended")
-    assert served.live.links(time.monotonic()) == set()
+    assert METERED not in served.live.links(time.monotonic())
     monkeypatch.undo()
     page.locator("#live-mark a").click()
-    say(page, served, 61)
+    say(page, served, 61, METERED)
     expect(page.locator("#live-mark")).to_have_text("live")
-    assert served.live.links(time.monotonic()) == {TILL}
+    assert METERED in served.live.links(time.monotonic())
