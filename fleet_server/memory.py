@@ -1,13 +1,14 @@
 """How far back the fleet's memory reaches: events, records and health blocks that are old enough are forgotten.
 
-Each call forgets at most about ``BATCH`` rows by an index that is there anyway, so that on neither database anybody
-waits for it and writing costs no more than without. What makes a record new or a repetition
-(`fleet_server.ingest.watermarks`) stays, so nothing that was forgotten is taken a second time. The newest event stays
-too: ids go on from it.
+Each call forgets at most about ``BATCH`` rows by an index that is there anyway, and looks at a few devices only, so
+that on neither database anybody waits for it and writing costs no more than without. What makes a record new or a
+repetition (`fleet_server.ingest.watermarks`) stays, so nothing that was forgotten is taken a second time. The newest
+event stays too: ids go on from it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +20,21 @@ from fleet_server.health.models import HealthBlock
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.timeline.models import Event
 
-BATCH = 2000
-_DEVICES = 20
+# A piece of so many holds SQLite's one lock for some ten milliseconds.
+BATCH = 250
+_DEVICES = 200
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _EVENT = Event.__table__  # type: ignore[attr-defined]  # as above
 _RECORD: Table = StoredRecord.__table__  # type: ignore[attr-defined]  # as above
 _BLOCK: Table = HealthBlock.__table__  # type: ignore[attr-defined]  # as above
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """``after``: behind which device the next step goes on; "" at the end of a round through all devices."""
+
+    forgotten: int
+    after: str
 
 
 def forget_events(session: Session, before: datetime, batch: int = BATCH) -> int:
@@ -40,26 +50,31 @@ def forget_events(session: Session, before: datetime, batch: int = BATCH) -> int
     return _count(session, delete(_EVENT).where(_EVENT.c.id <= last)) if last else 0
 
 
-def forget_records(session: Session, tenant_id: str, before: datetime, batch: int = BATCH) -> int:
+def forget_records(session: Session, tenant_id: str, before: datetime, after: str = "", batch: int = BATCH) -> Step:
     """Records are acknowledged the moment they are received."""
-    return _forget(session, tenant_id, _RECORD, _RECORD.c.received_at, before, batch)
+    return _forget(session, tenant_id, _RECORD, _RECORD.c.received_at, before, after, batch)
 
 
-def forget_health(session: Session, tenant_id: str, before: datetime, batch: int = BATCH) -> int:
+def forget_health(session: Session, tenant_id: str, before: datetime, after: str = "", batch: int = BATCH) -> Step:
     """By when the samples were taken. The latest value of each metric stays."""
-    return _forget(session, tenant_id, _BLOCK, _BLOCK.c.start_at, before, batch)
+    return _forget(session, tenant_id, _BLOCK, _BLOCK.c.start_at, before, after, batch)
 
 
-def _forget(session: Session, tenant_id: str, table: Table, moment: Any, before: datetime, batch: int) -> int:
+def _forget(
+    session: Session, tenant_id: str, table: Table, moment: Any, before: datetime, after: str, batch: int
+) -> Step:
+    next_ = select(_DEVICE.c.id).where(_DEVICE.c.tenant_id == tenant_id, _DEVICE.c.id > after)
+    ids = list(session.execute(next_.order_by(_DEVICE.c.id).limit(_DEVICES)).scalars())
     # One look into the index for each device; a join would leave it to the planner to read the whole table.
     oldest = select(moment).where(table.c.device_id == _DEVICE.c.id).order_by(moment).limit(1).scalar_subquery()
-    devices = select(_DEVICE.c.id).where(_DEVICE.c.tenant_id == tenant_id, oldest < before)
+    have_old = select(_DEVICE.c.id).where(_DEVICE.c.id.in_(ids), oldest < before).order_by(_DEVICE.c.id)
     forgotten = 0
-    for device_id in session.execute(devices.order_by(_DEVICE.c.id).limit(_DEVICES)).scalars().all():
+    for device_id in session.execute(have_old).scalars().all() if ids else ():
         forgotten += _forget_of(session, table, moment, device_id, before, batch - forgotten)
         if forgotten >= batch:
-            return forgotten
-    return forgotten
+            return Step(forgotten, after)
+        after = device_id
+    return Step(forgotten, ids[-1] if len(ids) == _DEVICES else "")
 
 
 def _forget_of(session: Session, table: Table, moment: Any, device_id: str, before: datetime, limit: int) -> int:

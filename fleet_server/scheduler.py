@@ -43,11 +43,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Done:
-    """What one turn of a chore made. ``more``: it stopped at its limit and wants another turn at once."""
+    """What one turn of a chore made. ``more``: it stopped at its limit and wants another turn at once. ``soon``: at the
+    next tick, for others want to write in between.
+    """
 
     events: list[NewEvent] = field(default_factory=list)
     outgoing: list[Outgoing] = field(default_factory=list)
     more: bool = False
+    soon: bool = False
 
 
 @dataclass(slots=True)
@@ -79,6 +82,7 @@ class Scheduler:
         self._clock = clock
         self._leads_since: datetime | None = None
         self._conditions_after = ""
+        self._forgotten_after: dict[Callable[..., memory.Step], str] = {}
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
         self._chores = (
             Chore("executions", timedelta(seconds=1), self._executions),
@@ -87,9 +91,9 @@ class Scheduler:
             Chore("gaps", timedelta(seconds=10), self._gaps),
             Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
             Chore("retention", timedelta(minutes=10), self._retention),
-            Chore("old_events", timedelta(minutes=1), self._old_events),
-            Chore("old_records", timedelta(minutes=1), self._old_records),
-            Chore("old_health", timedelta(minutes=1), self._old_health),
+            Chore("old_events", timedelta(minutes=10), self._old_events),
+            Chore("old_records", timedelta(minutes=10), self._old_records),
+            Chore("old_health", timedelta(minutes=10), self._old_health),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
 
@@ -118,19 +122,22 @@ class Scheduler:
     def _take_turn(self, chore: Chore) -> None:
         try:
             for _ in range(_MAX_PIECES):
-                if not self._piece(chore):
+                done = self._piece(chore)
+                if done.soon:
+                    chore.next_at = None
+                if not done.more:
                     return
         except Exception:  # noqa: BLE001 - one chore's error must not stop the others; it is tried again at its next turn
             _log.exception("a chore failed", chore=chore.name)
 
-    def _piece(self, chore: Chore) -> bool:
+    def _piece(self, chore: Chore) -> Done:
         now = self._clock()
         with transaction(self._engine) as session:
             done = chore.work(session, now)
             events = [*_events_of(done.outgoing), *done.events]
             ids = append_events(session, self._tenant_id, events, now)
         self._outbound.publish(done.outgoing, ids)
-        return done.more
+        return done
 
     def _executions(self, session: Session, now: datetime) -> Done:
         spared = self._leads_since is None or now < self._leads_since + SPARED_AFTER_START
@@ -154,19 +161,22 @@ class Scheduler:
         return Done()
 
     def _old_events(self, session: Session, now: datetime) -> Done:
-        return _forgetting(now, self._settings.events_kept_days, lambda before: memory.forget_events(session, before))
+        before = _kept_since(now, self._settings.events_kept_days)
+        return Done(soon=before is not None and memory.forget_events(session, before) >= memory.BATCH)
 
     def _old_records(self, session: Session, now: datetime) -> Done:
-        return _forgetting(
-            now,
-            self._settings.records_kept_days,
-            lambda before: memory.forget_records(session, self._tenant_id, before),
-        )
+        return self._old(memory.forget_records, session, now, self._settings.records_kept_days)
 
     def _old_health(self, session: Session, now: datetime) -> Done:
-        return _forgetting(
-            now, self._settings.health_kept_days, lambda before: memory.forget_health(session, self._tenant_id, before)
-        )
+        return self._old(memory.forget_health, session, now, self._settings.health_kept_days)
+
+    def _old(self, forget: Callable[..., memory.Step], session: Session, now: datetime, kept_days: int) -> Done:
+        before = _kept_since(now, kept_days)
+        if before is None:
+            return Done()
+        after = forget(session, self._tenant_id, before, self._forgotten_after.get(forget, "")).after
+        self._forgotten_after[forget] = after
+        return Done(soon=after != "")
 
     def _idempotency_keys(self, session: Session, now: datetime) -> Done:
         ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
@@ -178,9 +188,8 @@ class Scheduler:
         return Done()
 
 
-def _forgetting(now: datetime, kept_days: int, forget: Callable[[datetime], int]) -> Done:
-    """Asks again as long as anything was forgotten: a piece may end at its number of rows or of devices."""
-    return Done(more=kept_days > 0 and forget(now - timedelta(days=kept_days)) > 0)
+def _kept_since(now: datetime, kept_days: int) -> datetime | None:
+    return now - timedelta(days=kept_days) if kept_days else None
 
 
 def _events_of(outgoing: Sequence[Outgoing]) -> list[NewEvent]:

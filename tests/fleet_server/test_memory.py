@@ -108,15 +108,21 @@ def test_the_newest_event_stays_so_that_ids_go_on_from_it(engine: Engine) -> Non
     [(_RECORD, record, memory.forget_records), (_BLOCK, block, memory.forget_health)],
     ids=["records", "health blocks"],
 )
-def test_old_rows_of_every_device_go_in_pieces(engine: Engine, table: Table, make: Any, forget: Any) -> None:
+def test_old_rows_of_every_device_go_in_pieces(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, table: Table, make: Any, forget: Any
+) -> None:
     make_fleet(engine)
     ages = {TERMINAL: (9, 8, 7, 6, 1), OTHER: (9, 2)}
     store(engine, table, [make(id_, seq, age) for id_, old in ages.items() for seq, age in enumerate(old)])
-    pieces = []
-    for _ in range(4):
+    monkeypatch.setattr(memory, "_DEVICES", 2)
+    pieces: list[int] = []
+    after = ""
+    while not pieces or after:
         with transaction(engine) as session:
-            pieces.append(forget(session, TENANT, START - 5 * DAY, batch=3))
-    assert (sum(pieces), max(pieces), pieces[-1]) == (5, 3, 0)
+            step = forget(session, TENANT, START - 5 * DAY, after, batch=3)
+        pieces.append(step.forgotten)
+        after = step.after
+    assert (sum(pieces), max(pieces)) == (5, 3)
     assert Counter(left(engine, table.c.device_id)) == {TERMINAL: 1, OTHER: 1}
 
 
@@ -124,14 +130,14 @@ def test_rows_of_one_moment_go_together_however_many(engine: Engine) -> None:
     make_fleet(engine)
     store(engine, _RECORD, [record(TERMINAL, seq, 9) for seq in range(10)])
     with transaction(engine) as session:
-        assert memory.forget_records(session, TENANT, START, batch=3) == 10
+        assert memory.forget_records(session, TENANT, START, batch=3).forgotten == 10
 
 
 def test_another_tenants_records_are_not_touched(engine: Engine) -> None:
     make_fleet(engine)
     store(engine, _RECORD, [record(TERMINAL, 1, 9)])
     with transaction(engine) as session:
-        assert memory.forget_records(session, "other", START) == 0
+        assert memory.forget_records(session, "other", START).forgotten == 0
 
 
 def test_what_was_forgotten_is_still_a_repetition_when_it_comes_again(engine: Engine) -> None:
@@ -143,7 +149,8 @@ def test_what_was_forgotten_is_still_a_repetition_when_it_comes_again(engine: En
     rig.flush(fault, block_)
     with transaction(engine) as session:
         later = START + DAY
-        assert memory.forget_records(session, TENANT, later) == memory.forget_health(session, TENANT, later) == 1
+        steps = [forget(session, TENANT, later) for forget in (memory.forget_records, memory.forget_health)]
+    assert [step.forgotten for step in steps] == [1, 1]
     rig.pass_time(60)
     assert rig.flush(fault, block_).counters["repeated"] == 2
     assert left(engine, _RECORD.c.seq) == left(engine, _BLOCK.c.seq) == []
@@ -151,7 +158,10 @@ def test_what_was_forgotten_is_still_a_repetition_when_it_comes_again(engine: En
 
 
 @pytest.mark.parametrize(("kept_days", "remain"), [(5, 1), (0, 3)])
-def test_the_scheduler_forgets_by_the_settings(engine: Engine, tmp_path: Path, kept_days: int, remain: int) -> None:
+def test_the_scheduler_forgets_by_the_settings_a_piece_a_tick(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_days: int, remain: int
+) -> None:
+    monkeypatch.setattr(memory, "_DEVICES", 2)
     make_fleet(engine)
     append(engine, 9, 8, 1)
     store(engine, _RECORD, [record(TERMINAL, seq, age) for seq, age in enumerate((9, 8, 1))])
@@ -160,7 +170,8 @@ def test_the_scheduler_forgets_by_the_settings(engine: Engine, tmp_path: Path, k
         settings(tmp_path), events_kept_days=kept_days, records_kept_days=kept_days, health_kept_days=kept_days
     )
     scheduler = Scheduler(engine, chosen, Dispatcher(Signer(COMMAND_KEY, None), chosen), Broker(), lambda: START)
-    assert scheduler.tick()
+    for _ in range(4):
+        assert scheduler.tick()
     scheduler._leadership.give_up()
     with reading(engine) as session:
         counts = [session.execute(select(func.count()).select_from(table)).scalar() for table in (_RECORD, _BLOCK)]
