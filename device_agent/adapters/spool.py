@@ -79,8 +79,7 @@ class Spool:
                 with self._transaction():
                     self._write(changes, at_ms)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                    raise SpoolFailed(f"expected {self._path.name} to be written, came {error}") from error
+                self._expect_full(error)
                 if not self._is_at_quota():
                     self._tighten()
                 must_shed = self._shed(at_ms) or must_shed
@@ -139,13 +138,13 @@ class Spool:
 
     def tidy(self, now_ms: int) -> None:
         """Forgets acknowledged records beyond the retention window or share, and old final executions."""
-        with self._guarded():
-            self._forget_acknowledged(SHED_RECORDS, before_ms=now_ms - RETENTION_MS)
-            limit = int(RETENTION_SHARE * self._quota_pages())
-            if self._used_pages() > limit:
-                self._forget_acknowledged(SHED_RECORDS)
-            self._db.execute("DELETE FROM journal WHERE place <= (SELECT max(place) FROM journal) - ?", (JOURNAL_ROWS,))
-        self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        try:
+            with self._transaction():
+                self._forget_old(now_ms)
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            self._expect_full(error)
+            self._tighten()
         if ballast.keep(self._ballast) and self._is_tight:
             self._relax()
         self._positions = self._load_positions()
@@ -153,6 +152,12 @@ class Spool:
     def check(self) -> str:
         """SQLite's own word on the file: ``ok``, or what is wrong with it."""
         return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+    def _forget_old(self, now_ms: int) -> None:
+        self._forget_acknowledged(SHED_RECORDS, before_ms=now_ms - RETENTION_MS)
+        if self._used_pages() > int(RETENTION_SHARE * self._quota_pages()):
+            self._forget_acknowledged(SHED_RECORDS)
+        self._db.execute("DELETE FROM journal WHERE place <= (SELECT max(place) FROM journal) - ?", (JOURNAL_ROWS,))
 
     def _write(self, changes: Changes, at_ms: int) -> None:
         for record in changes.records:
@@ -257,8 +262,13 @@ class Spool:
         ballast.let_go(self._ballast)
         self._is_tight = True
         pages = self._db.execute("PRAGMA page_count").fetchone()[0]
-        for pragma in (f"max_page_count = {pages}", f"wal_autocheckpoint = {TIGHT_PAGES}", "wal_checkpoint(TRUNCATE)"):
+        for pragma in (f"max_page_count = {pages}", f"wal_autocheckpoint = {TIGHT_PAGES}"):
             self._db.execute(f"PRAGMA {pragma}")
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            # The log stays as long as it is, and what is given up finds its place in it or nowhere.
+            self._expect_full(error)
 
     def _relax(self) -> None:
         """There is room again: the ballast is whole."""
@@ -275,6 +285,10 @@ class Spool:
     def _used_pages(self) -> int:
         total = int(self._db.execute("PRAGMA page_count").fetchone()[0])
         return total - int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+
+    def _expect_full(self, error: sqlite3.OperationalError) -> None:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise SpoolFailed(f"expected {self._path.name} to be written, came {error}") from error
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
