@@ -318,9 +318,12 @@ def _opened(path: Path, quota_bytes: int) -> sqlite3.Connection:
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         path.chmod(0o600)
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        # SQLite makes no error of this one, whatever the disk said: it keeps to the mode that it had.
+        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise SpoolFailed(f"expected {path.name} to take a write-ahead log, came journal mode {mode}")
         for pragma in (
-            f"page_size = {PAGE_BYTES}",
-            "journal_mode = WAL",
             "synchronous = FULL",
             f"max_page_count = {quota_bytes // PAGE_BYTES}",
             "cache_size = -256",

@@ -3,7 +3,8 @@
 Rules: a write is safe once its file was synced after it, a name once its folder was; a sync that fails loses what it
 should have kept, for good, though programs still see it, and the next sync says that all is well (Linux does so).
 Of what was not synced a cut leaves nothing, all, or any part of it in 512-byte sectors, in any order; names are
-as they were at some moment since the last sync of the folder, as journalling file systems do.
+as they were at some moment since the last sync of the folder, as journalling file systems do. A file without a name is
+gone when its folder is synced.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Disk:
                 self._name(step)
             case SyncFolder():
                 self._names_since = [dict(self.names)]
+                self._files = {inode: self._file(inode) for inode in self.names.values()}
             case Note():
                 self.notes.append(step.text)
             case _:

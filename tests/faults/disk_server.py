@@ -23,6 +23,7 @@ from tests.faults.fault import LENGTH, Fault, Trouble
 # Plenty, unless a fault says that somebody else has filled the disk.
 ROOM_BYTES: Final = 64 * 1024 * 1024
 BLOCK_BYTES: Final = 4096
+_WRITE_ERRORS: Final = {Trouble.WRITE_FAILS: errno.EIO, Trouble.WRITE_FINDS_NO_ROOM: errno.ENOSPC}
 _MEMORY: Final = "-shm"
 
 
@@ -135,17 +136,10 @@ class DiskServer(mfusepy.Operations):  # type: ignore[misc]  # the library carri
         return inode
 
     def _may_fail(self, number: int) -> None:
-        if number != self._fault.at:
-            return
-        match self._fault.trouble:
-            case Trouble.WRITE_FAILS:
-                raise mfusepy.FuseOSError(errno.EIO)
-            case Trouble.WRITE_FINDS_NO_ROOM:
-                raise mfusepy.FuseOSError(errno.ENOSPC)
-            case Trouble.DISK_FILLS:
-                self._room_bytes = self._disk.used_bytes()
-            case Trouble.NONE | Trouble.SYNC_FAILS:
-                pass
+        if number == self._fault.at and self._fault.trouble is Trouble.DISK_FILLS:
+            self._room_bytes = self._disk.used_bytes()
+        if number in {self._fault.at, self._fault.at + 1} and self._fault.trouble in _WRITE_ERRORS:
+            raise mfusepy.FuseOSError(_WRITE_ERRORS[self._fault.trouble])
 
     def _find_room(self, inode: int, length: int) -> None:
         growth = length - len(self._disk.seen(inode))

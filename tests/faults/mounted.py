@@ -18,7 +18,8 @@ import msgspec
 import pytest
 
 from tests.faults.disk import Step
-from tests.faults.fault import LENGTH, Fault
+from tests.faults.fault import LENGTH, Fault, note
+from tests.support.required import missing
 
 START_S: Final = 20.0
 
@@ -29,11 +30,11 @@ class MountedDisk:
     log: BinaryIO
 
     def fail(self, fault: Fault) -> None:
+        """In place of what was ordered before, if that has not happened yet."""
         os.setxattr(self.folder, "user.fault", msgspec.json.encode(fault))
 
     def note(self, text: str) -> None:
-        """Takes its place among the disk's steps."""
-        os.setxattr(self.folder, "user.note", text.encode())
+        note(self.folder, text)
 
     def new_steps(self) -> list[Step]:
         """What reached the disk since this was asked last."""
@@ -70,6 +71,8 @@ def _require_fuse() -> None:
         pytest.skip("fusermount3 is not installed (apt-get install fuse3)")
     try:
         importlib.import_module("mfusepy")
+    except ImportError:
+        missing("mfusepy is not installed")
     except (OSError, AttributeError) as error:
         pytest.skip(f"libfuse cannot be loaded: {error}")
 

@@ -34,6 +34,8 @@ Note = Callable[[str], None]
 class Promised:
     streams: dict[StreamKind, str] = field(default_factory=dict)
     acked: dict[StreamKind, int] = field(default_factory=dict)
+    # Given up, and the tombstone acknowledged: it may be gone by now.
+    declared: dict[StreamKind, set[int]] = field(default_factory=dict)
     # By stream and sequence number: which record it is.
     records: dict[tuple[StreamKind, int], int] = field(default_factory=dict)
 
@@ -45,13 +47,16 @@ class Promised:
             kind = StreamKind(kind_name)
             match word:
                 case "opened":
-                    promised.streams[kind] = value
+                    # Later openings must find the same.
+                    promised.streams.setdefault(kind, value)
                 case "acknowledged":
                     promised.acked[kind] = int(value)
+                case "declared":
+                    promised.declared.setdefault(kind, set()).add(int(value))
                 case "committed":
                     promised.records[kind, int(value)] = int(more[0])
                 case _:
-                    raise ValueError(f"expected opened, acknowledged or committed, came {word}")
+                    raise ValueError(f"expected opened, acknowledged, declared or committed, came {word}")
         return promised
 
 
@@ -59,11 +64,14 @@ def opened(folder: Path) -> Spool:
     return Spool(folder / SPOOL, _wrap)
 
 
-def fill(spool: Spool, note: Note, numbers: Iterable[int]) -> None:
+def fill(spool: Spool, note: Note, count: int) -> None:
     """A record a commit, now and then with samples, with acknowledgements and what is done in quiet moments."""
     for kind, position in spool.positions().items():
         note(f"opened {kind.value} {position.stream}")
-    for number in numbers:
+    first = int(spool.fact("number") or 0) + 1
+    # As the agent does in its first turn.
+    spool.tidy(RETENTION_MS)
+    for number in range(first, first + count):
         kinds = [StreamKind.BULK, StreamKind.URGENT] if number % 4 == 0 else [StreamKind.URGENT]
         records = [NewRecord(kind, _RANKS[kind], _payload(number)) for kind in kinds]
         changes = Changes(records=records, journal={f"e{number}": b"row"}, facts={"number": str(number)})
@@ -72,9 +80,16 @@ def fill(spool: Spool, note: Note, numbers: Iterable[int]) -> None:
             note(f"committed {kind.value} {spool.positions()[kind].last} {number}")
         if number % _ACKNOWLEDGED_EVERY == 0:
             upto = spool.positions()[StreamKind.URGENT].last - _ACKNOWLEDGED_EVERY // 2
-            note(f"acknowledged urgent {upto}")
-            spool.acknowledge(StreamKind.URGENT, upto)
+            _acknowledge(spool, note, upto)
             spool.tidy(RETENTION_MS + number)
+
+
+def _acknowledge(spool: Spool, note: Note, upto: int) -> None:
+    for kind, position in spool.positions().items():
+        for seq in sorted(_declared(spool, position.stream, upto)):
+            note(f"declared {kind.value} {seq}")
+    note(f"acknowledged urgent {upto}")
+    spool.acknowledge(StreamKind.URGENT, upto)
 
 
 def broken_promises(folder: Path, promised: Promised) -> list[str]:
@@ -114,7 +129,8 @@ def _broken(spool: Spool, promised: Promised) -> Iterator[str]:
 def _broken_stream(spool: Spool, kind: StreamKind, promised: Promised) -> Iterator[str]:
     position = spool.positions()[kind]
     acked = promised.acked.get(kind, 0)
-    held, declared = _held(spool, kind), _declared(spool, position.stream)
+    held = _held(spool, kind)
+    declared = _declared(spool, position.stream) | promised.declared.get(kind, set())
     if position.acked > acked:
         yield f"{kind.value} takes {position.acked} for acknowledged, the server said {acked}"
     if missing := set(range(position.acked + 1, position.last + 1)) - held.keys() - declared:
@@ -147,8 +163,9 @@ def _held(spool: Spool, kind: StreamKind) -> dict[int, bytes]:
     return dict(spool._db.execute("SELECT seq, payload FROM record WHERE stream = ?", (kind.value,)))
 
 
-def _declared(spool: Spool, stream: str) -> set[int]:
-    rows = spool._db.execute("SELECT payload FROM record WHERE rank = ?", (RANK_DECLARATION,))
+def _declared(spool: Spool, stream: str, upto: int = 2**53) -> set[int]:
+    """What the tombstones up to number ``upto`` say of ``stream``."""
+    rows = spool._db.execute("SELECT payload FROM record WHERE rank = ? AND seq <= ?", (RANK_DECLARATION, upto))
     graves = [codec.from_json(payload, Tombstone) for (payload,) in rows]
     return {
         seq

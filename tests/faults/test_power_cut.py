@@ -28,9 +28,9 @@ pytestmark = pytest.mark.integration
 def test_whatever_the_moment_nothing_committed_is_lost_and_the_spool_opens(tmp_path: Path, quick_folder: Path) -> None:
     with mounted_disk(tmp_path) as disk:
         with closing(opened(disk.folder)) as spool:
-            fill(spool, disk.note, range(1, RECORDS // 2 + 1))
+            fill(spool, disk.note, RECORDS // 2)
         with closing(opened(disk.folder)) as spool:
-            fill(spool, disk.note, range(RECORDS // 2 + 1, RECORDS + 1))
+            fill(spool, disk.note, RECORDS // 2)
         steps = disk.new_steps()
     every = int(os.environ.get("POWERCUT_EVERY", "10"))
     cuts, failures = cut_at(steps, every, quick_folder)
@@ -44,14 +44,14 @@ def test_whatever_the_moment_nothing_committed_is_lost_and_the_spool_opens(tmp_p
 def test_lesser_synchronous_setting_is_seen_to_lose_records(tmp_path: Path, quick_folder: Path, level: str) -> None:
     with mounted_disk(tmp_path) as disk, closing(opened(disk.folder)) as spool:
         spool._db.execute(f"PRAGMA synchronous = {level}")
-        fill(spool, disk.note, range(1, 16))
+        fill(spool, disk.note, 15)
         _, failures = cut_at(disk.new_steps(), 10, quick_folder)
     assert any("is lost" in one for one in failures)
 
 
 def test_promise_made_before_the_commit_is_seen_to_be_broken(tmp_path: Path, quick_folder: Path) -> None:
     with mounted_disk(tmp_path) as disk, closing(opened(disk.folder)) as spool:
-        fill(spool, disk.note, range(1, 2))
+        fill(spool, disk.note, 1)
         disk.note("committed urgent 2 2")
         spool.commit(Changes(facts={"other": "fact"}), 1)
         _, failures = cut_at(disk.new_steps(), 2, quick_folder)
