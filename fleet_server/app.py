@@ -24,6 +24,7 @@ from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
 from fleet_server.health import endpoints as health
+from fleet_server.ingest import endpoints as dead_letters
 from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.rate_limit import TokenBuckets
 from fleet_server.live import endpoints as live_mode
@@ -69,7 +70,7 @@ def create_app(
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
-    for door in (executions, devices, timeline, health, faults, live_mode):
+    for door in (executions, devices, timeline, health, faults, live_mode, dead_letters):
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
     _describe_security(app)

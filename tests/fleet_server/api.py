@@ -29,6 +29,7 @@ CALLERS = {
     "support": (TENANT, Role.SUPPORT),
     "viewer": (TENANT, Role.VIEWER),
     "technician": (TENANT, Role.TECHNICIAN),
+    "operator": (TENANT, Role.OPERATOR),
     "stranger": (OTHER_TENANT, Role.OPERATOR),
 }
 
