@@ -10,6 +10,7 @@ from typing import Any
 from device_agent.adapters.control_socket import Answer, ask
 from device_agent.config import AgentConfig
 from device_agent.errors import ConfigurationInvalid
+from device_agent.spool_words import spool_lines
 
 EXIT_OK = 0
 # The question was answered, and the answer is that something is wrong.
@@ -22,9 +23,8 @@ def status(config: AgentConfig, *, as_json: bool) -> int:
     if as_json:
         return _print_json(answer)
     _say(f"{answer['link']}: {answer['connection']}, profile {answer['profile']}, version {answer['agent_version']}")
-    for name, stream in answer["streams"].items():
-        waiting = stream["last"] - stream["acked"]
-        _say(f"  {name}: {waiting} not acknowledged of {stream['last']}, {stream['shed']} given up")
+    for line in spool_lines(answer):
+        _say(f"  {line}")
     for device in answer["devices"]:
         alive = {True: "answers", False: "does not answer", None: "not asked yet"}[device["alive"]]
         faults = ", ".join(device["faults"]) or "no fault"

@@ -48,7 +48,7 @@ class Control:
 
     def _status(self, _request: Answer, reply: Reply, now: Instant) -> None:
         core = self._runner.core
-        positions = self._spool.positions()
+        state = self._spool.state()
         reply(
             {
                 "done": True,
@@ -60,9 +60,21 @@ class Control:
                 "is_time_signed": core.clock.is_signed,
                 "profile": core.pacing.flow.profile.value,
                 "streams": {
-                    kind.value: {"last": one.last, "acked": one.acked, "shed": one.shed}
-                    for kind, one in positions.items()
+                    kind.value: {
+                        "last": one.last,
+                        "acked": one.acked,
+                        "shed": one.shed,
+                        "waiting": state.waiting[kind].records,
+                        "oldest_waiting_ms": state.waiting[kind].oldest_ms,
+                    }
+                    for kind, one in self._spool.positions().items()
                 },
+                "room": {
+                    "used_bytes": state.used_bytes,
+                    "quota_bytes": state.quota_bytes,
+                    "is_disk_full": state.is_disk_full,
+                },
+                "declarations_waiting": state.declarations_waiting,
                 "spool": self._spool.check(),
                 "executions_open": core.executions.open_count(),
                 "commands_refused": core.refusals.total,

@@ -20,6 +20,7 @@ import msgspec
 from device_agent.adapters import ballast
 from device_agent.adapters.spool_rescue import Salvaged, rescue
 from device_agent.adapters.spool_schema import CHECKPOINT_PAGES, PAGE_BYTES, SCHEMA
+from device_agent.adapters.spool_state import SpoolState, declarations_waiting, waiting
 from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
 from device_agent.core.shedding import SHED_ORDER, SHED_RECORDS, Run, runs, tombstone
 from device_agent.errors import AgentError
@@ -152,6 +153,15 @@ class Spool:
     def check(self) -> str:
         """SQLite's own word on the file: ``ok``, or what is wrong with it."""
         return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+    def state(self) -> SpoolState:
+        return SpoolState(
+            used_bytes=self._used_pages() * PAGE_BYTES,
+            quota_bytes=self._quota_bytes,
+            is_disk_full=self._is_tight,
+            waiting={kind: waiting(self._db, position) for kind, position in self._positions.items()},
+            declarations_waiting=declarations_waiting(self._db, self._positions[StreamKind.URGENT]),
+        )
 
     def _forget_old(self, now_ms: int) -> None:
         self._forget_acknowledged(SHED_RECORDS, before_ms=now_ms - RETENTION_MS)

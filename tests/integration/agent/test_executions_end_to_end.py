@@ -128,4 +128,6 @@ def test_local_command_line_reads_but_starts_no_fix(site: Site, capsys: pytest.C
     assert "4111111111111111" not in said
     assert "expected a device here and one of its checks" in said
     assert f"{site.link}: established" in said
+    assert "of 32.0 MiB used (0 %), file is sound" in said
+    assert "gaps: none" in said
     assert "test.mend [folder]" in said
