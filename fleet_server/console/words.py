@@ -226,6 +226,8 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "token_revoked": N_("revoked a token"),
     "execution_requested": N_("asked for a run"),
     "execution_cancelled": N_("cancelled a run"),
+    "dead_letters_replayed": N_("played messages again that were not understood"),
+    "restored": N_("brought a backup back"),
     "demo_break": N_("broke a simulated device"),
     "demo_mend": N_("mended a simulated device"),
 }

@@ -9,12 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import text
 
 from device_agent.config import AgentFile, AppConfig, HostConfig, LineConfig, NetworkConfig, ValueConfig, load
+from fleet_server.__main__ import make_app
 from fleet_server.auth.roles import Role
-from fleet_server.db import open_engine, transaction
-from fleet_server.migrate import upgrade
+from fleet_server.restore import COUNTER_STEP
 from fleet_server.settings import ServerSettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operator.md").read_text("utf-8")
@@ -77,25 +76,15 @@ def test_every_role_is_explained_in_ascending_order() -> None:
     assert list(table_after("ones before it may:")) == [role.value for role in Role]
 
 
-@pytest.fixture
-def statements() -> list[str]:
-    example = re.search(r"```sql\n(.*?)```", PAGE, re.DOTALL)
-    assert example is not None
-    return [line for line in example[1].splitlines() if line]
+@pytest.mark.parametrize("command", ["backup", "restore", "dead-letters"])
+def test_the_commands_of_backup_and_restore_are_there(command: str) -> None:
+    assert f"fleet-server {command} " in PAGE
+    names = {one.name or one.callback.__name__ for one in make_app().registered_commands if one.callback}
+    assert command in names | {one.name for one in make_app().registered_groups}
 
 
-def test_the_statements_for_a_restored_database_are_taken_by_it(tmp_path: Path, statements: list[str]) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
-    upgrade(engine)
-    with transaction(engine) as session:
-        insert = "INSERT INTO server_state (name, value) VALUES ('db_epoch', '{}')"
-        session.connection().execute(text(insert))
-        for statement in statements:
-            session.connection().execute(text(statement))
-        left = session.connection().execute(text("SELECT count(*) FROM server_state")).scalar_one()
-    engine.dispose()
-    assert len(statements) == 2
-    assert left == 0
+def test_how_far_a_restore_moves_command_counters_is_what_it_does() -> None:
+    assert f"command counters of all devices by {COUNTER_STEP:,}" in PAGE
 
 
 def test_how_long_things_are_kept_is_what_the_settings_say() -> None:

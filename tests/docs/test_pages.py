@@ -48,7 +48,8 @@ def options() -> dict[tuple[str, str], set[str]]:
     found = {}
     group = typer.main.get_command(make_app())
     for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group, as it has several commands
-        found["fleet-server", name] = {option for one in command.params for option in one.opts}
+        parts = getattr(command, "commands", {name: command}).values()
+        found["fleet-server", name] = {option for part in parts for one in part.params for option in one.opts}
     parsers = [("device-agent", agent_parser()), ("simulators", simulators_parser(""))]
     for program, parser in parsers:
         for action in parser._actions:
