@@ -1,4 +1,8 @@
-"""One demo for all acceptance tests: each test leaves every device well, whatever it broke."""
+"""One demo for all acceptance tests: each test leaves every device well, whatever it broke.
+
+A fault that comes three times within ten minutes flaps, and is over only after a minute of quiet: at most two tests
+raise the same one on the same device while its agent runs.
+"""
 
 from __future__ import annotations
 

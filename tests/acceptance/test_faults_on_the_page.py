@@ -12,11 +12,11 @@ pytestmark = pytest.mark.acceptance
 @pytest.mark.parametrize(
     ("key", "fault", "code"),
     [
-        ("prn1", "paper_out", "escpos.eot4.paper_end"),
-        ("prn1", "cover_open", "escpos.eot2.cover_open"),
+        ("prn1", "head_overheat", "escpos.eot3.auto_recoverable"),
+        ("prn1", "mechanical_jam", "escpos.eot3.mechanical"),
         ("zvt1", "cable_out", "agent.LINE_SILENT"),
         ("modem1", "sim_dead", "cme.13"),
-        ("esign1", "app_dead", "agent.APP_DEAD"),
+        ("smart1", "app_dead", "agent.APP_DEAD"),
         ("smart1", "paper_out", "term.PRN_NO_PAPER"),
     ],
 )

@@ -36,12 +36,12 @@ def test_check_asked_while_ingest_is_dead_still_ends(demo: Demo) -> None:
 
 
 def test_agent_killed_in_the_middle_of_a_fix_goes_on_or_says_that_it_does_not_know(demo: Demo) -> None:
-    demo.break_("esign1", "app_dead")
-    demo.until(lambda: "agent.APP_DEAD" in demo.open_codes("esign1"), "the dead application")
-    asked = demo.request("esign1", "app.restart")
+    demo.break_("smart1", "app_dead")
+    demo.until(lambda: "agent.APP_DEAD" in demo.open_codes("smart1"), "the dead application")
+    asked = demo.request("smart1", "app.restart")
     demo.until(lambda: demo.execution(asked["id"])["state"] in {"RUNNING", "VERIFYING", "SUCCEEDED"}, "the fix to run")
-    demo.break_("esign1", "agent_killed")
-    demo.mend("esign1", "agent_killed")
+    demo.break_("smart1", "agent_killed")
+    demo.mend("smart1", "agent_killed")
     demo.until(lambda: demo.execution(asked["id"])["state"] in {"SUCCEEDED", "UNKNOWN"}, "the fix to end", 90.0)
 
 
