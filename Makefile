@@ -6,11 +6,12 @@
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
+EXAMPLES ?= 1000
 DATA ?= .run
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut wheel lock generate clean distclean
+.PHONY: run test check unit bench powercut wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -41,6 +42,15 @@ bench:
 powercut:
 	@$(SETUP) test
 	POWERCUT_EVERY=1 $(BIN)/python -m pytest -q -s --timeout=1800 tests/faults
+
+# The model of the whole pipe for as long as wanted, and faults put into the code that the tests must notice.
+model:
+	@$(SETUP) check
+	MODEL_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q tests/model/test_pipe.py
+
+mutants:
+	@$(SETUP) check
+	$(BIN)/python -m tools.mutants
 
 # Writes every generated document anew.
 generate:

@@ -96,6 +96,8 @@ class Server:
         self._backup = folder / "backup.db"
         shutil.copyfile(template, self._path)
         shutil.copyfile(template, self._backup)
+        # How far each stream is committed in the older state.
+        self.backed_up: dict[str, int] = {}
         self._death: Death | None = None
         self._refusals = 0
         self.ledger = Ledger(self._path)
@@ -129,6 +131,7 @@ class Server:
     def back_up(self) -> None:
         with closing(sqlite3.connect(self._path)) as source, closing(sqlite3.connect(self._backup)) as copy:
             source.backup(copy)
+            self.backed_up = dict(copy.execute("SELECT stream, upto FROM link_stream"))
 
     def restore(self) -> None:
         """An older state comes back; whoever does that gives the database a new epoch."""
