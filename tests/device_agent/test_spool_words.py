@@ -48,5 +48,7 @@ def test_full_disk_damage_and_gaps_are_said() -> None:
     lines = list(spool_lines(said))
     assert lines[0] == "spool: 1.0 of 1.0 MiB used (100 %), FILE IS DAMAGED: row 3 missing"
     assert lines[1].startswith("spool: THE DISK IS FULL")
-    assert lines[-1] == "gaps: 512 records given up for want of room, each declared; declarations not yet acknowledged: 2"
+    assert lines[-1] == (
+        "gaps: 512 records given up for want of room, each declared; declarations not yet acknowledged: 2"
+    )
     assert list(spool_lines(said | {"declarations_waiting": 0}))[-1].endswith("; the server knows of all")

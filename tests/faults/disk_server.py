@@ -45,7 +45,7 @@ class DiskServer(mfusepy.Operations):  # type: ignore[misc]  # the library carri
             return {"st_mode": stat.S_IFDIR | 0o700, "st_nlink": 2, "st_uid": os.getuid(), "st_gid": os.getgid()}
         inode = fh or self._inode(path)
         size = len(self._disk.seen(inode))
-        mode = stat.S_IFREG | self._modes[inode]
+        mode = self._modes[inode]
         return {"st_mode": mode, "st_nlink": 1, "st_size": size, "st_uid": os.getuid(), "st_gid": os.getgid()}
 
     def readdir(self, path: str, fh: int) -> list[str]:
@@ -53,11 +53,18 @@ class DiskServer(mfusepy.Operations):  # type: ignore[misc]  # the library carri
 
     def create(self, path: str, mode: int, fi: Any = None) -> int:
         inode = len(self._modes) + 1
-        self._modes[inode] = stat.S_IMODE(mode)
+        self._modes[inode] = stat.S_IFREG | stat.S_IMODE(mode)
         if path.endswith(_MEMORY):
             self._memory.add(inode)
         self._done(Name(path[1:], inode))
         return inode
+
+    def mknod(self, path: str, mode: int, dev: int) -> int:
+        # A socket: a place where processes meet, with nothing in it.
+        inode = len(self._modes) + 1
+        self._modes[inode] = mode
+        self._done(Name(path[1:], inode))
+        return 0
 
     def open(self, path: str, flags: int) -> int:
         return self._inode(path)
@@ -109,7 +116,10 @@ class DiskServer(mfusepy.Operations):  # type: ignore[misc]  # the library carri
         return 0
 
     def chmod(self, path: str, mode: int) -> int:
-        self._modes[self._inode(path)] = stat.S_IMODE(mode)
+        if path == "/":
+            return 0
+        inode = self._inode(path)
+        self._modes[inode] = stat.S_IFMT(self._modes[inode]) | stat.S_IMODE(mode)
         return 0
 
     def statfs(self, path: str) -> dict[str, int]:
