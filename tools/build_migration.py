@@ -1,12 +1,13 @@
 """Writes a revision of the schema from the models.
 
-``python tools/build_migration.py`` makes ``0001`` anew (only before the first release; later steps stay as they are);
-``python tools/build_migration.py "why it is needed"`` adds the step from the newest revision to the models.
-Steps only go forward: a backup is the way back.
+``python tools/build_migration.py`` makes ``0001`` anew: only before the first release, and only while nothing but the
+audit's triggers (``0002``) comes after it. With words that say why it is needed, it adds the step from the newest
+revision to the models. Steps only go forward: a backup is the way back.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,11 @@ _VERSIONS = MIGRATIONS / "versions"
 
 
 def main() -> None:
-    why = " ".join(sys.argv[1:])
+    parser = argparse.ArgumentParser(description="Writes a revision of the schema from the models.")
+    parser.add_argument("why", nargs="*", help="why the step is needed; without it 0001 is made anew")
+    why = " ".join(parser.parse_args().why)
+    if not why and any(step.name > "0003" for step in _VERSIONS.glob("0*.py")):
+        parser.error("0001 cannot be made anew once later steps exist: say why a further step is needed")
     with tempfile.TemporaryDirectory() as folder:
         written = _render(Path(folder), why)
         if not why:

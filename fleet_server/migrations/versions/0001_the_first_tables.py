@@ -204,6 +204,8 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("number", sa.Float(), nullable=True),
         sa.Column("text", sa.String(length=64), nullable=True),
+        sa.Column("is_abnormal", sa.Boolean(), nullable=True),
+        sa.Column("crossed_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("device_id", "metric"),
     )
     op.create_table(
