@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from fleet_server.backup import SERVER, Backup, DatabaseKind, Say, read_backup, 
 from fleet_server.db import reachable_database, transaction
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
-from fleet_server.errors import FleetError, SettingsInvalid
+from fleet_server.errors import DatabaseUnreachable, FleetError, SettingsInvalid
 from fleet_server.ingest.installation import db_epoch
 from fleet_server.schema import head_revision, refuse_unknown
 from fleet_server.settings import ServerSettings, load_settings
@@ -52,6 +53,7 @@ _OTHERS = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
+_HUNG_UP_S = 2.0
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
 
@@ -75,20 +77,23 @@ class Restored:
 
 def restore(data: Path, source: Path, database_url: str | None, now: datetime, say: Say) -> Restored:
     """``database_url``: a PostgreSQL database to replace, when it is not the one of this state folder."""
+    # Before anything that takes long, and for a file once more when its place is to be taken.
+    present = _present_url(data)
+    _refuse_while_used(present, say, must_answer=False)
     backup = read_backup(source, say)
     refuse_unknown(backup.manifest.revision)
     make_private_dir(data)
     with _alone(data), _staging(data) as stage:
         url = _target(data, backup, database_url)
-        _refuse_while_used(_present_url(data), say)
-        if DatabaseKind.of(url) is DatabaseKind.POSTGRESQL and url != _present_url(data):
-            _refuse_while_used(url, say)
+        if DatabaseKind.of(url) is DatabaseKind.POSTGRESQL:
+            _refuse_while_used(url, say, must_answer=True)
         say("Copying keys, certificates and settings ...")
         _copy_server_folder(backup, stage / SERVER)
         ensure_settings(stage, Wishes(database_url=url))
         say("Bringing the database back ...")
         if DatabaseKind.of(url) is DatabaseKind.SQLITE:
             epoch = _prepare_sqlite(backup, stage / SERVER / "fleet.db", load_settings(stage).tenant, now)
+            _refuse_while_used(present, lambda _line: None, must_answer=False)
         else:
             postgres_programs.restore(url, backup.folder / "fleet.dump", (*_RENEWAL, _POSTGRES_NUMBERS))
             with reachable_database(url) as engine:
@@ -148,14 +153,33 @@ def _target(data: Path, backup: Backup, asked: str | None) -> str:
     return present
 
 
-def _refuse_while_used(url: str, say: Say) -> None:
-    if url and DatabaseKind.of(url) is DatabaseKind.SQLITE:
+def _refuse_while_used(url: str, say: Say, *, must_answer: bool) -> None:
+    """``must_answer``: whether a PostgreSQL database that cannot be reached is an obstacle; nobody else reaches it."""
+    if not url:
+        return
+    if DatabaseKind.of(url) is DatabaseKind.SQLITE:
         _refuse_open_file(Path(make_url(url).database or ""), say)
-    elif url:
-        with reachable_database(url) as engine, engine.connect() as connection:
-            others = connection.execute(text(_OTHERS)).scalar_one()
-        if others:
-            raise RestoreRefused(f"the server is running: the database has {others} other connections, stop them first")
+        return
+    try:
+        with reachable_database(url) as engine:
+            others = _others(engine)
+    except DatabaseUnreachable:
+        if must_answer:
+            raise
+        return
+    if others:
+        raise RestoreRefused(f"the server is running: the database has {others} other connections, stop them first")
+
+
+def _others(engine: Engine) -> int:
+    """Connections but for our own; whoever has just hung up is listed for another moment."""
+    give_up_s = time.monotonic() + _HUNG_UP_S
+    while True:
+        with engine.connect() as connection:
+            others: int = connection.execute(text(_OTHERS)).scalar_one()
+        if others == 0 or time.monotonic() > give_up_s:
+            return others
+        time.sleep(0.1)
 
 
 def _refuse_open_file(path: Path, say: Say) -> None:

@@ -294,6 +294,20 @@ def test_a_postgresql_database_is_replaced_only_when_it_is_named(original: Origi
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("original", ["postgresql"], indirect=True)
+def test_a_database_machine_that_is_gone_can_be_replaced_by_another(original: Original, fresh: Place) -> None:
+    fresh.restore(original.backup.folder)
+    settings = fresh.data / "server" / "fleet.toml"
+    settings.write_text(settings.read_text().replace(str(fresh.url), "postgresql+psycopg://u@127.0.0.1:1/gone"))
+    there = Place(fresh.data, fresh.url)
+    fresh.url = None
+    with pytest.raises(DatabaseUnreachable, match=r"127\.0\.0\.1:1/gone cannot be opened"):
+        fresh.restore(original.backup.folder)
+    there.restore(original.backup.folder)
+    assert load_settings(fresh.data).database_url == there.url
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("original", ["postgresql"], indirect=True)
 def test_a_dump_that_breaks_off_leaves_the_database_as_it_was(original: Original, fresh: Place, copied: Path) -> None:
     fresh.restore(original.backup.folder)
     dump = copied / "fleet.dump"
