@@ -89,8 +89,8 @@ class Terminal:
         self._will: Publish | None = None
         self.committed: list[Mark] = []
         self.places: defaultdict[Mark, set[Place]] = defaultdict(set)
-        # The count of marks committed before each damage of the file, with the streams that were in it.
-        self.damages: list[tuple[int, frozenset[str]]] = []
+        # What each damage of the file may have cost, with the streams that were in it.
+        self.damages: list[tuple[set[Mark], frozenset[str]]] = []
         # What was saved of a damaged file goes under new numbers: the server may have had it under the old ones.
         self.salvaged: Counter[Mark] = Counter()
         self.spool, self.core = self._start()
@@ -132,7 +132,12 @@ class Terminal:
         self.is_connected = False
         self.spool, self.core = self._start()
 
-    def damage(self, page: int) -> None:
+    def waiting(self) -> set[Mark]:
+        """What is held and not acknowledged."""
+        acked = {kind: position.acked for kind, position in self.spool.positions().items()}
+        return {mark for mark, (kind, seq) in self.spool.held().items() if seq > acked[kind]}
+
+    def damage(self, page: int, at_risk: set[Mark]) -> None:
         """A page of the spool's file turns into noise while the agent is off."""
         streams = frozenset(position.stream for position in self.spool.positions().values())
         self.spool.close()
@@ -140,7 +145,7 @@ class Terminal:
         with self._file.open("r+b") as file:
             file.seek(page % pages * PAGE_BYTES)
             file.write(b"\xff" * PAGE_BYTES)
-        self.damages.append((len(self.committed), streams))
+        self.damages.append((at_risk, streams))
         self.is_connected = False
         self.spool, self.core = self._start()
         self.salvaged.update(self.spool.held().keys())
