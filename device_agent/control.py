@@ -48,7 +48,6 @@ class Control:
 
     def _status(self, _request: Answer, reply: Reply, now: Instant) -> None:
         core = self._runner.core
-        state = self._spool.state()
         reply(
             {
                 "done": True,
@@ -59,23 +58,7 @@ class Control:
                 "wall_ms": now.wall_ms,
                 "is_time_signed": core.clock.is_signed,
                 "profile": core.pacing.flow.profile.value,
-                "streams": {
-                    kind.value: {
-                        "last": one.last,
-                        "acked": one.acked,
-                        "shed": one.shed,
-                        "waiting": state.waiting[kind].records,
-                        "oldest_waiting_ms": state.waiting[kind].oldest_ms,
-                    }
-                    for kind, one in self._spool.positions().items()
-                },
-                "room": {
-                    "used_bytes": state.used_bytes,
-                    "quota_bytes": state.quota_bytes,
-                    "is_disk_full": state.is_disk_full,
-                },
-                "declarations_waiting": state.declarations_waiting,
-                "spool": self._spool.check(),
+                **_spool_answer(self._spool),
                 "executions_open": core.executions.open_count(),
                 "commands_refused": core.refusals.total,
                 "devices": [
@@ -150,6 +133,29 @@ class Control:
             reply(shown)
         reply({"done": True, "outcome": overall(done.findings).value, "duration_ms": done.duration_ms})
         return True
+
+
+def _spool_answer(spool: Spool) -> Answer:
+    state = spool.state()
+    return {
+        "streams": {
+            kind.value: {
+                "last": one.last,
+                "acked": one.acked,
+                "shed": one.shed,
+                "waiting": state.waiting[kind].records,
+                "oldest_waiting_ms": state.waiting[kind].oldest_ms,
+            }
+            for kind, one in spool.positions().items()
+        },
+        "spool": spool.check(),
+        "room": {
+            "used_bytes": state.used_bytes,
+            "quota_bytes": state.quota_bytes,
+            "is_disk_full": state.is_disk_full,
+        },
+        "declarations_waiting": state.declarations_waiting,
+    }
 
 
 def _typed(params: Any) -> dict[str, Any]:
