@@ -163,6 +163,10 @@ class Pipe(RuleBasedStateMachine):
         assert not twice, f"{twice[0]} is in the database {self.server.ledger.marks[twice[0]]} times"
 
     @invariant()
+    def nothing_is_acknowledged_beyond_what_is_committed(self) -> None:
+        assert not self.server.broken_promises
+
+    @invariant()
     def nothing_is_made_up(self) -> None:
         made = {mark for terminal in self.terminals for mark in terminal.committed}
         assert self.server.ledger.marks.keys() <= made
@@ -187,6 +191,7 @@ class Pipe(RuleBasedStateMachine):
         stuck = [terminal.link for terminal in self.terminals if not terminal.is_drained]
         assert not stuck, f"{stuck} still wait for acknowledgements of {self._waiting()}"
         self.nothing_is_there_twice()
+        self.nothing_is_acknowledged_beyond_what_is_committed()
         # Not even of what was saved from a damaged file is anything told twice.
         told = self.server.ledger.told()
         assert not told or max(told.values()) == 1, f"{told.most_common(1)} in the timeline"
