@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tools" / "mutants.toml"
 # Found to be enough for every mutant with room to spare; a survivor costs all of them.
 MODEL_EXAMPLES = "150"
+SEED = "--hypothesis-seed=7"
 # A mutant that makes the tests hang is noticed too, but a person has to look why.
 TRY_TIMEOUT_S = 600
 _TESTS_FAILED = 1
@@ -68,7 +69,7 @@ def try_tests(tree: Path, tests: str) -> bool:
     # Bytecode is told from its source by whole seconds and size, which two mutants may share.
     env = os.environ | {"MODEL_EXAMPLES": MODEL_EXAMPLES, "MODEL_SHRINK": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not postgres", tests],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not postgres", SEED, tests],
         cwd=tree,
         env=env,
         capture_output=True,

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from device_agent.adapters.spool import Spool
+from device_agent.adapters.spool import Spool, SpoolFailed
 from device_agent.adapters.spool_schema import PAGE_BYTES
 from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Connect, Effect, GiveUp, LinkDown, LinkUp, Noticed, Polled, Publish
@@ -179,11 +179,14 @@ class Terminal:
         self.committed += sorted(made)
 
     def _settle(self) -> None:
-        effects: list[Effect] = self.core.settle(self._clock.now)
-        while effects:
-            for effect in effects:
-                self._carry_out(effect)
-            effects = self.core.settle(self._clock.now)
+        try:
+            while effects := self.core.settle(self._clock.now):
+                for effect in effects:
+                    self._carry_out(effect)
+        except SpoolFailed:
+            # The process ends and nothing was committed; whoever looks after the terminal gives it more room.
+            self._quota_bytes *= 2
+            self.restart()
         self._note_places()
 
     def _carry_out(self, effect: Effect) -> None:

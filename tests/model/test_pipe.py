@@ -68,6 +68,12 @@ class Pipe(RuleBasedStateMachine):
             self.clock.pass_s(5.1)
             self.terminals[who].run()
 
+    @rule(who=WHO, bursts=st.integers(1, 4))
+    def trouble_outgrows_the_spool(self, who: int, bursts: int) -> None:
+        self.health_is_reported(who, 10)
+        for _ in range(bursts):
+            self.terminals[who].notice(40, "x" * 300)
+
     @rule(seconds=st.sampled_from([0.05, 1.0, 16.0, 400.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.pass_s(seconds)
