@@ -34,6 +34,12 @@ class DemoCannotStart(SimulatorError):
     code = "demo_cannot_start"
 
 
+class StopAsked(BaseException):
+    """Not KeyboardInterrupt: once that has passed through an ``exec`` (a dataclass that is just being imported), Python
+    ends with the code of an interrupted process although we stopped in order.
+    """
+
+
 def add_demo_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("demo", help="the whole product with a small fleet of simulated terminals")
     parser.add_argument("--data", type=Path, default=Path(".run"), help="state folder (default .run)")
@@ -55,14 +61,14 @@ def run_demo(arguments: argparse.Namespace) -> int:
         if stop["asked"]:
             return
         stop["asked"] = True
-        raise KeyboardInterrupt
+        raise StopAsked
 
     signal.signal(signal.SIGINT, ask_to_stop)
     signal.signal(signal.SIGTERM, ask_to_stop)
     try:
         demo.start()
         demo.serve()
-    except KeyboardInterrupt:
+    except StopAsked:
         _say("stopping …")
     finally:
         stop["asked"] = True
