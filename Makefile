@@ -25,11 +25,12 @@ check:
 	@for tool in build_catalogue build_asyncapi build_openapi build_locale build_readme; do echo "$$tool --check"; $(BIN)/python tools/$$tool.py --check || exit 1; done
 	$(BIN)/python -m pytest -q tests/architecture
 
-# The three parts run one after the other: parallel demos on two cores only make each other slow.
+# First what stands alone, in parallel; then what shares a demo and a browser: two demos on two cores only make each
+# other slow.
 test: check
 	@$(SETUP) test
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not integration and not acceptance and not browser"
-	$(BIN)/python -m pytest -q -m "integration or acceptance or browser"
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not acceptance and not browser"
+	$(BIN)/python -m pytest -q -m "acceptance or browser"
 
 unit:
 	@$(SETUP) check

@@ -27,6 +27,8 @@ from simulators.tcp_proxy import TcpProxy
 from simulators.terminal import SimulatedTerminal
 
 _SEED = 20_260_101
+# A busy till: what waits for a settled batch has its moment within half a minute.
+TRADE_EVERY_S = 6.0
 _UNSEEN = {line.key: only_when_asked(DeviceKind(line.driver)) for line in GATEWAY.lines}
 MakeChild = Callable[[str, list[str], dict[str, str]], Child]
 # As the unit of the agent sets it.
@@ -143,7 +145,9 @@ class Rig:
         folder.mkdir(parents=True, exist_ok=True)
         its_class = TerminalClass[link.model.upper()]
         service, log = folder / "service.sock", folder / "payment.log"
-        terminal = SimulatedTerminal(its_class, seed=seed, socket_path=service, log_path=log)
+        terminal = SimulatedTerminal(
+            its_class, seed=seed, socket_path=service, log_path=log, trade_every_s=TRADE_EVERY_S
+        )
         terminal.start()
         self._terminals[link.key] = terminal
 
