@@ -26,9 +26,9 @@ def api(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-api-1") -> None
     from fleet_server.app import create_app
     from fleet_server.db import reachable_database
     from fleet_server.http_server import StreamingServer
-    from fleet_server.logs import configure_logs
     from fleet_server.live.hub import LiveHub
     from fleet_server.live.link import api_link
+    from fleet_server.logs import configure_logs
     from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
     from fleet_server.timeline.hub import EventHub
