@@ -68,7 +68,7 @@ class Pipe(RuleBasedStateMachine):
             self.clock.pass_s(5.1)
             self.terminals[who].run()
 
-    @rule(who=WHO, bursts=st.integers(1, 4))
+    @rule(who=WHO, bursts=st.integers(1, 2))
     def trouble_outgrows_the_spool(self, who: int, bursts: int) -> None:
         self.health_is_reported(who, 10)
         for _ in range(bursts):
