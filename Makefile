@@ -26,10 +26,11 @@ check:
 	$(BIN)/python -m pytest -q tests/architecture
 
 # First what stands alone, in parallel; then what shares a demo and a browser: two demos on two cores only make each
-# other slow.
+# other slow. Unix sockets need short paths, and each worker has a folder of its own.
 test: check
 	@$(SETUP) test
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile -m "not acceptance and not browser"
+	@short=$$(mktemp -d /tmp/tm.XXXXXX) && trap 'rm -rf "$$short"' EXIT && echo "unit and integration tests, side by side" && \
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --basetemp "$$short/t" -m "not acceptance and not browser"
 	$(BIN)/python -m pytest -q -m "acceptance or browser"
 
 unit:

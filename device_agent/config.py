@@ -38,6 +38,7 @@ Relative paths start at the folder of the file. A wrong file stops the start wit
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Final
@@ -51,6 +52,8 @@ from protocol.parameters import Title
 from protocol.session import LineName, Profile
 
 MAX_LINES: Final = 64
+# sun_path of Linux holds 108 bytes with its closing zero.
+_MAX_SOCKET_BYTES: Final = 107
 
 PollSeconds = Annotated[float, Meta(ge=0.1, le=3600)]
 TerminalClassName = Annotated[str, Meta(pattern="^(e_sign|traditional|smart|kiosk)$")]
@@ -168,7 +171,10 @@ def load(path: Path) -> AgentConfig:
         raise ConfigurationInvalid(f"{path}: {_in_words(error, table)}") from error
     _check_lines(path, read)
     bundle = path.resolve().parent / read.enrolment
-    return AgentConfig(**msgspec.structs.asdict(read), path=path.resolve(), who=_enrolment(bundle / "enrolment.json"))
+    who = _enrolment(bundle / "enrolment.json")
+    config = AgentConfig(**msgspec.structs.asdict(read), path=path.resolve(), who=who)
+    _check_state_folder(path, config)
+    return config
 
 
 def _enrolment(path: Path) -> Enrolment:
@@ -191,6 +197,14 @@ def _check_lines(path: Path, config: AgentFile) -> None:
             raise ConfigurationInvalid(f"{path}: lines.{line.name}: expected either port or url, came {came}")
     if config.host.kind == "terminal" and not config.host.socket:
         raise ConfigurationInvalid(f"{path}: host.socket: expected the terminal service's socket, came nothing")
+
+
+def _check_state_folder(path: Path, config: AgentConfig) -> None:
+    length = len(os.fsencode(config.control_socket))
+    if length > _MAX_SOCKET_BYTES:
+        room = _MAX_SOCKET_BYTES - len(config.control_socket.name) - 1
+        came = length - len(config.control_socket.name) - 1
+        raise ConfigurationInvalid(f"{path}: state_dir: expected a path of at most {room} bytes, came {came} bytes")
 
 
 def _in_words(error: msgspec.MsgspecError, table: dict[str, object]) -> str:

@@ -26,6 +26,8 @@ from simulators.errors import SimulatorError
 from simulators.processes import Child
 
 DEFAULT_PORT = 8700
+# A Unix socket's path has at most 107 bytes; the longest below the state folder is an agent's control socket.
+MAX_DATA_BYTES = 107 - len("/agents/esign1/state/control.sock")
 _MAX_RESTARTS = 3
 _RESTARTS_WITHIN_S = 60.0
 
@@ -140,6 +142,12 @@ class Demo:
             self._lock.close()
 
     def _take_folder(self) -> None:
+        length = len(os.fsencode(self.data))
+        if length > MAX_DATA_BYTES:
+            raise DemoCannotStart(
+                f"state folder {self.data} cannot be used: its path has {length} bytes, sockets in it allow"
+                f" {MAX_DATA_BYTES}; choose another with DATA="
+            )
         try:
             self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.data.chmod(0o700)

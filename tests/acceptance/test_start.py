@@ -79,3 +79,11 @@ def test_facts_of_the_demo_have_their_promised_shape(demo: Demo) -> None:
     assert facts["api_token"]
     assert {user["role"] for user in facts["users"]} == {"viewer", "technician", "support", "approver", "operator"}
     assert all(set(user) == {"name", "password", "role"} for user in facts["users"])
+
+
+def test_state_folder_with_too_long_a_path_is_one_sentence(tmp_path: Path) -> None:
+    data = tmp_path / ("long" * 20)
+    refused = run_command("simulators", "demo", "--data", str(data), "--port", str(free_port()))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "sockets in it allow 74; choose another with DATA=" in refused.stderr

@@ -67,3 +67,9 @@ def test_missing_file_and_missing_enrolment_name_themselves(tmp_path: Path) -> N
     (tmp_path / "enrolment.json").unlink()
     with pytest.raises(ConfigurationInvalid, match=r"enrolment\.json: expected a readable enrolment"):
         load(path)
+
+
+def test_state_folder_in_which_no_socket_can_be_made_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationInvalid, match="state_dir: expected a path of at most 94 bytes, came"):
+        load(written(tmp_path, f'state_dir = "/{"x" * 100}"\n'))
+    assert load(written(tmp_path, f'state_dir = "/{"x" * 93}"\n')).state_folder == Path("/" + "x" * 93)
