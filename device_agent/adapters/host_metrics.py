@@ -45,7 +45,8 @@ class HostMetrics:
             "sys.mem_avail_pct": self.memory_available_pct(),
             "sys.storage_free_pct": free_pct,
             "agent.rss_mb": round(self._process.memory_info().rss / _MIB, 1),
-            "agent.cpu_pct": round(self._process.cpu_percent(interval=None), 1),
+            # Of one core; over a moment shorter than the kernel's tick the quotient can be anything.
+            "agent.cpu_pct": round(min(self._process.cpu_percent(interval=None), 100.0), 1),
         }
         temperature = _temperature_c()
         if temperature is not None:
