@@ -32,7 +32,7 @@ def demo(running_demo: Demo) -> Iterator[Demo]:
     yield running_demo
     for key in running_demo.facts["devices"]:
         running_demo.mend(key)
-    running_demo.until(lambda: everything_is_well(running_demo), "every device to be well again", 60.0)
+    running_demo.until(lambda: everything_is_well(running_demo), "every device to be well again", 120.0)
 
 
 def everything_is_well(demo: Demo) -> bool:
