@@ -28,6 +28,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "device_agent.checks.printer_status": (ESCPOS, TERMINAL),
     "device_agent.checks.zvt_status": (ZVT,),
     "device_agent.checks.zvt_diagnosis": (ZVT,),
+    "device_agent.checks.zvt_initialised": (ZVT,),
     "device_agent.checks.modem_registration": (MODEM, TERMINAL),
     "device_agent.checks.modem_signal": (MODEM, TERMINAL),
     "device_agent.checks.modem_sim": (MODEM, TERMINAL),

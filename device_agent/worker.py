@@ -167,7 +167,9 @@ class DeviceWorker:
         self._poll_begun = time.monotonic()
         try:
             result = device.poll(datetime.now(UTC))
-            events: list[Event] = [Polled(self.plan.device, result.alive, result.readings, result.faults)]
+            events: list[Event] = [
+                Polled(self.plan.device, result.alive, result.readings, result.faults, result.untold)
+            ]
             if self.plan.log is not None:
                 events += noticed(self.plan.device, self.plan.log.follow())
         except Exception as error:  # noqa: BLE001 - the runner edge: a driver's bug must not end the watching

@@ -13,8 +13,8 @@ from protocol.parameters import Words
 from protocol.records import Outcome
 
 FULL_CHECK = "device.full_check"
-# Not about health, or not for nothing: the diagnosis calls the acquirer and may print.
-_LEFT_OUT = frozenset({FULL_CHECK, "agent.echo", "app.log_tail", "config.read", "zvt.diagnosis"})
+# Not about health, or not for nothing: what calls the acquirer takes time and may print.
+_LEFT_OUT = frozenset({FULL_CHECK, "agent.echo", "app.log_tail", "config.read", "zvt.diagnosis", "zvt.initialised"})
 
 
 @check(

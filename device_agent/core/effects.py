@@ -115,6 +115,8 @@ class Polled:
     alive: bool
     readings: Mapping[str, Any]
     signs: frozenset[FaultSign]
+    untold: frozenset[str] = frozenset()
+    """Codes that this look can neither show nor rule out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,11 +89,13 @@ class FaultTracker:
         raised = {code: one for code, one in self._codes.items() if one.state is not _State.PENDING}
         return {code: OpenFault(one.raised_ms, one.count) for code, one in raised.items()}
 
-    def on_signs(self, signs: Iterable[FaultSign], now: Instant) -> list[FaultRaised | FaultCleared]:
-        """All that holds at this look at a device that answers."""
+    def on_signs(
+        self, signs: Iterable[FaultSign], now: Instant, *, untold: frozenset[str] = frozenset()
+    ) -> list[FaultRaised | FaultCleared]:
+        """All that holds at this look at a device that answers, but for what it cannot tell: that stays as it was."""
         present = {sign.code: sign for sign in signs}
         out = [told for sign in present.values() for told in self._seen(sign, now, holds=True)]
-        gone = [code for code, one in self._codes.items() if one.holds and code not in present]
+        gone = [code for code, one in self._codes.items() if one.holds and code not in present and code not in untold]
         return out + [told for code in gone for told in self._gone(code, now)]
 
     def on_silent(self, signs: Iterable[FaultSign], now: Instant) -> list[FaultRaised | FaultCleared]:

@@ -62,8 +62,9 @@ class Watch:
             bodies += self.sampler.on_readings(readings, now)
         else:
             self.sampler.on_silent()
-        follow = self.faults.on_signs if polled.alive else self.faults.on_silent
-        return [*bodies, *follow(polled.signs, now)]
+        if polled.alive:
+            return [*bodies, *self.faults.on_signs(polled.signs, now, untold=polled.untold)]
+        return [*bodies, *self.faults.on_silent(polled.signs, now)]
 
     def on_noticed(self, noticed: Noticed, now: Instant) -> list[RecordBody]:
         return [*self.faults.on_noticed(noticed.signs, now), *self.faults.on_ended(noticed.ended, now)]

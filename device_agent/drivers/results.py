@@ -55,6 +55,8 @@ class PollResult(Generic[StateT]):
     faults: frozenset[FaultSign]
     state: StateT
     line: LineStatistics
+    untold: frozenset[str] = frozenset()
+    """Codes that this look can neither show nor rule out."""
 
 
 class Outcome(Enum):

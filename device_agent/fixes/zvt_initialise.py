@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from device_agent.actions import ActionContext, fix, step
+from device_agent.drivers.zvt.codes import MENDED_BY_INITIALISING
 from device_agent.drivers.zvt.messages import CONFIG_TERMINAL_PRINTS
 from device_agent.families import ZVT
 from device_agent.fixes.answers import require_done
@@ -27,16 +28,16 @@ definition = fix(
     zh="终端初始化",
     en="Initialise the payment terminal",
     families=(ZVT,),
-    expected_s=20,
+    expected_s=40,
     timeout_s=240,
     explains=Words(
         "终端重新联系主机完成初始化，未注册时先注册，期间不能收款；已有交易不变，无需撤销",
         "The terminal registers if it has to, calls its host and initialises; no payments meanwhile, past ones stay",
     ),
-    pre_check="zvt.status",
-    post_check="zvt.status",
+    pre_check="zvt.initialised",
+    post_check="zvt.initialised",
     steps=(step("initialise", zh="初始化", en="Initialise", nature=StepNature.IDEMPOTENT, run=_initialise),),
     effect=Effect.WAY_OUT,
-    outage_s=20,
-    cures=("zvt.51", "zvt.62", "zvt.6B", "zvt.C4"),
+    outage_s=40,
+    cures=MENDED_BY_INITIALISING,
 )

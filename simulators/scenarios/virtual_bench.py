@@ -132,7 +132,8 @@ class VirtualBench:
         if bench.terminal is not None:
             bench.terminal.tick()
         result = bench.driver.poll(self._wall())
-        self._core.handle(Polled(bench.device, result.alive, result.readings, result.faults), self._now())
+        polled = Polled(bench.device, result.alive, result.readings, result.faults, result.untold)
+        self._core.handle(polled, self._now())
         for event in noticed(bench.device, bench.log.follow()) if bench.log is not None else ():
             self._core.handle(event, self._now())
         bench.poll_at_s = max(bench.poll_at_s + self._poll_s, self._clock.now_s)

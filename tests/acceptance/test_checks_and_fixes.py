@@ -79,6 +79,19 @@ def test_fix_mends_the_fault_and_is_proved_by_its_post_check(demo: Demo, key: st
     demo.until(lambda: not demo.about(key)["faults"], "the fault to be gone from the page")
 
 
+@pytest.mark.parametrize(("fault", "code"), [("sign_in_expired", "zvt.6B"), ("param_outdated", "zvt.51")])
+def test_initialising_runs_when_it_is_needed_and_ends_the_fault(demo: Demo, fault: str, code: str) -> None:
+    demo.break_("zvt1", fault)
+    found = demo.run("zvt1", "zvt.diagnosis")
+    assert (found["state"], found["verdict"]) == ("SUCCEEDED", "fail")
+    demo.until(lambda: code in demo.open_codes("zvt1"), f"{code} to be open")
+    answer = demo.run("zvt1", "zvt.initialise")
+    assert (answer["state"], answer["verdict"]) == ("SUCCEEDED", "pass"), answer
+    demo.until(lambda: not demo.open_codes("zvt1"), "the fault to be gone")
+    again = demo.run("zvt1", "zvt.initialise")
+    assert (again["state"], again["code"]) == ("FAILED", "not_needed")
+
+
 def test_fix_that_does_not_help_is_no_success(demo: Demo) -> None:
     demo.break_("modem1", "sim_dead")
     demo.until(lambda: "cme.13" in demo.open_codes("modem1"), "the dead SIM to be seen")

@@ -14,6 +14,11 @@ ORDINARY_STATUS_BYTES = frozenset({READY, PLEASE_WAIT, CARD_INSERTED, 0xE0, 0xE3
 # With these the terminal takes no payment until somebody or something helps it.
 CANNOT_TRADE_STATUS_BYTES = frozenset({0x51, 0xB1, 0xB2, 0xC0, 0xC2, 0xDF, 0xE2, 0xF6})
 
+# States of the terminal that no status byte has: only a function that needs them tells, and then they hold.
+HELD_RESULTS = frozenset({0x6B, 0x85})
+# What an initialisation (06 93), after a registration where that is missing, puts right.
+MENDED_BY_INITIALISING = ("zvt.51", "zvt.62", "zvt.6B", "zvt.C4")
+
 # 01..63 are two digits of the host's own; the catalogue has one entry for all of them.
 _HOST_RESULTS = range(0x01, 0x64)
 _HOST_CODE = "zvt.01-63"

@@ -4,6 +4,9 @@
 nothing on the terminal, yet it is not free: it takes seconds, and the slip it ends with goes to this line only while
 the register prints (registration bit 2); a terminal that prints for itself puts it on its own paper, which the answer's
 evidence says. Everything else acts and is named so. Nothing here raises for what the terminal does.
+
+What the status byte cannot show (no registration, no keys) is kept from the last function that called the host, and is
+part of every poll until another one succeeds. Before the first one nothing is known of it, and a poll says so.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 STATUS_COMPLETION_S = 5.0
 RESTART_COMPLETION_S = 60.0
 _POLL_REPEATS = 1
+_HELD_CODES = frozenset(str(codes.result_code(result)) for result in codes.HELD_RESULTS)
 DEFAULT_PASSWORD = b"\x00\x00\x00"
 
 
@@ -68,6 +72,12 @@ class ZvtDevice(AttachedDevice):
         super().__init__(open_port, monotonic=monotonic)
         self._register = RegisterSide(self._line, is_serial=is_serial, timers=timers or ZvtTimers())
         self._password = password
+        self._told_by_host: frozenset[FaultSign] | None = None
+
+    @property
+    def told_by_host(self) -> frozenset[FaultSign]:
+        """What holds by the last function that called the host, and no status enquiry shows."""
+        return self._told_by_host or frozenset()
 
     def poll(self, now: datetime) -> PollResult[ZvtState]:
         try:
@@ -75,9 +85,10 @@ class ZvtDevice(AttachedDevice):
         except (DeviceNotAnswering, LineDown) as error:
             faults = frozenset({line_signs.silent(str(error))}) | line_signs.noise_signs(self._line)
             return PollResult(now, False, self._line.readings(), faults, ZvtState(), self._line.statistics)
-        faults = _faults(state) | line_signs.noise_signs(self._line)
+        faults = _faults(state) | line_signs.noise_signs(self._line) | self.told_by_host
+        untold = _HELD_CODES if self._told_by_host is None else frozenset[str]()
         readings = {**self._line.readings(), **_readings(state)}
-        return PollResult(now, True, readings, faults, state, self._line.statistics)
+        return PollResult(now, True, readings, faults, state, self._line.statistics, untold)
 
     def conditions(self) -> frozenset[Condition]:
         """What the terminal is in the middle of now. Raises DeviceNotAnswering: unknown is not idle."""
@@ -96,7 +107,7 @@ class ZvtDevice(AttachedDevice):
         return Answer(Outcome.DONE, codes.status_code(status), f"05 01: status {status:02X}", values)
 
     def diagnosis(self) -> Answer:
-        answer = self._run("06 70", Apdu(messages.Control.DIAGNOSIS))
+        answer = self._call_host("06 70", Apdu(messages.Control.DIAGNOSIS))
         if answer.is_done and not answer.lines:
             return Answer(answer.outcome, None, f"{answer.evidence}; no slip came here, it may be on its own paper")
         return answer
@@ -111,10 +122,10 @@ class ZvtDevice(AttachedDevice):
         return Answer(Outcome.DONE, None, f"06 00: registered, terminal asks for {words}")
 
     def initialise(self) -> Answer:
-        return self._run("06 93", Apdu(messages.Control.INITIALISATION, self._password))
+        return self._call_host("06 93", Apdu(messages.Control.INITIALISATION, self._password))
 
     def end_of_day(self) -> Answer:
-        return self._run("06 50", Apdu(messages.Control.END_OF_DAY, self._password))
+        return self._call_host("06 50", Apdu(messages.Control.END_OF_DAY, self._password))
 
     def reset(self) -> Answer:
         return self._run("06 18", Apdu(messages.Control.RESET), RESTART_COMPLETION_S)
@@ -140,6 +151,15 @@ class ZvtDevice(AttachedDevice):
             case messages.Abort(result) | messages.Negative(result):
                 # A terminal that refuses even this is at work; its reason is as good as a status byte.
                 return ZvtState(status=result, conditions=_conditions(result))
+
+    def _call_host(self, name: str, command: Apdu) -> Answer:
+        answer = self._run(name, command)
+        if answer.is_done:
+            self._told_by_host = frozenset()
+        elif answer.code in _HELD_CODES:
+            self._told_by_host = frozenset({FaultSign(answer.code, answer.evidence)})
+        # A host that is out of reach, or a terminal at work, says nothing about either.
+        return answer
 
     def _run(self, name: str, command: Apdu, completion_s: float | None = None) -> Answer:
         return self._answer(name, self._try(command, completion_s))

@@ -96,6 +96,8 @@ def test_a_terminals_check_tells_its_fault_and_the_full_check_too(
     [
         ("zvt", "param_outdated", "zvt.status", "zvt.51"),
         ("zvt", "acquirer_down", "zvt.diagnosis", "zvt.A1"),
+        ("zvt", "param_outdated", "zvt.diagnosis", "zvt.51"),
+        ("zvt", "sign_in_expired", "zvt.initialised", "zvt.6B"),
         ("escpos", "paper_out", "printer.status", "escpos.eot4.paper_end"),
         ("modem", "sim_dead", "modem.sim", "cme.13"),
         ("modem", "signal_weak", "modem.signal", "term.NET_WEAK"),
@@ -107,6 +109,15 @@ def test_an_attached_devices_check_tells_its_fault(family: str, fault: str, chec
     rig.simulated.apply_fault(fault)
     assert rig.outcome(check) in {Outcome.FAIL, Outcome.WARN}
     assert code in rig.codes(check)
+
+
+def test_the_status_repeats_what_the_host_was_last_told_to_find() -> None:
+    rig = attached_rig("zvt")
+    rig.simulated.apply_fault("sign_in_expired")
+    assert rig.outcome("zvt.status") is Outcome.PASS
+    assert rig.outcome("zvt.diagnosis") is Outcome.FAIL
+    assert rig.codes("zvt.status") == {"zvt.6B"}
+    assert "zvt.6B" in rig.codes("device.full_check")
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,18 @@ def test_what_the_log_shows_to_be_over_is_over_unless_looks_show_it() -> None:
     assert tracker.on_ended([SIGN.code], at(3)) == []
 
 
+def test_a_look_that_cannot_tell_leaves_the_fault_as_it_was_across_a_restart_too() -> None:
+    tracker = FaultTracker(lambda _: CodeRule())
+    (raised,) = tracker.on_signs([SIGN], at(0))
+    again = FaultTracker(lambda _: CodeRule())
+    again.restore(tracker.open_faults(), at(1))
+    assert again.on_signs([], at(2), untold=frozenset({SIGN.code})) == []
+    (cleared,) = again.on_signs([], at(3))
+    assert isinstance(raised, FaultRaised)
+    assert isinstance(cleared, FaultCleared)
+    assert cleared.raised_ms == raised.first_seen_ms
+
+
 def test_a_look_that_never_showed_it_does_not_end_what_the_log_told() -> None:
     tracker = FaultTracker(lambda _: CodeRule())
     tracker.on_noticed([SIGN], at(0))

@@ -186,6 +186,25 @@ def test_initialisation_mends_what_needs_it_and_says_why_it_cannot() -> None:
     assert failed.value.reason == "zvt.A1"
 
 
+@pytest.mark.parametrize("fault", ["param_outdated", "clock_drift", "capk_outdated", "sign_in_expired"])
+def test_check_before_initialising_tells_its_faults_from_a_well_terminal(fault: str) -> None:
+    zvt = attached_rig("zvt")
+    assert zvt.outcome("zvt.initialised") is Outcome.PASS
+    zvt.simulated.apply_fault(fault)
+    assert zvt.codes("zvt.initialised") & set(zvt.definitions["zvt.initialise"].declared.cures)
+    before, after = zvt.fix("zvt.initialise")
+    assert (before, after) == (Outcome.FAIL, Outcome.PASS)
+    assert zvt.simulated.faults() == frozenset()
+
+
+def test_initialising_is_not_asked_for_by_what_it_does_not_mend_nor_passed_without_the_hosts_word() -> None:
+    zvt = attached_rig("zvt")
+    zvt.simulated.apply_fault("reader_dead")
+    assert zvt.outcome("zvt.initialised") is Outcome.PASS
+    zvt.simulated.apply_fault("acquirer_down")
+    assert zvt.outcome("zvt.initialised") is Outcome.ERROR
+
+
 def test_initialisation_registers_a_terminal_that_lost_its_registration_and_no_other() -> None:
     zvt = attached_rig("zvt")
     zvt.simulated.apply_fault("param_outdated")

@@ -122,6 +122,23 @@ def test_registration_mends_an_expired_sign_in(serial: Rig) -> None:
     assert serial.device.diagnosis().is_done
 
 
+def test_lost_registration_holds_in_every_poll_from_the_diagnosis_to_the_next_word_of_the_host(serial: Rig) -> None:
+    serial.peripheral.apply_fault("sign_in_expired")
+    assert serial.codes() == set()
+    assert serial.poll().untold == {"zvt.6B", "zvt.85"}
+    serial.device.diagnosis()
+    assert serial.codes() == {"zvt.6B"}
+    assert serial.poll().untold == frozenset()
+    serial.peripheral.clear_fault("sign_in_expired")
+    assert serial.codes() == {"zvt.6B"}
+    serial.peripheral.apply_fault("acquirer_down")
+    serial.device.diagnosis()
+    assert serial.codes() == {"zvt.6B"}, "a host that is out of reach says nothing about the registration"
+    serial.peripheral.clear_fault("acquirer_down")
+    serial.device.diagnosis()
+    assert serial.codes() == set()
+
+
 def test_registration_tells_what_the_terminal_asks_for(serial: Rig) -> None:
     serial.peripheral.apply_fault("param_outdated")
     assert "initialisation_needed" in serial.device.register().evidence
