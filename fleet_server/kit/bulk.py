@@ -1,13 +1,13 @@
 """Many rows in one statement, the ORM off the path: the one place where the two databases are told apart for writing.
 
-SQLite takes an executemany of plain tuples; PostgreSQL one JSON document through ``json_to_recordset``, which costs the
-client a few microseconds a row and needs no round trip a row. Both leave rows that are already there alone, or update
-them when told to.
+SQLite takes an executemany of plain tuples. PostgreSQL takes many rows by binary COPY (`fleet_server.kit.bulk_copy`),
+few as one JSON document through ``json_to_recordset`` in one round trip. Every way leaves rows that are already there
+alone, or updates them when told to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlmodel import Session
 
+from fleet_server.kit.bulk_copy import PLACE, copy_in
+
 Rows = Sequence[Mapping[str, Any]]
+Tuples = Sequence[Sequence[Any]]
+# From so many rows on COPY is the cheaper way for client and server together. Measured with a commit each, microseconds
+# a row of 11 columns and 250 bytes, COPY against JSON: 30 and 25 at 100 rows, equal at 200, 15 and 21 at 500.
+COPY_FROM_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +41,29 @@ IGNORE = OnConflict()
 
 def write(session: Session, table: Table, rows: Rows, conflict: OnConflict = IGNORE) -> None:
     """Every row has the same names. Rows of one call must not share a key when they update."""
+    if rows:
+        names = tuple(rows[0])
+        write_tuples(session, table, names, [[row[name] for name in names] for row in rows], conflict)
+
+
+def write_tuples(
+    session: Session, table: Table, names: tuple[str, ...], rows: Tuples, conflict: OnConflict = IGNORE
+) -> None:
+    """Like `write`, for rows that have the values of ``names`` in their order: no mapping is made for each."""
     if not rows:
         return
-    names = tuple(rows[0])
     connection = session.connection()
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_postgres_statement(table, names, conflict), (_document(table, names, rows),))
-        return
-    binds = _binders(table, names)
-    values = [tuple(bind(row[name]) for name, bind in binds) for row in rows]
-    connection.exec_driver_sql(_sqlite_statement(table, names, conflict), values)
+    if connection.dialect.name != "postgresql":
+        connection.exec_driver_sql(_sqlite_statement(table, names, conflict), _bound(table, names, rows))
+    elif len(rows) < COPY_FROM_ROWS:
+        statement = _postgres_statement(table, names, conflict)
+        connection.exec_driver_sql(statement, (_document(table, names, rows),))
+    else:
+        arriving = copy_in(connection, table, names, rows)
+        columns = ", ".join(f'"{name}"' for name in names)
+        connection.exec_driver_sql(
+            f'INSERT INTO "{table.name}" ({columns}) SELECT {columns} FROM "{arriving}" {_ending(table, conflict)}'  # noqa: S608 - names are those of our own tables
+        )
 
 
 def append(session: Session, table: Table, rows: Rows, order_lock: int) -> list[int]:
@@ -54,14 +73,21 @@ def append(session: Session, table: Table, rows: Rows, order_lock: int) -> list[
     if not rows:
         return []
     names = tuple(rows[0])
+    tuples = [[row[name] for name in names] for row in rows]
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        statement = _postgres_append(table, names, order_lock)
-        return sorted(connection.exec_driver_sql(statement, (_document(table, names, rows),)).scalars())
+        if len(rows) < COPY_FROM_ROWS:
+            answer = connection.exec_driver_sql(
+                _postgres_append(table, names, order_lock), (_document(table, names, tuples),)
+            )
+        else:
+            arriving = copy_in(connection, table, names, tuples, with_place=True)
+            answer = connection.exec_driver_sql(_postgres_append_copied(table, names, arriving, order_lock))
+        return sorted(answer.scalars())
     # One statement for all: SQLite answers no ids for many. Nobody else writes meanwhile, so they are ours to give.
     newest: int = connection.exec_driver_sql(f'SELECT coalesce(max(id), 0) FROM "{table.name}"').scalar_one()  # noqa: S608 - the name of our own table
     ids = list(range(newest + 1, newest + 1 + len(rows)))
-    write(session, table, [{"id": id_, **row} for id_, row in zip(ids, rows, strict=True)])
+    write_tuples(session, table, ("id", *names), [(id_, *row) for id_, row in zip(ids, tuples, strict=True)])
     return ids
 
 
@@ -102,6 +128,16 @@ def _postgres_append(table: Table, names: tuple[str, ...], order_lock: int) -> s
     )
 
 
+@lru_cache(maxsize=64)
+def _postgres_append_copied(table: Table, names: tuple[str, ...], arriving: str, order_lock: int) -> str:
+    columns = ", ".join(f'"{name}"' for name in names)
+    return (
+        f"WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock({order_lock})) "  # noqa: S608 - as above
+        f'INSERT INTO "{table.name}" ({columns}) SELECT {columns} FROM held, "{arriving}" '
+        f'ORDER BY "{PLACE}" RETURNING id'
+    )
+
+
 def _postgres_parts(table: Table, names: tuple[str, ...]) -> tuple[str, str, str]:
     """Names of columns, how each is picked from the document's rows, and the types of those."""
     columns = ", ".join(f'"{name}"' for name in names)
@@ -119,11 +155,12 @@ def _is_binary(column: Column[Any]) -> bool:
     return isinstance(column.type, LargeBinary)
 
 
-def _document(table: Table, names: tuple[str, ...], rows: Rows) -> str:
+def _document(table: Table, names: tuple[str, ...], rows: Tuples) -> str:
     binary = _binary_names(table, names)
+    named: Iterable[dict[str, Any]] = (dict(zip(names, row, strict=True)) for row in rows)
     if binary:
-        rows = [{**row, **{name: row[name].hex() for name in binary}} for row in rows]
-    return msgspec.json.encode(rows).decode()
+        named = ({**row, **{name: row[name].hex() for name in binary}} for row in named)
+    return msgspec.json.encode(list(named)).decode()
 
 
 @lru_cache(maxsize=64)
@@ -131,13 +168,20 @@ def _binary_names(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in names if _is_binary(table.c[name]))
 
 
+def _bound(table: Table, names: tuple[str, ...], rows: Tuples) -> list[tuple[Any, ...]]:
+    """Rows as SQLite takes them; columns that need no conversion cost nothing."""
+    binders = [(place, bind) for place, bind in enumerate(_binders(table, names)) if bind is not None]
+    bound = []
+    for row in rows:
+        changed = list(row)
+        for place, bind in binders:
+            changed[place] = bind(row[place])
+        bound.append(tuple(changed))
+    return bound
+
+
 @lru_cache(maxsize=64)
-def _binders(table: Table, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+def _binders(table: Table, names: tuple[str, ...]) -> list[Any]:
     """The same conversions as SQLAlchemy makes for a bound parameter, looked up once a table."""
     dialect = sqlite.dialect()
-    found = ((name, table.c[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names)
-    return [(name, processor or _unchanged) for name, processor in found]
-
-
-def _unchanged(value: Any) -> Any:
-    return value
+    return [table.c[name].type.dialect_impl(dialect).bind_processor(dialect) for name in names]

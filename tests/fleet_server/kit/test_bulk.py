@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy.exc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
+from sqlmodel import Session
 
 from fleet_server.db import reading, transaction
 from fleet_server.health.models import LatestValue
 from fleet_server.ingest.models import DeadLetter, ServerState
 from fleet_server.kit import bulk
 from fleet_server.timeline.models import Event
+from tests.support.engines import postgres_engine
+from tests.support.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
@@ -48,6 +53,12 @@ def test_an_update_takes_only_what_is_newer(engine: Engine) -> None:
 def test_no_rows_are_no_statement(engine: Engine) -> None:
     with transaction(engine) as session:
         bulk.write(session, LATEST, [])
+
+
+@pytest.fixture(params=[bulk.COPY_FROM_ROWS, 1], ids=["few", "copied"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test goes both ways into PostgreSQL, whatever the number of rows."""
+    monkeypatch.setattr(bulk, "COPY_FROM_ROWS", request.param)
 
 
 @pytest.fixture
@@ -85,6 +96,67 @@ def test_texts_bytes_and_numbers_come_back_as_they_went(
         kept = session.execute(select(*(DEAD.c[name] for name in row))).mappings().one()
         assert {**kept, "payload": bytes(kept["payload"])} == row
         assert session.execute(select(STATE.c.value)).scalar_one() == {text: [text, seq]}
+
+
+def test_two_writes_of_one_transaction_are_two_writes(engine: Engine) -> None:
+    with transaction(engine) as session:
+        bulk.write(session, LATEST, [latest(1.0, NOW)], NEWEST)
+        bulk.write_tuples(session, LATEST, tuple(latest(0.0, NOW)), [tuple(latest(2.0, NOW, "n").values())], NEWEST)
+        session.execute(LATEST.update().values(number=5.0))
+        bulk.write(session, LATEST, [latest(3.0, NOW, "o")], NEWEST)
+    with reading(engine) as session:
+        assert dict(session.execute(select(LATEST.c.metric, LATEST.c.number)).all()) == {"m": 5.0, "n": 5.0, "o": 3.0}
+
+
+def test_a_transaction_that_is_taken_back_leaves_the_connection_usable(engine: Engine) -> None:
+    for number in (1.0, 2.0):
+        with engine.connect() as connection, Session(connection) as session:
+            bulk.write(session, LATEST, [latest(number, NOW)])
+            session.rollback()
+            bulk.write(session, LATEST, [latest(number, NOW, f"m{number}")])
+            session.commit()
+    with reading(engine) as session:
+        assert set(session.execute(select(LATEST.c.metric)).scalars()) == {"m1.0", "m2.0"}
+
+
+class Cutting(list[tuple[object, ...]]):
+    """Rows during whose reading the connection that takes them is lost."""
+
+    def __init__(self, engine: Engine, pid: int) -> None:
+        super().__init__([tuple(latest(1.0, NOW).values())])
+        self._engine, self._pid = engine, pid
+
+    def __iter__(self) -> Iterator[tuple[object, ...]]:
+        with self._engine.connect() as other:
+            other.execute(select(func.pg_terminate_backend(self._pid, 5000)))
+        return super().__iter__()
+
+
+@pytest.fixture
+def on_postgres(postgres_server: PostgresServer) -> Iterator[Engine]:
+    """SQLite is never away and takes a text of any length."""
+    with postgres_engine(postgres_server) as opened:
+        yield opened
+
+
+@pytest.mark.postgres
+def test_a_row_that_the_database_refuses_is_not_taken_for_a_lost_connection(on_postgres: Engine) -> None:
+    with transaction(on_postgres) as session:
+        with pytest.raises(sqlalchemy.exc.DataError) as refused:
+            bulk.write(session, LATEST, [latest(1.0, NOW) | {"tenant_id": "x" * 65}])
+        session.rollback()
+    assert not refused.value.connection_invalidated
+
+
+@pytest.mark.postgres
+def test_a_connection_lost_in_between_is_told_as_such_and_replaced(on_postgres: Engine) -> None:
+    with Session(on_postgres) as session:
+        pid = session.execute(select(func.pg_backend_pid())).scalar_one()
+        with pytest.raises(sqlalchemy.exc.OperationalError) as away:
+            bulk.write_tuples(session, LATEST, tuple(latest(0.0, NOW)), Cutting(on_postgres, pid))
+        assert away.value.connection_invalidated
+    with transaction(on_postgres) as session:
+        bulk.write(session, LATEST, [latest(1.0, NOW)])
 
 
 def event_row(text: str) -> dict[str, object]:
