@@ -35,7 +35,8 @@ WireCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}$")]
 WireMetric = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.]{0,63}$")]
 WireAction = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}$")]
 WireMillis = Annotated[int, Meta(ge=0, le=2**53)]
-WireSeq = Annotated[int, Meta(ge=1, le=2**53)]
+MAX_SEQ = 2**53
+WireSeq = Annotated[int, Meta(ge=1, le=MAX_SEQ)]
 
 _IDENTIFIER = re.compile(IDENTIFIER_PATTERN)
 

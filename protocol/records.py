@@ -165,11 +165,19 @@ RecordBody = (
 )
 
 
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``device`` is the link itself or a device attached to it."""
+class FirstKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The number that a record had before its spool's file was damaged: the server may have it under that."""
+
+    stream: WireHex128
+    seq: WireSeq
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``device`` is the link itself or a device attached to it. ``was``: of a record saved from a damaged spool."""
 
     device: WireDevice
     boot: WireHex128
     mono_ms: WireMillis
     wall_ms: WireMillis
     body: RecordBody
+    was: FirstKey | None = None

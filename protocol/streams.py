@@ -17,7 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from protocol.identifiers import WireHex128, WireMillis, WireSeq
+from protocol.identifiers import MAX_SEQ, WireHex128, WireMillis, WireSeq
 
 MAX_BATCH_RECORDS = 100
 MAX_BATCH_BYTES = 64 * 1024
@@ -49,6 +49,10 @@ class SeqRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_li
 
 
 class StreamAck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``missing`` is in order. What lies before its last range and is not named is committed; when all gaps are named,
+    the first number that was never seen ends the list, so that this holds for everything that was.
+    """
+
     stream: WireHex128
     upto: Annotated[int, Meta(ge=0, le=2**53)]
     missing: Annotated[list[SeqRange], Meta(max_length=MAX_MISSING_RANGES)] = []
@@ -99,3 +103,24 @@ class Received:
             gaps.append(SeqRange(expected, low - 1))
             expected = high + 1
         return gaps
+
+    def lacking(self, first: int, last: int) -> list[SeqRange]:
+        """The numbers from ``first`` to ``last`` that were not added, as ranges in order."""
+        found: list[SeqRange] = []
+        expected = max(first, self.upto + 1)
+        for low, high in self.beyond:
+            if low > last:
+                break
+            if expected < low:
+                found.append(SeqRange(expected, low - 1))
+            expected = max(expected, high + 1)
+        if expected <= last:
+            found.append(SeqRange(expected, last))
+        return found
+
+    def ack(self, stream: str) -> StreamAck:
+        missing = self.missing()
+        if 0 < len(missing) < MAX_MISSING_RANGES and self.beyond[-1][1] < MAX_SEQ:
+            unseen = self.beyond[-1][1] + 1
+            missing.append(SeqRange(unseen, unseen))
+        return StreamAck(stream, self.upto, missing)

@@ -1,6 +1,7 @@
 """The protocol's version: one integer, and a dated line for each step saying what the peer may assume.
 
 1 (2026-11-28)  Topics, hello and welcome, two streams with the server's own acknowledgement, signed commands, as here.
+                A record saved from a damaged spool names its first number; a list of gaps ends with the first unseen.
 """
 
 from __future__ import annotations

@@ -218,7 +218,7 @@ class AgentCore:
             self._effects += self.session.greet_again(now)
         if self.outbox.db_epoch != before:
             self._changes.facts["db_epoch"] = ack.db_epoch
-        if result.epoch_changed:
+        if result.went_back:
             self._effects += self.session.greet_again(now)
 
     def _paced(self, flow: Flow, now: Instant) -> None:

@@ -5,7 +5,8 @@ stream are in flight; a batch without the server's ack after 15 s (doubling to 3
 again, oldest first, and counts once. Urgent goes before bulk, and the server's drain rate holds both.
 
 Invariants: a record is forgotten only by the server's ack; what lies between ``acked`` and ``cursor`` is in a batch in
-flight or is a hole that a tombstone declares. Reading records is the store's part, publishing the runner's.
+flight, or the server has said that it has it, or it is a hole that a tombstone declares. Reading records is the store's
+part, publishing the runner's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from protocol.streams import (
 
 # Room for the batch's own fields and the commas between the records, below the limit of a payload.
 _MAX_RECORDS_BYTES = 60 * 1024
+# Workers answer up to so much later than they have looked: an ack that says less than one before it is believed only
+# when it is younger by this.
+OVERTAKEN_MS = 5000
 _ORDER = (StreamKind.URGENT, StreamKind.BULK)
 
 
@@ -58,6 +62,7 @@ class _Stream:
     acked: int
     cursor: int
     in_flight: list[InFlight] = field(default_factory=list)
+    told_ms: int = 0  # server's time of the last word on this stream
 
     @classmethod
     def at(cls, position: StreamPosition) -> _Stream:
@@ -70,10 +75,12 @@ class _Stream:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """What an ack changed. ``conflicts``: streams of which the server has records that this spool never numbered."""
+    """What an ack changed. ``conflicts``: streams of which the server has records that this spool never numbered.
+    ``went_back``: the server has no longer what it had, of another database or of an older state of the same.
+    """
 
     is_stale: bool = False
-    epoch_changed: bool = False
+    went_back: bool = False
     moved: dict[StreamKind, int] = field(default_factory=dict)
     conflicts: tuple[StreamKind, ...] = ()
 
@@ -103,6 +110,7 @@ class Outbox:
         self._newest_ack_ms = 0
         for stream in self._streams.values():
             stream.rewind(stream.acked)
+            stream.told_ms = 0
 
     def on_lost(self) -> None:
         self.is_open = False
@@ -123,6 +131,7 @@ class Outbox:
             return Acknowledged(is_stale=True)
         self._newest_ack_ms = ack.server_time_ms
         self.db_epoch = ack.db_epoch
+        went_back = epoch_changed
         moved: dict[StreamKind, int] = {}
         conflicts: list[StreamKind] = []
         positions = self._store.positions()
@@ -135,9 +144,17 @@ class Outbox:
             if one.upto > positions[kind].last:
                 conflicts.append(kind)
                 continue
-            if self._advance(stream, one, now, epoch_changed=epoch_changed):
+            before = stream.acked
+            if epoch_changed or self._has_less(kind, stream, one):
+                if not epoch_changed and ack.server_time_ms - stream.told_ms < OVERTAKEN_MS:
+                    continue
+                went_back = True
+                stream.rewind(one.upto)
+            stream.told_ms = ack.server_time_ms
+            _advance(stream, one, now)
+            if stream.acked != before:
                 moved[kind] = stream.acked
-        return Acknowledged(epoch_changed=epoch_changed, moved=moved, conflicts=tuple(conflicts))
+        return Acknowledged(went_back=went_back, moved=moved, conflicts=tuple(conflicts))
 
     def pump(self, now: Instant) -> list[Outgoing]:
         """What to publish now."""
@@ -171,16 +188,19 @@ class Outbox:
             for kind, stream in self._streams.items()
         )
 
-    def _advance(self, stream: _Stream, ack: StreamAck, now: Instant, *, epoch_changed: bool) -> bool:
-        before = stream.acked
-        if ack.upto < before or epoch_changed:
-            stream.rewind(ack.upto)
-        stream.acked = ack.upto
-        stream.cursor = max(stream.cursor, ack.upto + 1)
-        stream.in_flight = [batch for batch in stream.in_flight if batch.last > ack.upto]
-        for gap in ack.missing:
-            _hasten(stream, gap, now)
-        return stream.acked != before
+    def _has_less(self, kind: StreamKind, stream: _Stream, ack: StreamAck) -> bool:
+        """Whether the server misses what it has said that it has: it was set back without anybody's saying so."""
+        return ack.upto < stream.acked or any(
+            gap.first < stream.cursor
+            and not any(_overlap(batch, gap) for batch in stream.in_flight)
+            # Of a hole nothing is held any more: its tombstone is still to come.
+            and self._is_held(kind, gap)
+            for gap in ack.missing
+        )
+
+    def _is_held(self, kind: StreamKind, gap: SeqRange) -> bool:
+        rows = self._store.read(kind, gap.first, max_records=1, max_bytes=_MAX_RECORDS_BYTES)
+        return bool(rows) and rows[0][0] <= gap.last
 
     def _next(self, kind: StreamKind, stream: _Stream, now: Instant) -> Outgoing | None:
         if stream.cursor > self._store.positions()[kind].last:
@@ -218,11 +238,29 @@ class Outbox:
         self._credit_at_ns = now.monotonic_ns
 
 
+def _advance(stream: _Stream, ack: StreamAck, now: Instant) -> None:
+    stream.acked = ack.upto
+    stream.cursor = max(stream.cursor, ack.upto + 1)
+    # A batch that waits behind a hole holds no place in the window: what closes the hole may come behind it.
+    stream.in_flight = [batch for batch in stream.in_flight if batch.last > ack.upto and not _is_there(batch, ack)]
+    for gap in ack.missing:
+        _hasten(stream, gap, now)
+
+
+def _is_there(batch: InFlight, ack: StreamAck) -> bool:
+    """Whether ``missing`` tells that the server has all of it."""
+    is_told = bool(ack.missing) and batch.last < ack.missing[-1].first
+    return is_told and not any(_overlap(batch, gap) for gap in ack.missing)
+
+
+def _overlap(batch: InFlight, gap: SeqRange) -> bool:
+    return batch.first <= gap.last and gap.first <= batch.last
+
+
 def _hasten(stream: _Stream, gap: SeqRange, now: Instant) -> None:
     """A range named missing goes again at once, unless it was sent just now: workers commit in any order."""
     for batch in stream.in_flight:
-        overlaps = batch.first <= gap.last and gap.first <= batch.last
-        if overlaps and now.monotonic_ns - batch.sent_at_ns >= RESEND_FIRST_S * NS_PER_S:
+        if _overlap(batch, gap) and now.monotonic_ns - batch.sent_at_ns >= RESEND_FIRST_S * NS_PER_S:
             batch.due_ns = now.monotonic_ns
 
 

@@ -8,7 +8,7 @@ commands for those who said hello, conditions, events last (`fleet_server.timeli
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -30,6 +30,7 @@ from fleet_server.ingest.decode import (
     CapabilitiesMessage,
     DeadMessage,
     Decoded,
+    Entry,
     HelloMessage,
     PresenceMessage,
 )
@@ -40,7 +41,7 @@ from fleet_server.ingest.sorting import Sorter, TenantWork
 from fleet_server.ingest.watermarks import StreamKey, StreamState
 from fleet_server.kit import bulk
 from fleet_server.timeline.writer import append_events
-from protocol.records import FaultCleared, FaultRaised, Record, Tombstone
+from protocol.records import FaultCleared, FaultRaised, Record, SpoolLost, Tombstone
 from protocol.session import Hello
 from protocol.streams import StreamAck, StreamKind
 
@@ -190,13 +191,13 @@ class Flush:
         work.changed |= applied.changed
 
     def _lock(self, batches: Sequence[BatchMessage]) -> dict[StreamKey, StreamState]:
-        """All streams that this flush may move: of batches, of what their tombstones give up, of hellos."""
+        """All streams that this flush may move: of batches, of what their records name, of hellos."""
         wanted: dict[StreamKey, tuple[str, str]] = {}
         for batch in batches:
             tenant_id = self._links[batch.link].tenant_id
             for entry in batch.entries:
-                if isinstance(entry.record, Record) and isinstance(entry.record.body, Tombstone):
-                    wanted.setdefault((batch.link, entry.record.body.stream), (tenant_id, StreamKind.BULK))
+                for stream, kind in _named_by(entry, batch.kind):
+                    wanted.setdefault((batch.link, stream), (tenant_id, str(kind)))
         for link_id, (hello, _) in self._welcome.items():
             tenant_id = self._links[link_id].tenant_id
             wanted |= {(link_id, one.stream): (tenant_id, str(one.kind)) for one in hello.streams}
@@ -214,15 +215,17 @@ class Flush:
                 self._sorter.counters["not_taken"] += 1
                 continue
             for entry in batch.entries:
-                if state.received.holds(entry.seq):
+                if state.received.holds(entry.seq) or self._was_taken(batch, entry, states):
                     self._sorter.counters["repeated"] += 1
                 else:
                     self._sorter.take(self._links[batch.link], batch.stream, entry)
             state.received.add(first, last)
             moved[batch.link, batch.stream, batch.kind] += 1
         declared = self._bridge(states)
-        for (link_id, stream), state in states.items():
-            event = gaps.settle(state, self._now, declared=(link_id, stream) in declared)
+        of_batches = {(link_id, stream) for link_id, stream, _ in moved}
+        for key in of_batches | declared:
+            state = states[key]
+            event = gaps.settle(state, self._now, declared=key in declared)
             if event is not None:
                 self._sorter.work[state.tenant_id].events.append(event)
         self.flushed.acks = [
@@ -234,19 +237,38 @@ class Flush:
         """What tombstones gave up need not be waited for."""
         declared = set()
         for work in self._sorter.work.values():
-            for link_id, body in work.tombstones:
+            for link_id, body, at in work.tombstones:
                 state = states.get((link_id, body.stream))
-                if state is not None and body.first_seq <= body.last_seq:
-                    state.received.add(body.first_seq, body.last_seq)
+                if state is None:
+                    continue
+                event = gaps.declare(state, body.first_seq, body.last_seq, body.reason, at)
+                if event is not None:
+                    work.events.append(event)
                     declared.add((link_id, str(body.stream)))
+            for link_id, lost, at in work.losses:
+                work.events.append(gaps.lose(states.get((link_id, lost.old_stream)), link_id, lost, at))
         return declared
+
+    def _was_taken(self, batch: BatchMessage, entry: Entry, states: dict[StreamKey, StreamState]) -> bool:
+        """Whether a record that was saved from a damaged spool came before under its first number, which it now takes:
+        it may be saved again, and what was sent under the old number may come late.
+        """
+        was = entry.record.was if isinstance(entry.record, Record) else None
+        first = states.get((batch.link, was.stream)) if was is not None and was.stream != batch.stream else None
+        if was is None or first is None:
+            return False
+        if first.received.holds(was.seq):
+            return True
+        if first.has_room_for(was.seq, was.seq):
+            first.received.add(was.seq, was.seq)
+        return False
 
     def _take_positions(self, states: dict[StreamKey, StreamState]) -> None:
         for link_id, (hello, wants_capabilities) in self._welcome.items():
             for one in hello.streams:
                 state = states.get((link_id, one.stream))
                 if state is not None:
-                    gaps.note_position(state, one.last, one.oldest_held, one.shed, self._now)
+                    self._sorter.work[state.tenant_id].events += gaps.take_position(state, one, self._now)
             acks = [states[link_id, one.stream].ack() for one in hello.streams if (link_id, one.stream) in states]
             self.flushed.greetings.append(Greeting(self._links[link_id], hello, wants_capabilities, acks))
 
@@ -267,6 +289,19 @@ class Flush:
         hour = hour_of(self._now)
         devices.note_hour(self._session, tenant_id, self._heard.new_in_hour(due, hour), hour)
         self.flushed.heard |= due.keys()
+
+
+def _named_by(entry: Entry, kind: StreamKind) -> Iterator[tuple[str, StreamKind]]:
+    """Other streams that a record tells of: what it gives up, what is lost, where it was before."""
+    if not isinstance(entry.record, Record):
+        return
+    body = entry.record.body
+    if isinstance(body, Tombstone):
+        yield body.stream, StreamKind.BULK
+    if isinstance(body, SpoolLost):
+        yield body.old_stream, StreamKind.URGENT
+    if entry.record.was is not None:
+        yield entry.record.was.stream, kind
 
 
 def write_work(session: Session, tenant_id: str, work: TenantWork, now: datetime) -> None:

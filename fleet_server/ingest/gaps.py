@@ -1,7 +1,7 @@
 """Gaps in a stream, told honestly: open, filled or declared. Pure but for `show_open`, which a sweep calls.
 
 A short gap is normal, for workers commit in any order; one that lasts is shown. Records that the agent says it gave up
-are declared by its tombstones.
+are declared by its tombstones, or by its hello where no tombstone is left to tell.
 """
 
 from __future__ import annotations
@@ -16,20 +16,42 @@ from fleet_server.ingest import watermarks
 from fleet_server.ingest.models import LinkStream
 from fleet_server.ingest.watermarks import StreamState
 from fleet_server.timeline.writer import NewEvent
-from protocol.records import SpoolLost, Tombstone
+from protocol.records import SpoolLost
+from protocol.session import StreamPosition
 
 SHOWN_AFTER = timedelta(seconds=30)
 SWEEP_LIMIT = 200
+# Why a gap was declared; a tombstone's own words are shown as they are.
+SET_BACK = "set_back"
+NO_ROOM = "no_room"
+SPOOL_LOST = "spool_lost"
 _TABLE = LinkStream.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 
 
-def note_position(state: StreamState, last: int, oldest_held: int, shed: int, now: datetime) -> None:
-    """What the agent said in its hello: numbers below ``oldest_held`` it can no longer send."""
-    state.last_known = max(state.last_known, last)
-    state.shed = max(state.shed, shed)
-    if oldest_held > state.received.upto + 1 and not state.received.holds(oldest_held - 1):
-        state.gap_first, state.gap_last = state.received.upto + 1, oldest_held - 1
-        state.gap_since = state.gap_since or now
+def take_position(state: StreamState, said: StreamPosition, now: datetime) -> list[NewEvent]:
+    """What the agent says in its hello that it no longer holds will never come, so nobody waits for it: the server was
+    set back behind what it had acknowledged, the rest was given up for want of room.
+    """
+    state.last_known = max(state.last_known, said.last)
+    state.shed = max(state.shed, said.shed)
+    gone = said.oldest_held - 1 if said.oldest_held else said.last
+    parts = ((1, min(gone, said.acked), SET_BACK), (said.acked + 1, gone, NO_ROOM))
+    events = [event for first, last, why in parts if (event := declare(state, first, last, why, now)) is not None]
+    if events:
+        settle(state, now, declared=True)
+    return events
+
+
+def declare(state: StreamState, first: int, last: int, reason: str, at: datetime) -> NewEvent | None:
+    """Numbers that will not come are passed over. None when the server has them all, or has said so before."""
+    lacking = state.received.lacking(first, last)
+    if not lacking:
+        return None
+    for span in lacking:
+        state.received.add(span.first, span.last)
+    event = _event(state.link_id, state.stream, lacking[0].first, lacking[-1].last, "declared", reason, at)
+    event.data["count"] = sum(span.last - span.first + 1 for span in lacking)
+    return event
 
 
 def settle(state: StreamState, now: datetime, *, declared: bool) -> NewEvent | None:
@@ -43,18 +65,22 @@ def settle(state: StreamState, now: datetime, *, declared: bool) -> NewEvent | N
         return None
     was_shown = state.gap_shown
     event = _event(state.link_id, state.stream, state.gap_first, state.gap_last, "filled", "", now)
-    state.gap_since, state.gap_first, state.gap_last, state.gap_shown = None, 0, 0, False
+    _forget(state)
     return event if was_shown and not declared else None
 
 
-def declared_by(link_id: str, body: Tombstone, at: datetime) -> NewEvent:
-    return _event(link_id, body.stream, body.first_seq, body.last_seq, "declared", body.reason, at)
-
-
-def lost_with(link_id: str, body: SpoolLost, at: datetime) -> NewEvent:
-    """A spool file that could not be read any more; how much was in it beyond the last number known is not known."""
-    first = max(1, body.last_known_seq - body.salvaged)
-    return _event(link_id, body.old_stream, first, body.last_known_seq, "declared", "spool_lost", at)
+def lose(state: StreamState | None, link_id: str, body: SpoolLost, at: datetime) -> NewEvent:
+    """A spool file could not be read any more. What was saved of it comes under other numbers, so the old stream's gap
+    is no longer waited for; its numbers stay open for what names them as its first.
+    """
+    lacking = state.received.lacking(1, body.last_known_seq) if state is not None else []
+    first = lacking[0].first if lacking else max(1, body.last_known_seq)
+    event = _event(link_id, body.old_stream, first, max(first, body.last_known_seq), "declared", SPOOL_LOST, at)
+    if lacking:
+        event.data["count"] = max(0, sum(span.last - span.first + 1 for span in lacking) - body.salvaged)
+    if state is not None:
+        _forget(state)
+    return event
 
 
 def show_open(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]:
@@ -72,6 +98,10 @@ def show_open(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]
         state.gap_shown = True
     watermarks.save(session, states, now)
     return [_event(s.link_id, s.stream, s.gap_first, s.gap_last, "open", "", now) for s in states]
+
+
+def _forget(state: StreamState) -> None:
+    state.gap_since, state.gap_first, state.gap_last, state.gap_shown = None, 0, 0, False
 
 
 def _event(link_id: str, stream: str, first: int, last: int, state: str, reason: str, at: datetime) -> NewEvent:

@@ -24,6 +24,7 @@ from fleet_server.auth.roles import Actor
 from fleet_server.devices import condition
 from fleet_server.devices.holding import hold
 from fleet_server.health.models import HealthBlock
+from fleet_server.ingest import gaps
 from fleet_server.ingest.decode import BatchMessage, Entry, decode
 from fleet_server.ingest.directory import Directory, KnownLink
 from fleet_server.ingest.flush import write_work
@@ -68,6 +69,12 @@ class _Played:
     def key(self) -> Key:
         return self.link.id, self.stream, self.entry.seq
 
+    @property
+    def keys(self) -> list[Key]:
+        """Also the one that it had before its spool was damaged."""
+        was = self.entry.record.was if isinstance(self.entry.record, Record) else None
+        return [self.key] if was is None else [self.key, (self.link.id, was.stream, was.seq)]
+
 
 def replay(
     session: Session, actor: Actor, now: datetime, *, after_id: int = 0, ids: Collection[int] | None = None
@@ -78,13 +85,14 @@ def replay(
     played = _understood(session, letters, done.left)
     hold(session, {str(one.entry.record.device) for one in played if isinstance(one.entry.record, Record)})
     mine = _take(session, played)
-    known = _stored_before(session, [one.key for one in mine])
+    known = _stored_before(session, [key for one in mine for key in one.keys])
     sorter = Sorter(now)
     for one in mine:
-        if one.key not in known:
+        if known.isdisjoint(one.keys):
             sorter.take(one.link, one.stream, one.entry)
-            known.add(one.key)
+            known.update(one.keys)
     work = sorter.work[actor.tenant_id]
+    work.events += [gaps.lose(None, link_id, body, at) for link_id, body, at in work.losses]
     write_work(session, actor.tenant_id, work, now)
     condition.recompute(session, actor.tenant_id, work.changed, now)
     done.taken = len(mine)

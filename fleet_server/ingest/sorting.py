@@ -14,7 +14,6 @@ from typing import Any, assert_never
 from fleet_server.executions.reports import DeviceReport
 from fleet_server.faults.apply import FaultReport
 from fleet_server.health.apply import HealthReport
-from fleet_server.ingest import gaps
 from fleet_server.ingest.decode import DeadMessage, Entry, record_kind
 from fleet_server.ingest.directory import KnownLink
 from fleet_server.kit.times import from_ms
@@ -47,7 +46,8 @@ class TenantWork:
     reports: list[DeviceReport] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     dead: list[dict[str, Any]] = field(default_factory=list)
-    tombstones: list[tuple[str, Tombstone]] = field(default_factory=list)
+    tombstones: list[tuple[str, Tombstone, datetime]] = field(default_factory=list)
+    losses: list[tuple[str, SpoolLost, datetime]] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     heard: dict[str, datetime | None] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
@@ -105,10 +105,9 @@ class Sorter:
                 data = {"code": body.code, "detail": body.detail, "count": body.count}
                 work.events.append(NewEvent(record.device, "security", at, data))
             case Tombstone():
-                work.tombstones.append((link.id, body))
-                work.events.append(gaps.declared_by(link.id, body, at))
+                work.tombstones.append((link.id, body, at))
             case SpoolLost():
-                work.events.append(gaps.lost_with(link.id, body, at))
+                work.losses.append((link.id, body, at))
             case HealthColumns():
                 raise AssertionError("health has its own way")
             case _:

@@ -52,7 +52,7 @@ class StreamState:
     gap_shown: bool
 
     def ack(self) -> StreamAck:
-        return StreamAck(self.stream, self.received.upto, self.received.missing())
+        return self.received.ack(self.stream)
 
     def has_room_for(self, first: int, last: int) -> bool:
         if len(self.received.beyond) < MAX_BEYOND or first <= self.received.upto + 1:

@@ -29,7 +29,7 @@ from protocol.parameters import ParamValue
 from protocol.records import Record
 from protocol.session import Flow, Hello, Profile, Welcome
 from protocol.signing import ACK_TYPE, POLICY_TYPE, WELCOME_TYPE, Approver, Policy, SigningKey, sign
-from protocol.streams import Ack, Batch, Received, StreamAck
+from protocol.streams import Ack, Batch, Received
 from protocol.topics import Down, Up
 from simulators.testing.reports import Reports
 
@@ -198,7 +198,7 @@ class RecordingLink:
         self._send(Down.ACK, ACK_TYPE, self._ack())
 
     def _ack(self) -> Ack:
-        streams = [StreamAck(stream, one.upto, one.missing()) for stream, one in self._received.items()]
+        streams = [one.ack(stream) for stream, one in self._received.items()]
         return Ack(streams[:4], self._epoch, now_ms())
 
     def _send(self, kind: Down, payload_type: str, message: Welcome | Ack) -> None:

@@ -15,6 +15,7 @@ from protocol.records import (
     ExecutionReport,
     FaultCleared,
     FaultRaised,
+    FirstKey,
     HealthColumns,
     Outcome,
     Record,
@@ -105,6 +106,17 @@ def test_batch_and_acknowledgement_stay_as_they_are_on_the_wire() -> None:
         b'{"streams":[{"stream":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","upto":6,"missing":[[7,8]]}],'
         b'"db_epoch":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","server_time_ms":1}'
     )
+
+
+def test_record_saved_from_a_damaged_spool_names_its_first_number() -> None:
+    was = FirstKey(STREAM, 12)
+    record = Record(device="dev-0001", boot="ab" * 16, mono_ms=5, wall_ms=6, body=SecurityEvent(code="x"), was=was)
+    wire = (
+        b'{"device":"dev-0001","boot":"abababababababababababababababab","mono_ms":5,"wall_ms":6,'
+        b'"body":{"kind":"security_event","code":"x"},"was":["0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f",12]}'
+    )
+    assert codec.encode(record).payload == wire
+    assert codec.decode(wire, codec.JSON, Record) == record
 
 
 def test_presence_stays_as_it_is_on_the_wire() -> None:

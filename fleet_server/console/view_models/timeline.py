@@ -195,7 +195,8 @@ def _gap(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _D
     first, last = event.data.get("first"), event.data.get("last")
     sub = ""
     if isinstance(first, int) and isinstance(last, int):
-        sub = calendar.texts.gettext("%(n)s records") % {"n": last - first + 1}
+        count = event.data.get("count", last - first + 1)
+        sub = calendar.texts.gettext("%(n)s records") % {"n": count}
     return Shape("todo", "calm", ""), calendar.texts.gettext(text), sub, ""
 
 

@@ -4,10 +4,10 @@ import zlib
 
 import msgspec
 
-from device_agent.core.outbox import Outbox, Outgoing
+from device_agent.core.outbox import OVERTAKEN_MS, Outbox, Outgoing
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
 from protocol import codec
-from protocol.streams import MAX_BATCH_RECORDS, WINDOW_BATCHES, Ack, Batch, SeqRange, StreamAck, StreamKind
+from protocol.streams import MAX_BATCH_RECORDS, WINDOW_BATCHES, Ack, Batch, Received, SeqRange, StreamAck, StreamKind
 from tests.device_agent.core.rig import Clock, MemoryStore, dice, raw
 
 EPOCH_1, EPOCH_2 = "1" * 32, "2" * 32
@@ -115,9 +115,72 @@ def test_server_that_was_set_back_gets_everything_again() -> None:
     wire = Wire(urgent=5)
     wire.pump()
     wire.ack(URGENT, 5)
-    wire.clock.pass_s(1)
+    wire.clock.pass_s(OVERTAKEN_MS / 1000)
     wire.ack(URGENT, 2)
     assert wire.pump() == [(URGENT, 3, 5)]
+
+
+def test_ack_that_looked_before_another_and_speaks_after_it_sends_nothing_again() -> None:
+    wire = Wire(urgent=5)
+    wire.pump()
+    wire.ack(URGENT, 5)
+    wire.clock.pass_s(1)
+    wire.ack(URGENT, 2)
+    assert wire.pump() == []
+    assert wire.store.acked[URGENT] == 5
+
+
+def shed(wire: Wire, upto: int) -> None:
+    """The oldest urgent records are given up; what declares them comes last."""
+    for seq in range(1, upto + 1):
+        wire.store.records[URGENT].pop(seq, None)
+    wire.spool(URGENT, 1)
+    wire.outbox.on_shed()
+
+
+def test_batches_that_wait_behind_a_hole_leave_the_window_to_what_declares_it() -> None:
+    wire = Wire(urgent=900)
+    wire.outbox.set_rate(100_000)
+    wire.clock.pass_s(1)
+    wire.pump()
+    shed(wire, 150)
+    server = Received.empty()
+    for _ in range(4):
+        for _, first, last in wire.pump():
+            server.add(first, last)
+            if last == 901:
+                server.add(1, 150)
+        wire.clock.pass_s(1)
+        ack = server.ack(wire.store.ids[URGENT])
+        wire.ack(URGENT, ack.upto, *ack.missing)
+    assert server.upto == 901
+    assert wire.store.acked[URGENT] == 901
+
+
+def test_batch_that_the_list_of_gaps_does_not_reach_stays_in_flight() -> None:
+    wire = Wire(urgent=300)
+    wire.pump()
+    wire.ack(URGENT, 0, SeqRange(1, 100), SeqRange(201, 201))
+    assert [(one.first, one.last) for one in wire.outbox.in_flight(URGENT)] == [(1, 100), (201, 300)]
+
+
+def test_server_that_misses_what_it_had_behind_a_hole_gets_it_again() -> None:
+    wire = Wire(urgent=300)
+    wire.pump()
+    wire.ack(URGENT, 0, SeqRange(1, 100), SeqRange(301, 301))
+    wire.clock.pass_s(6)
+    assert wire.pump() == []
+    wire.ack(URGENT, 100, SeqRange(101, 200), SeqRange(301, 301))
+    assert wire.pump() == [(URGENT, 101, 200), (URGENT, 201, 300)]
+
+
+def test_hole_in_the_spool_is_not_taken_for_a_server_that_was_set_back() -> None:
+    wire = Wire(urgent=300)
+    shed(wire, 150)
+    wire.pump()
+    wire.clock.pass_s(60)
+    ack = Ack([StreamAck(wire.store.ids[URGENT], 0, [SeqRange(1, 150), SeqRange(302, 302)])], EPOCH_1, 200_000)
+    assert not wire.outbox.on_ack(ack, wire.clock.now).went_back
 
 
 def test_new_database_that_does_not_know_the_stream_gets_everything_again() -> None:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from device_agent.core.outbox import Outbox
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
 from protocol import codec
-from protocol.streams import WINDOW_BATCHES, Ack, Batch, Received, StreamAck, StreamKind
+from protocol.streams import WINDOW_BATCHES, Ack, Batch, Received, StreamKind
 from tests.device_agent.core.rig import Clock, MemoryStore, dice, raw
 
 KINDS = st.sampled_from(list(StreamKind))
@@ -90,7 +90,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.acks.clear()
 
     def _ack(self) -> Ack:
-        streams = [StreamAck(stream, one.upto, one.missing()) for stream, one in self.received.items()]
+        streams = [one.ack(stream) for stream, one in self.received.items()]
         return Ack(streams, f"{self.epoch:032x}", int(self.clock.seconds * 1000))
 
     def _hear(self, ack: Ack) -> None:

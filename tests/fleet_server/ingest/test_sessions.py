@@ -14,15 +14,12 @@ from fleet_server.devices.condition import sweep_conditions
 from fleet_server.devices.models import Capability, HeardHour
 from fleet_server.ingest import installation
 from fleet_server.ingest.decode import CapabilitiesMessage
-from fleet_server.ingest.gaps import SHOWN_AFTER, show_open
 from fleet_server.timeline.writer import append_events
 from protocol.capabilities import Capabilities, DeviceCapabilities, digest
 from protocol.identifiers import LinkId
 from protocol.records import FaultCleared, FaultRaised, Outcome, Severity, Verdict
-from protocol.session import StreamPosition
-from protocol.streams import StreamKind
 from tests.support.fleet_rows import GATEWAY, OTHER, PINPAD, PRINTER, TENANT, TERMINAL, make_fleet
-from tests.support.flush_rig import URGENT, FlushRig
+from tests.support.flush_rig import FlushRig
 
 ALWAYS = [["00:00", "24:00"]]
 FIRST, SECOND = "5" * 32, "6" * 32
@@ -178,36 +175,3 @@ def test_capabilities_are_kept_for_own_devices_only_and_asked_for_once(rig: Flus
     assert len(rig.events(type_="capabilities")) == 2
     (greeting,) = rig.flush(rig.hello(GATEWAY, digest=digest(declared))).greetings
     assert not greeting.wants_capabilities
-
-
-def test_a_gap_that_lasts_is_shown_as_open_and_then_as_filled(rig: FlushRig) -> None:
-    rig.flush(rig.batch(TERMINAL, 4, Verdict("net.path", Outcome.PASS)))
-    _show(rig)
-    assert rig.events(TERMINAL, "gap") == []
-    rig.pass_time(SHOWN_AFTER.total_seconds() + 1)
-    _show(rig)
-    _show(rig)
-    rig.flush(rig.batch(TERMINAL, 1, *[Verdict("net.path", Outcome.PASS)] * 3))
-    told = [(one.data["state"], one.data["first"], one.data["last"]) for one in rig.events(TERMINAL, "gap")]
-    assert told == [("open", 1, 3), ("filled", 1, 3)]
-
-
-def test_a_gap_that_fills_soon_is_not_shown(rig: FlushRig) -> None:
-    rig.flush(rig.batch(TERMINAL, 2, Verdict("net.path", Outcome.PASS)))
-    rig.flush(rig.batch(TERMINAL, 1, Verdict("net.path", Outcome.PASS)))
-    rig.pass_time(60)
-    _show(rig)
-    assert rig.events(TERMINAL, "gap") == []
-
-
-def test_records_that_the_agent_no_longer_holds_are_shown_as_a_gap(rig: FlushRig) -> None:
-    rig.flush(rig.hello(TERMINAL, positions=[StreamPosition(URGENT, StreamKind.URGENT, 20, 11, 0)]))
-    rig.pass_time(60)
-    _show(rig)
-    (event,) = rig.events(TERMINAL, "gap")
-    assert (event.data["state"], event.data["first"], event.data["last"]) == ("open", 1, 10)
-
-
-def _show(rig: FlushRig) -> None:
-    with transaction(rig.engine) as session:
-        append_events(session, TENANT, show_open(session, TENANT, rig.now), rig.now)

@@ -34,7 +34,7 @@ from protocol.identifiers import LinkId
 from protocol.records import ExecutionReport, Record, RecordBody, Verdict
 from protocol.session import Flow, Hello, Presence, Profile, Welcome
 from protocol.signing import ACK_TYPE, POLICY_TYPE, WELCOME_TYPE, Approver, Policy, SigningKey, sign
-from protocol.streams import Ack, Batch, Received, StreamAck
+from protocol.streams import Ack, Batch, Received
 from protocol.topics import Down, Up, down, parse_up
 from tests.support.broker import Broker, ClientFiles
 
@@ -205,7 +205,7 @@ class FleetSide:
         self.publish(Down.ACK, self._signed(ACK_TYPE, self._ack()))
 
     def _ack(self) -> Ack:
-        streams = [StreamAck(stream, one.upto, one.missing()) for stream, one in self._received.items()]
+        streams = [one.ack(stream) for stream, one in self._received.items()]
         return Ack(streams[:4], self.db_epoch, now_ms())
 
     def _signed(self, payload_type: str, message: object) -> bytes:
