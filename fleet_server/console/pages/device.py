@@ -1,11 +1,11 @@
 """A device: its page, previews of its actions, and asking it for one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
-from sqlmodel import Session
 from starlette.concurrency import run_in_threadpool
 
 from fleet_server.auth.dependencies import ConsoleSessionDep
@@ -17,7 +17,10 @@ from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import place_name
 from fleet_server.console.view_models.forms import form_fields, read_form
 from fleet_server.console.view_models.preview import preview
+from fleet_server.db import reading
 from fleet_server.errors import FleetError
+from fleet_server.executions.desk import ExecutionDesk
+from fleet_server.executions.endpoints import ExecutionDeskDep
 from fleet_server.executions.errors import ActionNotDeclared
 from fleet_server.executions.service import Wish
 from fleet_server.kit.identifiers import hex128
@@ -86,46 +89,56 @@ def action_page(
 
 
 @router.post("/devices/{device_id}/runs")
-async def ask(request: Request, session: ConsoleSessionDep, database: SessionDep, device_id: DeviceIdPath) -> Response:
+async def ask(
+    request: Request, session: ConsoleSessionDep, desk: ExecutionDeskDep, device_id: DeviceIdPath
+) -> Response:
     """Asks the device, and shows what becomes of it: in the open page for a check, on its own page for the rest."""
     typed = {key: value for key, value in (await request.form()).items() if isinstance(value, str)}
-    return await run_in_threadpool(_ask, request, session, database, device_id, typed)
+    return await run_in_threadpool(_ask, request, session, desk, device_id, typed)
 
 
 def _ask(
-    request: Request, session: ConsoleSession, database: Session, device_id: str, typed: Mapping[str, str]
+    request: Request, session: ConsoleSession, desk: ExecutionDesk, device_id: str, typed: Mapping[str, str]
 ) -> Response:
-    services = services_for(request, database, session.actor)
-    frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
-    asking = _Asking(services, frame, device_id, typed.get("action", ""))
-    filled = read_form(asking.action.params, typed, frame.calendar)
-    if filled.errors:
-        return asking.show(request, typed=typed, errors=filled.errors, problem="", status=422)
+    """One look at what is declared, then the desk's own transaction, which may be done once more, then another look."""
+    with _asking(request, session, device_id, typed.get("action", "")) as asking:
+        filled = read_form(asking.action.params, typed, asking.frame.calendar)
+        if filled.errors:
+            return asking.show(request, typed=typed, errors=filled.errors, problem="", status=422)
     reason = typed.get("override_reason", "").strip()[:MAX_REASON_CHARS] or None
     wish = Wish(device_id, asking.action.name, filled.values, reason)
     try:
-        execution = services.executions.request(session.actor, wish, utc_now(), typed.get("key", "")[:64] or None)
+        execution = desk.request(session.actor, wish, utc_now(), typed.get("key", "")[:64] or None)
     except FleetError as error:
         # Shown where the person looks: in the form, with what was typed still in it. Nothing was written.
-        problem = frame.calendar.texts.gettext(problem_words(error.status, error.code))
-        return asking.show(request, typed=typed, errors={}, problem=problem, status=error.status)
+        problem = asking.frame.calendar.texts.gettext(problem_words(error.status, error.code))
+        with _asking(request, session, device_id, wish.action) as again:
+            return again.show(request, typed=typed, errors={}, problem=problem, status=error.status)
     address = f"/runs/{execution.id}"
     if not _is_script(request):
         return RedirectResponse(address, status_code=303)
     if asking.action.kind is ActionKind.FIX:
         return Response(status_code=204, headers={"HX-Redirect": address})
-    # Read after the new row is written, in the same transaction.
-    parts = DeviceParts(services, frame, device_id)
-    html = fragment(frame, "parts/run_asked.html", run=parts.latest_run())
+    with _asking(request, session, device_id, wish.action) as after:
+        html = fragment(after.frame, "parts/run_asked.html", run=after.parts.latest_run())
     return HTMLResponse(html, headers={"HX-Trigger": "run-asked"})
+
+
+@contextmanager
+def _asking(request: Request, session: ConsoleSession, device_id: str, name: str) -> Iterator["_Asking"]:
+    """In a reading of its own: what the desk writes is not waited for, and no connection is held meanwhile."""
+    with reading(request.app.state.engine) as database:
+        services = services_for(request, database, session.actor)
+        frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
+        yield _Asking(services, frame, device_id, name)
 
 
 class _Asking:
     """One declared action of one device, and the form that asks for it."""
 
     def __init__(self, services: Services, frame: Frame, device_id: str, name: str) -> None:
-        self._parts = DeviceParts(services, frame, device_id)
-        self._frame = frame
+        self.parts = DeviceParts(services, frame, device_id)
+        self.frame = frame
         self._device_id = device_id
         self.action = self._declared(name)
 
@@ -138,15 +151,15 @@ class _Asking:
         problem: str,
         status: int,
     ) -> HTMLResponse:
-        at_site, calendar = self._parts.at_site, self._frame.calendar
+        at_site, calendar = self.parts.at_site, self.frame.calendar
         return page(
-            self._frame,
+            self.frame,
             "parts/action_dialog.html" if _is_script(request) else "action.html",
             status=status,
             device_id=self._device_id,
             place=place_name(at_site.device, at_site.site, calendar),
             preview=preview(
-                self._device_id, self.action, self._parts.titles, calendar, is_offline=self._parts.is_offline
+                self._device_id, self.action, self.parts.titles, calendar, is_offline=self.parts.is_offline
             ),
             fields=form_fields(self.action.params, calendar, typed, errors),
             override_reason="" if typed is None else typed.get("override_reason", ""),
@@ -156,7 +169,7 @@ class _Asking:
         )
 
     def _declared(self, name: str) -> Action:
-        found = next((action for action in self._parts.actions if action.name == name), None)
+        found = next((action for action in self.parts.actions if action.name == name), None)
         if found is None:
             raise ActionNotDeclared(name)
         return found

@@ -9,6 +9,7 @@ from fleet_server.auth.dependencies import ConsoleSessionDep
 from fleet_server.console.frame import local_path, make_frame, page
 from fleet_server.console.run_parts import RunParts, run_list
 from fleet_server.console.services import services_for
+from fleet_server.executions.endpoints import ExecutionDeskDep
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
 
@@ -43,12 +44,12 @@ def run_page(request: Request, session: ConsoleSessionDep, database: SessionDep,
 def cancel(
     request: Request,
     session: ConsoleSessionDep,
-    database: SessionDep,
+    desk: ExecutionDeskDep,
     run_id: RunIdPath,
     next: Annotated[str, Form(max_length=200)] = "",  # noqa: A002 - the name in the form
 ) -> Response:
     """The open page hears of it by its stream; without script one is led back."""
-    services_for(request, database, session.actor).executions.cancel(session.actor, run_id, utc_now())
+    desk.cancel(session.actor, run_id, utc_now())
     if request.headers.get("hx-request") == "true":
         return Response(status_code=204)
     return RedirectResponse(local_path(next) if next else f"/runs/{run_id}", status_code=303)
