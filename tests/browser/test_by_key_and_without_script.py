@@ -50,6 +50,18 @@ def test_a_fix_is_previewed_in_a_dialog_that_holds_the_focus_and_gives_it_back(w
     expect(opener).to_be_focused()
 
 
+def test_the_dialog_of_a_fix_begins_at_its_heading_and_one_with_values_at_the_first_of_them(windows: Windows) -> None:
+    page = windows.open(TILL, language="en")
+    page.locator("#lead").get_by_role("link", name="Set the clock").click()
+    dialog = page.get_by_role("dialog", name="Set the clock")
+    expect(dialog.get_by_role("heading", name="Set the clock")).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(dialog.get_by_role("button", name="Set the clock")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("#actions").get_by_role("link", name="Print test").click()
+    expect(page.get_by_role("dialog").get_by_label("Lines")).to_be_focused()
+
+
 def test_a_wrong_value_is_named_in_the_dialog_and_a_right_one_leads_to_the_run(windows: Windows) -> None:
     page = windows.open(TILL, language="en")
     page.locator("#actions").get_by_role("link", name="Print test").click()

@@ -27,10 +27,18 @@ function keepInside(event) {
   if (event.key !== "Tab") return;
   const all = focusable(event.currentTarget);
   const edge = event.shiftKey ? all[0] : all.at(-1);
-  if (document.activeElement === edge) {
+  // From the heading, which no tab leads to, the way back would be out of the layer.
+  const isBeforeAll = event.shiftKey && document.activeElement.id === "action-title";
+  if (document.activeElement === edge || isBeforeAll) {
     event.preventDefault();
     (event.shiftKey ? all.at(-1) : all[0]).focus();
   }
+}
+
+/* What is wrong, else the first value that is asked for, else the heading: a reason to override is nobody's first wish. */
+function focusFirst(layer) {
+  const first = layer.querySelector("[aria-invalid=true]") ?? layer.querySelector("[name^='p.']");
+  (first ?? layer.querySelector("#action-title"))?.focus();
 }
 
 export async function openDialog(address) {
@@ -45,5 +53,5 @@ export async function openDialog(address) {
   layer.onkeydown = keepInside;
   window.htmx?.process(layer);
   layer.showPopover();
-  (layer.querySelector("[aria-invalid=true], .in") ?? focusable(layer)[0])?.focus();
+  focusFirst(layer);
 }
