@@ -51,6 +51,9 @@ class ControlSocket:
         before = os.umask(0o177)
         try:
             listener.bind(str(self._path))
+        except OSError:
+            listener.close()
+            raise
         finally:
             os.umask(before)
         listener.listen(MAX_CLIENTS)

@@ -45,6 +45,13 @@ def test_stopped_agent_is_told_apart_from_a_silent_one(tmp_path: Path) -> None:
         list(ask(tmp_path / "nobody.sock", {}))
 
 
+def test_a_path_that_cannot_be_bound_leaves_no_socket_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(OSError, match="No such file") as refused:
+        ControlSocket(tmp_path / "missing" / "control.sock", echo).start()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before, refused.value
+
+
 def test_stop_removes_the_socket_and_a_start_replaces_a_left_over_one(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
     for _ in range(2):
