@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+import fleet_server
 from fleet_server.auth.roles import Role
 from fleet_server.console import words
 from fleet_server.console.assets import load_assets
@@ -30,6 +35,22 @@ def test_every_name_that_the_programs_use_has_words() -> None:
     assert set(words.PRESENCES) >= {presence.value for presence in Presence}
     assert set(words.PRESENCE_REASONS) >= {reason.value for reason in Reason}
     assert set(words.REASONS) >= {refusal.value for refusal in Refusal}
+
+
+def written_deeds() -> Iterator[str]:
+    """The words that the programs write into the audit, from their calls."""
+    for path in Path(fleet_server.__file__).parent.rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(call, ast.Call):
+                name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+                place = {"record": 2, "_note": 0, "_written": 2}.get(name, len(call.args))
+                for word in call.args[place : place + 1]:
+                    if isinstance(word, ast.Constant) and isinstance(word.value, str):
+                        yield word.value
+
+
+def test_every_deed_that_is_written_down_has_words_and_no_other_has() -> None:
+    assert set(written_deeds()) == set(words.AUDIT_ACTIONS)
 
 
 def test_every_shape_is_in_the_sprite() -> None:
