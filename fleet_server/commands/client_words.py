@@ -95,6 +95,7 @@ class ClientWords:
             self._word(_CONDITIONS, device["condition"]),
             self._word(_PRESENCE, device["presence"]),
             device["serial_number"],
+            device["terminal_id"] or "",
             self.title(device["site"]["merchant_name"]),
             self.title(device["label"]),
             device["worst_code"],

@@ -117,6 +117,7 @@ def test_devices_and_timeline_are_listed_in_words_and_as_json(api: Api) -> None:
     listed = run("devices")
     assert len(listed.output.splitlines()) == 2
     assert "Dawn Convenience" in listed.output
+    assert "T-d-one-terminal" in listed.output
     assert len(json.loads(run("devices", "terminal", "--json").stdout)["items"]) == 1
     assert run("devices", "nothing-like-it").output.strip() == "No device was found."
     api.post("/api/v1/executions", {"device": api.fleet.terminal, "action": "agent.echo"})
