@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Required, TypedDict, Unpack
 
 from protocol.capabilities import Action, Step, StepNature
 from protocol.commands import SOAK_S, ActionKind, DangerClass
@@ -88,69 +88,50 @@ def step(
     return StepDefinition(Step(name, Words(zh, en), nature), run, probe)
 
 
-def check(
-    name: str,
-    *,
-    zh: str,
-    en: str,
-    families: Sequence[str],
-    expected_s: float,
-    timeout_s: float = 30.0,
-    params: Sequence[Parameter] = (),
-    unit: str = "",
-    explains: Words | None = None,
-    finds: Sequence[str] = (),
-) -> Callable[[CheckFunction], Definition]:
+class Look(TypedDict, total=False):
+    """What a check and a test are declared with, beside their name."""
+
+    zh: Required[str]
+    en: Required[str]
+    families: Required[Sequence[str]]
+    expected_s: Required[float]
+    timeout_s: float
+    params: Sequence[Parameter]
+    unit: str
+    explains: Words
+    finds: Sequence[str]
+
+
+def check(name: str, **look: Unpack[Look]) -> Callable[[CheckFunction], Definition]:
     """Declares a check: class 0, reads and changes nothing."""
-
-    def declare(run: CheckFunction) -> Definition:
-        declared = Action(
-            name=name,
-            kind=ActionKind.CHECK,
-            title=Words(zh, en),
-            danger_class=DangerClass.READS,
-            expected_s=expected_s,
-            timeout_s=timeout_s,
-            params=list(params),
-            unit=unit,
-            explains=explains,
-            finds=list(finds),
-        )
-        return Definition(declared, frozenset(families), Effect.READS, run)
-
-    return declare
+    return _looking(name, ActionKind.CHECK, DangerClass.READS, Effect.READS, {"timeout_s": 30.0, **look})
 
 
 def visible_test(
-    name: str,
-    *,
-    zh: str,
-    en: str,
-    families: Sequence[str],
-    expected_s: float,
-    explains: Words,
-    timeout_s: float = 60.0,
-    params: Sequence[Parameter] = (),
-    effect: Effect = Effect.VISIBLE,
-    finds: Sequence[str] = (),
+    name: str, *, effect: Effect = Effect.VISIBLE, **look: Unpack[Look]
 ) -> Callable[[CheckFunction], Definition]:
-    """Declares a test: class 1, visible or costly, gives a verdict."""
+    """Declares a test: class 1, visible or costly, gives a verdict. What it does is explained."""
+    if "explains" not in look:
+        raise TypeError(f"{name}: expected 'explains', a test is seen or costs something")
+    return _looking(name, ActionKind.TEST, DangerClass.CHANGES, effect, {"timeout_s": 60.0, **look})
 
-    def declare(run: CheckFunction) -> Definition:
-        declared = Action(
-            name=name,
-            kind=ActionKind.TEST,
-            title=Words(zh, en),
-            danger_class=DangerClass.CHANGES,
-            expected_s=expected_s,
-            timeout_s=timeout_s,
-            params=list(params),
-            explains=explains,
-            finds=list(finds),
-        )
-        return Definition(declared, frozenset(families), effect, run)
 
-    return declare
+def _looking(
+    name: str, kind: ActionKind, danger_class: DangerClass, effect: Effect, look: Look
+) -> Callable[[CheckFunction], Definition]:
+    declared = Action(
+        name=name,
+        kind=kind,
+        title=Words(look["zh"], look["en"]),
+        danger_class=danger_class,
+        expected_s=look["expected_s"],
+        timeout_s=look["timeout_s"],
+        params=list(look.get("params", ())),
+        unit=look.get("unit", ""),
+        explains=look.get("explains"),
+        finds=list(look.get("finds", ())),
+    )
+    return lambda run: Definition(declared, frozenset(look["families"]), effect, run)
 
 
 def fix(

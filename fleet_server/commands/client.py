@@ -5,6 +5,7 @@ Where the server is: ``--url`` and ``--token``, or TILLMEDIC_URL and TILLMEDIC_T
 """
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,36 +54,31 @@ def devices(
         typer.echo(words.say("no_devices"))
 
 
-def check(
-    device: DeviceArgument,
-    action: ActionArgument = "",
-    params: ParamsArgument = None,
-    url: UrlOption = "",
-    token: TokenOption = "",
-    data: DataOption = DEFAULT_DATA,
-    lang: LangOption = "",
-    wait: WaitOption = 120.0,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a check or test that the device declares, and follow it to its verdict."""
-    _run(_connect(url, token, data), ("checks", "tests"), device, action, params or [], lang, wait, as_json=as_json)
+def _following(kinds: tuple[str, ...], patience_s: float, words: str) -> Callable[..., None]:
+    """The command for actions of ``kinds``; ``words`` are its help."""
+
+    def run(
+        device: DeviceArgument,
+        action: ActionArgument = "",
+        params: ParamsArgument = None,
+        url: UrlOption = "",
+        token: TokenOption = "",
+        data: DataOption = DEFAULT_DATA,
+        lang: LangOption = "",
+        wait: WaitOption = patience_s,
+        *,
+        as_json: JsonOption = False,
+    ) -> None:
+        _run(_connect(url, token, data), kinds, device, action, params or [], lang, wait, as_json=as_json)
+
+    run.__doc__ = words
+    return run
 
 
-def fix(
-    device: DeviceArgument,
-    action: ActionArgument = "",
-    params: ParamsArgument = None,
-    url: UrlOption = "",
-    token: TokenOption = "",
-    data: DataOption = DEFAULT_DATA,
-    lang: LangOption = "",
-    wait: WaitOption = 900.0,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Run a fix that the device declares, and follow it until its post-check has held."""
-    _run(_connect(url, token, data), ("fixes",), device, action, params or [], lang, wait, as_json=as_json)
+check = _following(
+    ("checks", "tests"), 120.0, "Run a check or test that the device declares, and follow it to its verdict."
+)
+fix = _following(("fixes",), 900.0, "Run a fix that the device declares, and follow it until its post-check has held.")
 
 
 def timeline(
