@@ -16,6 +16,7 @@ from msgspec import Meta
 from protocol.commands import ActionKind, DangerClass
 from protocol.identifiers import WireAction, WireCode, WireDevice, WireMetric
 from protocol.parameters import MAX_PARAMETERS, Parameter, Words
+from protocol.session import MAX_ATTACHED
 
 MAX_ACTIONS = 64
 MAX_METRICS = 128
@@ -70,7 +71,7 @@ class DeviceCapabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
 
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    devices: Annotated[list[DeviceCapabilities], Meta(min_length=1, max_length=65)]
+    devices: Annotated[list[DeviceCapabilities], Meta(min_length=1, max_length=MAX_ATTACHED + 1)]
 
 
 def digest(capabilities: Capabilities) -> str:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from protocol.identifiers import WireDevice, WireHex128, WireMillis
 from protocol.streams import Ack, StreamKind
 
-MAX_ATTACHED = 64
+MAX_ATTACHED = 256
 HELLO_RETRY_FIRST_S = 5.0
 HELLO_RETRY_CAP_S = 300.0
 
