@@ -74,7 +74,11 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The pace the server asks for. The agent's own file is the floor."""
+    """The pace the server asks for. The agent's own file is the floor.
+
+    ``issued_at_ms``: the signer's clock, Unix milliseconds. Of one connection each flow is younger than the last taken,
+    which the welcome begins; one that is not is a replay. Absent: from a server that does not date its flows.
+    """
 
     profile: Profile
     keepalive_s: Seconds
@@ -85,6 +89,7 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reconnect_cap_s: Seconds
     live_for_s: Seconds = 0.0  # live mode for the link's devices: samples and progress on up/live, ends by itself
     live_every_s: Seconds = 2.0
+    issued_at_ms: WireMillis | None = None
 
 
 class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

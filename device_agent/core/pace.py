@@ -29,7 +29,7 @@ class Pacing:
 
     def on_flow(self, flow: Flow) -> bool:
         """Whether it says anything new that lasts: live mode is asked for every few seconds and is not kept."""
-        lasting = msgspec.structs.replace(flow, live_for_s=0.0)
+        lasting = msgspec.structs.replace(flow, live_for_s=0.0, issued_at_ms=None)
         is_new = lasting != self.flow
         self.flow = lasting
         return is_new

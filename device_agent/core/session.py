@@ -4,8 +4,9 @@
 
 Hello is repeated after 5 s, doubling to 300 s, until a welcome with its nonce and the server key's signature arrives.
 Invariants: no welcome, flow or ack without such a signature changes anything; a welcome with another nonce changes
-nothing; each connection has a session id and a nonce of its own. Backing off between connections and the records
-themselves are left to others.
+nothing; each connection has a session id and a nonce of its own; what was signed before the last flow that was taken on
+this connection changes nothing, so that a broker cannot play an old one again. Backing off between connections and the
+records themselves are left to others.
 """
 
 from __future__ import annotations
@@ -91,6 +92,7 @@ class Session:
     _hello_wait_s: float = HELLO_RETRY_FIRST_S
     _silent_losses: int = 0
     _halvings: int = 0
+    _flow_at_ms: int | None = None  # of the last flow taken on this connection; None: its server dates none
 
     @property
     def keepalive_s(self) -> int:
@@ -102,6 +104,7 @@ class Session:
         self._step(Happening.CONNECT)
         self.id = SessionId(self.dice.hex128())
         self.nonce = Nonce(self.dice.hex128())
+        self._flow_at_ms = None
         return self.id
 
     def on_connected(self, now: Instant) -> list[Publish]:
@@ -119,15 +122,31 @@ class Session:
         if welcome.nonce != self.nonce or (self.state, Happening.WELCOMED) not in TRANSITIONS:
             self.refused["nonce"] += 1
             return None
+        at_ms = welcome.flow.issued_at_ms
+        if self._flow_at_ms is not None and (at_ms is None or at_ms < self._flow_at_ms):
+            self.refused["flow_old"] += 1
+            return None
         self._step(Happening.WELCOMED)
         self._hello_due_ns = None
+        self._flow_at_ms = at_ms
         return welcome
 
     def on_ack(self, payload: bytes, content_type: str | None) -> Ack | None:
         return self._opened(payload, content_type, ACK_TYPE, Ack)
 
     def on_flow(self, payload: bytes, content_type: str | None) -> Flow | None:
-        return self._opened(payload, content_type, FLOW_TYPE, Flow)
+        flow = self._opened(payload, content_type, FLOW_TYPE, Flow)
+        if flow is None:
+            return None
+        if self.state is not State.ESTABLISHED:
+            # Without this connection's welcome nothing says how old it is.
+            self.refused["flow_early"] += 1
+            return None
+        if self._flow_at_ms is not None and (flow.issued_at_ms is None or flow.issued_at_ms <= self._flow_at_ms):
+            self.refused["flow_old"] += 1
+            return None
+        self._flow_at_ms = flow.issued_at_ms
+        return flow
 
     def on_lost(self, *, is_silent: bool) -> None:
         """``is_silent``: nothing was heard, not even the answer to a ping, until the connection was given up."""

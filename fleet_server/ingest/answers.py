@@ -61,17 +61,17 @@ class Answers:
             nonce=greeting.hello.nonce,
             want_capabilities=greeting.wants_capabilities,
             ack=self._ack(greeting.streams[:4], now),
-            flow=flow_for(greeting.hello.profile, fleet_size),
+            flow=_dated(flow_for(greeting.hello.profile, fleet_size), now),
             versions=list(SERVER_SPEAKS),
         )
         return self._signed(greeting.link.id, Down.WELCOME, WELCOME_TYPE, welcome, qos=1)
 
-    def live_flow(self, link_id: str, profile: Profile, fleet_size: int, for_s: float) -> Publication:
+    def live_flow(self, link_id: str, profile: Profile, fleet_size: int, for_s: float, now: datetime) -> Publication:
         """The link's usual pace, and live mode. QoS 0: the broker must not keep it for a link that is away."""
         every_s = LIVE_EVERY_METERED_S if profile is Profile.METERED else LIVE_EVERY_S
         usual = flow_for(profile, fleet_size)
         flow = msgspec.structs.replace(usual, live_for_s=for_s, live_every_s=every_s)
-        return self._signed(link_id, Down.FLOW, FLOW_TYPE, flow, qos=0)
+        return self._signed(link_id, Down.FLOW, FLOW_TYPE, _dated(flow, now), qos=0)
 
     def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:
         return Ack(list(streams), self._db_epoch, to_ms(now))
@@ -80,6 +80,11 @@ class Answers:
         envelope = sign(payload_type, codec.to_json(message), [self._key])
         encoded = codec.encode(envelope, deflate=True)
         return Publication(down(LinkId(link_id), kind), encoded.payload, encoded.content_type, qos)
+
+
+def _dated(flow: Flow, now: datetime) -> Flow:
+    """An agent takes no older one after it: a broker cannot play one again."""
+    return msgspec.structs.replace(flow, issued_at_ms=to_ms(now))
 
 
 def flow_for(profile: Profile, fleet_size: int) -> Flow:

@@ -173,7 +173,7 @@ class Worker:
 
     def _answer_watchers(self, taken: Sequence[Taken]) -> None:
         """Asks links for live mode. Not tried again: who still watches says so every few seconds."""
-        now_s = time.monotonic()
+        now, now_s = utc_now(), time.monotonic()
         due = self._watching.due([one.message for one in taken], now_s)
         try:
             with reading(self._engine) as session:
@@ -185,7 +185,7 @@ class Worker:
         else:
             wanted = [(link, due[link.id]) for link in links.values() if link.profile]
             self._door.publish(
-                [self._answers.live_flow(link.id, Profile(link.profile), size, for_s) for link, for_s in wanted]
+                [self._answers.live_flow(link.id, Profile(link.profile), size, for_s, now) for link, for_s in wanted]
             )
             self.counters["live_flows"] += len(wanted)
         self.counters["watch_refused"] = self._watching.refused

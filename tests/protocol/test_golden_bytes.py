@@ -26,7 +26,7 @@ from protocol.records import (
     Tombstone,
     Verdict,
 )
-from protocol.session import Presence, PresenceStatus
+from protocol.session import Flow, Presence, PresenceStatus, Profile
 from protocol.signing import SigningKey, pae
 from protocol.streams import Ack, Batch, SeqRange, StreamAck
 
@@ -117,6 +117,26 @@ def test_record_saved_from_a_damaged_spool_names_its_first_number() -> None:
     )
     assert codec.encode(record).payload == wire
     assert codec.decode(wire, codec.JSON, Record) == record
+
+
+FLOW_WIRE = (
+    b'{"profile":"metered","keepalive_s":600.0,"sample_s":60.0,"report_s":1800.0,"drain_records_per_s":50,'
+    b'"reconnect_base_s":1.0,"reconnect_cap_s":900.0,"live_for_s":20.0,"live_every_s":5.0'
+)
+
+
+@pytest.mark.parametrize(
+    ("issued_at_ms", "wire"),
+    [(1_795_867_200_000, b',"issued_at_ms":1795867200000}'), (None, b"}")],
+    ids=["dated", "undated_as_before"],
+)
+def test_flow_stays_as_it_is_on_the_wire_and_is_still_read_without_its_date(
+    issued_at_ms: int | None, wire: bytes
+) -> None:
+    flow = Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, 900.0, 20.0, 5.0, issued_at_ms)
+    assert codec.decode(FLOW_WIRE + wire, codec.JSON, Flow) == flow
+    if issued_at_ms is not None:
+        assert codec.encode(flow).payload == FLOW_WIRE + wire
 
 
 def test_presence_stays_as_it_is_on_the_wire() -> None:
