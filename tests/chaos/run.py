@@ -1,0 +1,150 @@
+"""One run: a world, a plan carried out on it, a drain, and the verdict."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from simulators.api import ApiClient, ServerRefused
+from tests.chaos.checker import Verdict, Violation, check, check_promises
+from tests.chaos.database import read_all, read_records
+from tests.chaos.nemesis import CommandFailed, Nemesis
+from tests.chaos.plan import Plan
+from tests.chaos.site import Site
+from tests.chaos.world import World
+
+# After the last fault.
+DRAINED_WITHIN_S: Final = 60.0
+_TICK_S: Final = 0.02
+_PROMISES_EVERY_S: Final = 1.0
+_LOOK_EVERY_S: Final = 0.5
+_ASK_EVERY_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """``drain_s``: from the end of the last fault until all was there and every execution had ended."""
+
+    plan: Plan
+    verdict: Verdict = field(default_factory=Verdict)
+    drain_s: float = 0.0
+    run_s: float = 0.0
+    executions: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_good(self) -> bool:
+        return not self.verdict.violations
+
+
+def carry_out(site: Site, plan: Plan, *, ingest_module: str = "fleet_server") -> Outcome:
+    """Raises `SiteUnusable` when the world could not be made: that is no verdict."""
+    began_s = time.monotonic()
+    outcome = Outcome(plan)
+    world = World(site, plan, ingest_module)
+    asker = _Asker(world.api, world.links, plan.seed)
+    nemesis = Nemesis(world, plan, site.cannot())
+    try:
+        world.start()
+        world.start_agents()
+        asker.start()
+        _observe(world, nemesis, asker, outcome)
+    except CommandFailed as error:
+        outcome.verdict.violations.append(Violation("command", "server", str(error)))
+    finally:
+        nemesis.give_up()
+        asker.stop()
+        outcome.left_out = {step.fault.value: site.cannot()[step.fault] for step in nemesis.left_out}
+        outcome.notes = {process.name: process.starts for process in world.processes()}
+        outcome.executions = asker.asked
+        world.stop()
+    outcome.run_s = time.monotonic() - began_s
+    return outcome
+
+
+def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) -> None:
+    began_s = time.monotonic()
+    look_at_s = 0.0
+    while True:
+        now_s = time.monotonic() - began_s
+        nemesis.tick(now_s)
+        world.tick()
+        is_late = nemesis.is_over and now_s > nemesis.last_end_s + DRAINED_WITHIN_S
+        if now_s >= look_at_s or is_late:
+            if nemesis.is_over and (is_late or all(one.is_fed for one in world.histories())):
+                asker.rest()
+                outcome.drain_s = now_s - nemesis.last_end_s
+                if _is_settled(world, outcome, is_late=is_late):
+                    return
+                look_at_s = time.monotonic() - began_s + _LOOK_EVERY_S
+            else:
+                broken = [] if nemesis.is_set_back else _broken_promises(world)
+                if broken:
+                    outcome.verdict.violations += broken
+                    return
+                look_at_s = time.monotonic() - began_s + _PROMISES_EVERY_S
+        time.sleep(_TICK_S)
+
+
+def _is_settled(world: World, outcome: Outcome, *, is_late: bool) -> bool:
+    """Whether there is nothing left to wait for. What is wrong for good is seen when it is too late."""
+    before = world.histories()
+    if not is_late and not all(history.is_drained for history in before):
+        return False
+    try:
+        stored = read_all(world.database_url)
+    except DBAPIError as error:
+        if is_late:
+            outcome.verdict.violations.append(Violation("lost", "server", f"the database is away: {error}"[:300]))
+        return is_late
+    outcome.verdict = check(before, stored, world.histories())
+    if is_late:
+        waiting = [history.link for history in before if not history.is_drained]
+        outcome.verdict.add("not_drained", "agents", waiting)
+    return is_late or outcome.is_good
+
+
+def _broken_promises(world: World) -> list[Violation]:
+    before = world.histories()
+    try:
+        return check_promises(before, read_records(world.database_url))
+    except DBAPIError:
+        return []  # It is away, as planned.
+
+
+class _Asker:
+    """Somebody who asks for a check now and then, whatever happens."""
+
+    def __init__(self, api: ApiClient, links: list[str], seed: int) -> None:
+        self._api = api
+        self._links = links
+        self._chance = random.Random(seed)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
+        self.asked = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def rest(self) -> None:
+        self._stop.set()
+
+    def stop(self) -> None:
+        self.rest()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_ASK_EVERY_S):
+            wish = {"device": self._chance.choice(self._links), "action": "agent.echo", "params": {}}
+            try:
+                self._api.post("/api/v1/executions", wish)
+            except (ServerRefused, OSError, ValueError):
+                continue  # The API is away, or its database.
+            self.asked += 1

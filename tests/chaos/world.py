@@ -1,0 +1,167 @@
+"""Everything of one run that is alive: database, broker, the server's processes and the agents, kept up from outside.
+
+``tick`` must be called often: nothing here has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from simulators.api import ApiClient, ServerRefused
+from simulators.broker import find_mosquitto
+from simulators.demo.agent_files import point_bundle_at
+from tests.chaos.history import History, HistoryReader
+from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, FEED_S, SCHEDULER, Fault, Plan
+from tests.chaos.processes import REPOSITORY, Kept
+from tests.chaos.site import Site, SiteUnusable, faketime
+
+UP_WITHIN_S: Final = 90.0
+QUOTA_MB: Final = 8
+# What the spool asks for at its first start, and a little more.
+DISK_MB: Final = 20
+_POLL_S: Final = 0.05
+_PYTHON: Final = (sys.executable, "-m")
+
+
+class World:
+    def __init__(self, site: Site, plan: Plan, ingest_module: str = "fleet_server") -> None:
+        self.site = site
+        self.plan = plan
+        self.network = site.network
+        self.said = site.furnish(plan)
+        self.data = site.place / "data"
+        self.cluster = site.database(plan)
+        self.links = [self.said["devices"][name]["id"] for name in AGENT_NAMES]
+        self.api = ApiClient(f"http://127.0.0.1:{site.http_port}", self.said["api_token"])
+        self._disks: list[Path] = []
+        self._server = self._server_processes(ingest_module)
+        self._agents = {name: self._agent(number) for number, name in enumerate(AGENT_NAMES)}
+        self._readers = [HistoryReader(link, self._history(number)) for number, link in enumerate(self.links)]
+
+    @property
+    def database_url(self) -> str:
+        return self.cluster.url if self.cluster else f"sqlite:///{self.data / 'server' / 'fleet.db'}"
+
+    def process(self, name: str) -> Kept:
+        if name == DATABASE and self.cluster is not None:
+            return self.cluster.primary
+        return {**self._server, **self._agents}[name]
+
+    def users_of_the_database(self) -> list[Kept]:
+        return [process for name, process in self._server.items() if name != BROKER]
+
+    def processes(self) -> list[Kept]:
+        databases = self.cluster.processes() if self.cluster else []
+        return [*databases, *self._server.values(), *self._agents.values()]
+
+    def start(self) -> None:
+        """Until the API answers; the agents are left to `start_agents`."""
+        for agent in self._agents.values():
+            agent.held_down += 1
+        if self.cluster is not None:
+            self.cluster.open()
+            if any(step.fault is Fault.FAILOVER for step in self.plan.steps):
+                self.cluster.add_standby()
+        self.await_that(self._is_ready, "the server to be ready")
+
+    def start_agents(self) -> None:
+        for agent in self._agents.values():
+            agent.let_up()
+
+    def tick(self) -> None:
+        for process in self.processes():
+            process.keep()
+
+    def histories(self) -> list[History]:
+        return [reader.read() for reader in self._readers]
+
+    def await_that(self, holds: Callable[[], bool], what: str) -> None:
+        give_up_at = time.monotonic() + UP_WITHIN_S
+        while not holds():
+            if time.monotonic() > give_up_at:
+                raise SiteUnusable(f"waited {UP_WITHIN_S:g} s in vain for {what}")
+            self.tick()
+            time.sleep(_POLL_S)
+
+    def server_command(self, *words: str) -> subprocess.Popen[bytes]:
+        """``fleet-server backup`` and the like."""
+        with (self.site.logs / "commands.log").open("ab") as log:
+            command = [*_PYTHON, "fleet_server", *words, "--data", str(self.data)]
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY)
+
+    def disk(self, agent: str) -> Path:
+        return self.site.place / "state" / agent
+
+    def clock(self, agent: str) -> Path:
+        """What libfaketime reads."""
+        return self.site.place / f"{agent}.clock"
+
+    def stop(self) -> None:
+        # Those who write first, so that the others see them leave; what does not obey is killed.
+        for process in (*self._agents.values(), *self._server.values()):
+            process.end()
+        for process in self.cluster.processes() if self.cluster else ():
+            process.end()
+        for disk in self._disks:
+            subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+    def _server_processes(self, ingest_module: str) -> dict[str, Kept]:
+        mosquitto = find_mosquitto()
+        conf = Path(self.said["broker_config"])
+        broker = Kept(BROKER, mosquitto.command(conf), self._log(BROKER), mosquitto.environment)
+        made = {BROKER: broker}
+        for number in range(1, self.plan.ingest_workers + 1):
+            name = f"ingest-{number}"
+            command = [*_PYTHON, ingest_module, "ingest", "--data", str(self.data), "--name", f"svc-fleet-{number}"]
+            made[name] = Kept(name, command, self._log(name))
+        for name in (API, SCHEDULER):
+            made[name] = Kept(name, [*_PYTHON, "fleet_server", name, "--data", str(self.data)], self._log(name))
+        return made
+
+    def _agent(self, number: int) -> Kept:
+        name = AGENT_NAMES[number]
+        bundle = Path(self.said["devices"][name]["bundle"])
+        if not self.site.is_enclosed:
+            point_bundle_at(bundle, self.network.port(number))
+        state = self.disk(name)
+        state.mkdir(parents=True)
+        if self.site.is_enclosed:
+            size = f"size={DISK_MB}m,mode=0700"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(state)], check=True)
+            self._disks.append(state)
+        configuration = bundle / "agent.toml"
+        configuration.write_text(
+            f'enrolment = "{bundle}"\nstate_dir = "{state}"\nprofile = "demo"\nquota_mb = {QUOTA_MB}\n'
+            '[host]\nkind = "none"\n',
+            "utf-8",
+        )
+        command = [*self.network.prefix(number), *self._clock_of(name), *_PYTHON, "tests.chaos.agent"]
+        command += [str(configuration), "--history", str(self._history(number))]
+        command += ["--records", str(self.plan.records_each), "--feed-s", str(FEED_S)]
+        return Kept(name, command, self._log(name))
+
+    def _clock_of(self, name: str) -> list[str]:
+        library = faketime()
+        if library is None or not any((one.fault, one.target) == (Fault.CLOCK, name) for one in self.plan.steps):
+            return []
+        self.clock(name).write_text("+0\n", "utf-8")
+        told = (f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock(name)}")
+        return ["env", *told, "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"]
+
+    def _history(self, number: int) -> Path:
+        return self.site.logs / f"{AGENT_NAMES[number]}.history"
+
+    def _log(self, name: str) -> Path:
+        return self.site.logs / f"{name}.log"
+
+    def _is_ready(self) -> bool:
+        try:
+            self.api.get("/readyz")
+        except (ServerRefused, OSError, ValueError):
+            return False
+        return True
