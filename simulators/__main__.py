@@ -34,6 +34,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "serial": _add_serial,
         "terminal": _add_terminal,
         "run": _add_scenario,
+        "load": _add_load,
     }
     adders = [known[command]] if command in known else list(dict.fromkeys(known.values()))
     for add in adders:
@@ -69,6 +70,12 @@ def _add_scenario(subparsers: Any) -> None:
     from simulators.scenario_command import add_scenario_parser
 
     add_scenario_parser(subparsers)
+
+
+def _add_load(subparsers: Any) -> None:
+    from simulators.load.command import add_load_parser
+
+    add_load_parser(subparsers)
 
 
 if __name__ == "__main__":
