@@ -1,7 +1,8 @@
 """Child processes that somebody owns: started with a log of their own, stopped in order, never left behind.
 
 A child is in a session of its own, so that Ctrl-C reaches only its owner, and gets SIGTERM when the owner's thread that
-started it dies: start children from a thread that lives as long as the owner.
+started it dies: start children from a thread that lives as long as the owner. An owner whose signal handlers raise
+gives a ``hold``, which keeps them from raising between a start and the moment at which the child is known.
 """
 
 from __future__ import annotations
@@ -10,21 +11,30 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 STOP_S = 10.0
 _TAIL_BYTES = 4000
+Hold = Callable[[], AbstractContextManager[None]]
 
 
 class Child:
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        hold: Hold = nullcontext,
     ) -> None:
         self.name = name
         self.log = log
         self._command = list(command)
         self._environment = dict(environment or {})
+        self._hold = hold
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -40,10 +50,9 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        guard = [shutil.which("setpriv") or "", "--pdeathsig", "TERM", "--"]
-        with self.log.open("ab") as log:
+        with self._hold(), self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*(guard if guard[0] else []), *self._command],
+                _ending_with_us(self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -77,3 +86,26 @@ class Child:
         with self.log.open("rb") as log:
             log.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             return log.read().decode("utf-8", "replace").strip()
+
+
+def run_to_end(
+    command: Sequence[str], *, within_s: float, hold: Hold = nullcontext
+) -> subprocess.CompletedProcess[str]:
+    """What it printed. Never outlives this call: killed when time is up (``TimeoutExpired``) or a signal raises."""
+    process: subprocess.Popen[str] | None = None
+    try:
+        with hold():
+            process = subprocess.Popen(
+                _ending_with_us(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        said, complained = process.communicate(timeout=within_s)
+        return subprocess.CompletedProcess(command, process.returncode, said, complained)
+    finally:
+        if process is not None:
+            with process:
+                process.kill()
+
+
+def _ending_with_us(command: Sequence[str]) -> list[str]:
+    guard = shutil.which("setpriv")
+    return [*([guard, "--pdeathsig", "TERM", "--"] if guard else []), *command]

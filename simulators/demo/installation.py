@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from simulators.api import ApiClient, ServerRefused
 from simulators.demo.fleet import fleet_document
 from simulators.errors import SimulatorError
-from simulators.processes import Child
+from simulators.processes import Child, Hold, run_to_end
 
 UP_WITHIN_S = 90.0
 _INIT_S = 120.0
@@ -52,6 +53,7 @@ def initialise(
     document: dict[str, Any] | None = None,
     *,
     database_url: str | None = None,
+    hold: Hold = nullcontext,
 ) -> Installation:
     """``document``: the fleet, the demo's when None. Raises ``StartFailed`` with the sentence that init said."""
     fleet = data / "fleet.json"
@@ -60,7 +62,7 @@ def initialise(
     command += ["--mqtt-port", str(mqtt_port), "--http-host", host, "--http-port", str(port), "--json"]
     command += ["--database-url", database_url] if database_url else []
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=_INIT_S, check=False)
+        answer = run_to_end(command, within_s=_INIT_S, hold=hold)
     except subprocess.TimeoutExpired as error:
         raise StartFailed(f"fleet-server init did not end within {_INIT_S:g} s") from error
     if answer.returncode != 0:

@@ -72,8 +72,9 @@ class Rig:
             configuration.write_text(self._configuration(link, bundle), "utf-8")
             command = [sys.executable, "-m", "device_agent", "run", "--config", str(configuration)]
             agent = self._make_child(f"agent-{link.key}", command, _AGENT_ENVIRONMENT)
-            agent.start()
+            # Known before it runs, so that a stop in between finds it.
             self._agents[link.key] = agent
+            agent.start()
         self._devices = self._known_devices()
 
     def agents(self) -> list[Child]:

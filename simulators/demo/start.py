@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import queue
-import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from simulators.demo.installation import Installation, initialise, wait_until_re
 from simulators.demo.rig import Rig
 from simulators.errors import SimulatorError
 from simulators.processes import Child
+from simulators.stop_signals import StopAsked, StopSignals
 
 DEFAULT_PORT = 8700
 # A Unix socket's path has at most 107 bytes; the longest below the state folder is an agent's control socket.
@@ -34,12 +34,6 @@ _RESTARTS_WITHIN_S = 60.0
 
 class DemoCannotStart(SimulatorError):
     code = "demo_cannot_start"
-
-
-class StopAsked(BaseException):
-    """Not KeyboardInterrupt: once that has passed through an ``exec`` (a dataclass that is just being imported), Python
-    ends with the code of an interrupted process although we stopped in order.
-    """
 
 
 def add_demo_parser(subparsers: Any) -> None:
@@ -56,31 +50,24 @@ def add_demo_parser(subparsers: Any) -> None:
 
 def run_demo(arguments: argparse.Namespace) -> int:
     """Exit code 0 after Ctrl-C or SIGTERM."""
-    demo = Demo(arguments)
-    stop = {"asked": False}
-
-    def ask_to_stop(_number: int, _frame: object) -> None:
-        if stop["asked"]:
-            return
-        stop["asked"] = True
-        raise StopAsked
-
-    signal.signal(signal.SIGINT, ask_to_stop)
-    signal.signal(signal.SIGTERM, ask_to_stop)
+    signals = StopSignals()
+    demo = Demo(arguments, signals)
     try:
+        signals.install()
         demo.start()
         demo.serve()
     except StopAsked:
         _say("stopping …")
     finally:
-        stop["asked"] = True
+        signals.ignore()
         demo.stop()
     _say("stopped")
     return 0
 
 
 class Demo:
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, signals: StopSignals) -> None:
+        self._signals = signals
         self._host: str = arguments.host
         self._port: int = arguments.port
         self._poll_s: float = arguments.poll
@@ -100,7 +87,12 @@ class Demo:
             raise DemoCannotStart(f"port {self._port} on {self._host} is taken: choose another with PORT=")
         _say(f"state folder {self.data}")
         installation = initialise(
-            self.data, self._host, self._port, self._broker_port(), database_url=self._database_url
+            self.data,
+            self._host,
+            self._port,
+            self._broker_port(),
+            database_url=self._database_url,
+            hold=self._signals.held,
         )
         _say("identities, database and broker configuration are ready")
         broker = self._child("broker", mosquitto.command(installation.broker_config), mosquitto.environment)
@@ -177,7 +169,7 @@ class Demo:
         return port
 
     def _child(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
-        child = Child(name, command, self.data / "logs" / f"{name}.log", environment)
+        child = Child(name, command, self.data / "logs" / f"{name}.log", environment, hold=self._signals.held)
         if name in {"broker", "fleet-server"}:
             self._servers.append(child)
         return child
