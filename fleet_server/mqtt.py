@@ -1,8 +1,7 @@
 """The server's own connections to the broker: MQTT 5 over TLS 1.3 with a client certificate for each service.
 
-``service_client`` makes a client with the rules that hold for every process (no Nagle, no session kept by the broker,
-bounded queues); ``ServerLink`` runs one in a thread of its own for processes that mostly publish. Ingest drives its
-client itself (`fleet_server.ingest.door`).
+``ServerLink`` runs a client of paho in a thread of its own, for processes that mostly publish: no Nagle, no session
+kept by the broker, bounded queues. Ingest speaks MQTT itself (`fleet_server.ingest.door`).
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import random
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from fleet_server.settings import ServerSettings
+from protocol.mqtt_packets import Publish
 
 KEEPALIVE_S = 30
 # What may wait for the broker in one process before publishing is refused.
@@ -32,34 +31,29 @@ MAX_INFLIGHT = 1000
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message, with what is needed to acknowledge it later on the same connection."""
-
-    topic: str
-    payload: bytes
-    content_type: str | None
-    mid: int
-    qos: int
-
-
+# One message, with what is needed to acknowledge it later on the same connection.
+Received = Publish
 OnMessage = Callable[[Received], None]
 
 
-def service_client(settings: ServerSettings, name: str, *, client_id: str, manual_ack: bool = False) -> Client:
-    """A client for the certificate ``name``; two processes with one certificate need two client ids."""
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=manual_ack)
+def service_context(settings: ServerSettings, name: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(settings.tls_dir / "ca.crt"))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(settings.tls_dir / f"{name}.crt", settings.tls_dir / f"{name}.key")
-    client.tls_set_context(context)
+    return context
+
+
+def _service_client(settings: ServerSettings, name: str, *, client_id: str) -> Client:
+    """A client for the certificate ``name``; two processes with one certificate need two client ids."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5)
+    client.tls_set_context(service_context(settings, name))
     client.max_inflight_messages_set(MAX_INFLIGHT)
     client.max_queued_messages_set(MAX_QUEUED)
     client.on_socket_open = _without_nagle
     return client
 
 
-def connect_options() -> dict[str, Any]:
+def _connect_options() -> dict[str, Any]:
     """Nothing is kept by the broker for a service: what it missed is sent again or read from the database."""
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # untyped in paho
     properties.SessionExpiryInterval = 0
@@ -68,14 +62,14 @@ def connect_options() -> dict[str, Any]:
 
 
 @lru_cache(maxsize=16)
-def publish_properties(content_type: str) -> Properties:
+def _publish_properties(content_type: str) -> Properties:
     """Shared between messages: making one costs more than all the rest of a publish."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # untyped in paho
     properties.ContentType = content_type
     return properties
 
 
-def received(message: MQTTMessage) -> Received:
+def _received(message: MQTTMessage) -> Received:
     content_type = getattr(message.properties, "ContentType", None) if message.properties is not None else None
     return Received(_topic(message), bytes(message.payload), content_type, message.mid, message.qos)
 
@@ -92,7 +86,7 @@ class ServerLink:
         self._settings = settings
         self._on_message = on_message
         self._subscriptions = list(subscriptions)
-        self._client = service_client(settings, name, client_id=f"{name}-{random.getrandbits(48):012x}")
+        self._client = _service_client(settings, name, client_id=f"{name}-{random.getrandbits(48):012x}")
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._message
@@ -102,7 +96,7 @@ class ServerLink:
 
     def start(self) -> None:
         """Returns at once; ``is_connected`` tells when the broker has answered."""
-        self._client.connect_async(self._settings.mqtt_host, self._settings.mqtt_port, **connect_options())
+        self._client.connect_async(self._settings.mqtt_host, self._settings.mqtt_port, **_connect_options())
         self._client.loop_start()
 
     def stop(self) -> None:
@@ -118,7 +112,7 @@ class ServerLink:
         if not self._client.is_connected():
             self.refused += 1
             return False
-        answer = self._client.publish(topic, payload, qos, properties=publish_properties(content_type))
+        answer = self._client.publish(topic, payload, qos, properties=_publish_properties(content_type))
         if answer.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS:
             self.refused += 1
             return False
@@ -142,7 +136,7 @@ class ServerLink:
 
     def _message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         try:
-            self._on_message(received(message))
+            self._on_message(_received(message))
         except Exception:  # noqa: BLE001 - an error in one message must not end the connection's thread
             _log.exception("a message could not be handled", topic=message.topic[:120])
 

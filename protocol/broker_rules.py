@@ -19,6 +19,8 @@ from protocol.topics import EVENTS, PREFIX
 # One certificate per process, because a second connection of the same name throws the first one out.
 MAX_INGEST_WORKERS = 4
 MAX_API_REPLICAS = 4
+# A payload of 64 KiB with its headers, and room to say what was too large.
+MAX_PACKET_BYTES = 262_144
 INGEST_NAMES = tuple(f"{SERVICE_PREFIX}fleet-{n + 1}" for n in range(MAX_INGEST_WORKERS))
 API_NAMES = tuple(f"{SERVICE_PREFIX}api-{n + 1}" for n in range(MAX_API_REPLICAS))
 SCHEDULER_NAMES = (f"{SERVICE_PREFIX}scheduler-1",)
@@ -71,7 +73,7 @@ def mosquitto_conf(places: BrokerPlaces, *, address: str, port: int, run_as: str
         "max_queued_bytes 67108864",
         "max_inflight_messages 1000",
         "set_tcp_nodelay true",
-        "max_packet_size 262144",
+        f"max_packet_size {MAX_PACKET_BYTES}",
         "max_keepalive 600",
         "queue_qos0_messages false",
         "retain_available false",

@@ -10,22 +10,14 @@ import pytest
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.tls_files import Addresses, load_or_make_authority, renew_own_certificates
 from fleet_server.ingest.answers import Publication
+from fleet_server.ingest.broker_session import BrokerSession
 from fleet_server.ingest.door import Door, Taken
 from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import Received
 from fleet_server.settings import ServerSettings
+from protocol import mqtt_packets as packets
 from tests.support.broker import free_port
 from tests.support.ingest_worker import SERVICE
-
-
-class AckRecorder:
-    """The one call of a client that is asked about."""
-
-    def __init__(self) -> None:
-        self.acked: list[tuple[int, int]] = []
-
-    def ack(self, mid: int, qos: int) -> None:
-        self.acked.append((mid, qos))
 
 
 def settings(folder: Path) -> ServerSettings:
@@ -56,9 +48,11 @@ def test_without_a_broker_it_waits_and_tries_again_and_keeps_nothing(lonely: Doo
 
 
 def test_a_message_is_answered_only_on_the_connection_it_came_on(tmp_path: Path) -> None:
-    door, client = Door(settings(tmp_path), SERVICE), AckRecorder()
-    door._client = client  # type: ignore[assignment]  # a client as far as answering goes
+    door = Door(settings(tmp_path), SERVICE)
+    door._session = BrokerSession("c", [], 0.0)
+    door._session.receive(bytes.fromhex("2003 000000 9004 00010001"), 0.0)
+    door._session.outgoing.clear()
     door._connection = 2
     message = Received("t", b"", None, 7, 1)
     door.acknowledge([Taken(message, 1), Taken(message, 2), Taken(Received("t", b"", None, 0, 0), 2)])
-    assert client.acked == [(7, 1)]
+    assert bytes(door._session.outgoing) == packets.puback(7)
