@@ -79,22 +79,25 @@ def _replay(site: Site, options: argparse.Namespace) -> int:
 def _one(site: Site, plan: Plan, ledger: Ledger, options: argparse.Namespace) -> Line:
     _say(plan)
     outcome = carry_out(site, plan, ingest_module=options.ingest)
-    kept = "" if outcome.is_good else str(_keep(site, outcome, options.ledger.parent))
+    kept = "" if outcome.is_good and not options.keep else str(_keep(site, outcome, options.ledger.parent))
     line = ledger.add(outcome, kept)
     word = "good" if line.is_good else "BAD "
     sys.stdout.write(
         f"{word} seed {plan.seed}: {line.records} records, {line.declared} declared as given up, "
-        f"drained {line.drain_s:.1f} s after the last fault, {line.run_s:.0f} s in all\n"
+        f"fed in {line.fed_s:.0f} s, drained {line.drain_s:.1f} s after the last fault, {line.run_s:.0f} s in all\n"
     )
     for violation in line.violations:
         sys.stdout.write(f"     {violation}\n")
+    import time
+
+    sys.stdout.write(f"CPU {time.process_time()}\n")
     sys.stdout.flush()
     return line
 
 
 def _keep(site: Site, outcome: Outcome, folder: Path) -> Path:
-    """Everything that was said and written in a bad run, the agents' spools included."""
-    place = folder / "bad" / f"seed-{outcome.plan.seed}"
+    """Everything that was said and written in a run, the agents' spools included."""
+    place = folder / "kept" / f"seed-{outcome.plan.seed}"
     shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(site.logs, place)
     (place / "plan.json").write_bytes(msgspec.json.format(msgspec.json.encode(outcome.plan)))
@@ -116,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--ledger", type=Path, default=DEFAULT_LEDGER)
     shared.add_argument("--records", type=int, default=10_000, help="records of a run, of all agents together")
     shared.add_argument("--faults", type=int, help="faults of a run; 5 to 10 when left out")
+    shared.add_argument("--keep", action="store_true", help="keep what was said in a good run, too")
     shared.add_argument("--ingest", default="fleet_server", help="module that runs the ingest workers")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", parents=[shared])

@@ -30,6 +30,7 @@ class Line(msgspec.Struct, frozen=True):
     executions: int
     left_out: dict[str, str]
     starts: dict[str, int]
+    fed_s: float = 0.0
     kept: str = ""  # where the logs of a bad run are
 
 
@@ -56,6 +57,7 @@ class Ledger:
             declared=verdict.declared,
             counts=dict(verdict.counts),
             violations=[str(one) for one in verdict.violations],
+            fed_s=round(outcome.fed_s, 2),
             drain_s=round(outcome.drain_s, 2),
             run_s=round(outcome.run_s, 2),
             executions=outcome.executions,

@@ -21,17 +21,18 @@ from tests.chaos.world import World
 # After the last fault.
 DRAINED_WITHIN_S: Final = 60.0
 _TICK_S: Final = 0.02
-_PROMISES_EVERY_S: Final = 1.0
+_PROMISES_EVERY_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.5
 _ASK_EVERY_S: Final = 1.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """``drain_s``: from the end of the last fault until all was there and every execution had ended."""
+    """``fed_s``: from the start of the agents until they had made their last record. ``drain_s``: from the end of the last fault until all was there and every execution had ended."""
 
     plan: Plan
     verdict: Verdict = field(default_factory=Verdict)
+    fed_s: float = 0.0
     drain_s: float = 0.0
     run_s: float = 0.0
     executions: int = 0
@@ -79,6 +80,7 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
         if now_s >= look_at_s or is_late:
             if nemesis.is_over and (is_late or all(one.is_fed for one in world.histories())):
                 asker.rest()
+                outcome.fed_s = outcome.fed_s or now_s
                 outcome.drain_s = now_s - nemesis.last_end_s
                 if _is_settled(world, outcome, is_late=is_late):
                     return

@@ -151,7 +151,7 @@ class World:
             return []
         self.clock(name).write_text("+0\n", "utf-8")
         told = (f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock(name)}")
-        return ["env", *told, "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"]
+        return ["env", *told, "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1"]
 
     def _history(self, number: int) -> Path:
         return self.site.logs / f"{AGENT_NAMES[number]}.history"
