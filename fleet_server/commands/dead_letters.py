@@ -60,7 +60,7 @@ def show(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one, with the part of its payload that was kept (at most 4096 bytes, without card data)."""
+    """Show one, with the part of its payload that was kept (at most 256 KiB, without card data)."""
     from fleet_server.db import reading
     from fleet_server.ingest.dead_letters import DeadLetterService
 

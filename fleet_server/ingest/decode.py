@@ -147,11 +147,12 @@ def _batch(link: LinkId, kind: StreamKind, message: Received) -> BatchMessage | 
         return _dead(link, kind, batch, message)
     if batch.first_seq + len(batch.records) - 1 > MAX_SEQ:
         return _dead(link, kind, Malformed("sequence", f"sequence numbers end at {MAX_SEQ}"), message)
-    entries = tuple(_entry(batch.first_seq + place, raw, kind) for place, raw in enumerate(batch.records))
+    entries = tuple(decode_entry(batch.first_seq + place, raw, kind) for place, raw in enumerate(batch.records))
     return BatchMessage(link, kind, StreamId(batch.stream), entries)
 
 
-def _entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:
+def decode_entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:
+    """One record of a batch: what becomes of it does not depend on the others."""
     plain = bytes(raw)
     if b"\\u0000" in plain:
         plain = _NUL.sub(rb"\1\\ufffd", plain)

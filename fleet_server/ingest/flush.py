@@ -25,6 +25,7 @@ from fleet_server.executions.reports import apply_reports
 from fleet_server.faults.apply import apply_faults
 from fleet_server.health.apply import apply_health
 from fleet_server.ingest import gaps, watermarks
+from fleet_server.ingest.dead_room import DeadRoom
 from fleet_server.ingest.decode import (
     BatchMessage,
     CapabilitiesMessage,
@@ -91,9 +92,17 @@ class Flush:
     """Everything that lives as long as the transaction. ``now_s`` is monotonic."""
 
     def __init__(
-        self, session: Session, directory: Directory, heard: Heard, dispatch: Dispatch, now: datetime, now_s: float
+        self,
+        session: Session,
+        directory: Directory,
+        heard: Heard,
+        dispatch: Dispatch,
+        now: datetime,
+        now_s: float,
+        room: DeadRoom | None = None,
     ) -> None:
         self._session = session
+        self._room = room or DeadRoom()
         self._directory = directory
         self._heard = heard
         self._dispatch = dispatch
@@ -274,6 +283,8 @@ class Flush:
 
     def _write(self, tenant_id: str, work: TenantWork) -> None:
         session, now = self._session, self._now
+        if work.dead:
+            work.dead = self._room.admit(session, work.dead, self._now_s, self._sorter.counters)
         write_work(session, tenant_id, work, now)
         self._note_heard(tenant_id, work)
         for link_id in self._welcome:

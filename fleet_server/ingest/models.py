@@ -64,7 +64,7 @@ class DeadLetter(SQLModel, table=True):
     reason: str = Field(max_length=40)
     detail: str = Field(default="", max_length=240)
     content_type: str = Field(default="", max_length=60)
-    payload: bytes  # at most 64 KiB, scrubbed of card numbers where it is text
+    payload: bytes  # at most 256 KiB, scrubbed of card numbers
     received_at: datetime
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import RowMapping, delete, select, tuple_
+from sqlalchemy import RowMapping, delete, func, select, tuple_
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
@@ -25,21 +25,18 @@ from fleet_server.devices import condition
 from fleet_server.devices.holding import hold
 from fleet_server.health.models import HealthBlock
 from fleet_server.ingest import gaps
-from fleet_server.ingest.decode import BatchMessage, Entry, decode
+from fleet_server.ingest.decode import Entry, decode_entry
 from fleet_server.ingest.directory import Directory, KnownLink
 from fleet_server.ingest.flush import write_work
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
 from fleet_server.ingest.sorting import Sorter
-from fleet_server.mqtt import Received as Message
 from fleet_server.timeline.writer import append_events
-from protocol import codec
-from protocol.identifiers import LinkId
 from protocol.records import Record
-from protocol.streams import Batch, Received, StreamKind
-from protocol.topics import Up, up
+from protocol.streams import Received, StreamKind
 
-# Letters of one transaction.
+# Letters of one transaction, and bytes of them, unless the first alone is longer.
 PIECE = 200
+PIECE_BYTES = 4 * 1024 * 1024
 RECORD_KIND = "record"
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _STREAM = LinkStream.__table__  # type: ignore[attr-defined]  # as above
@@ -105,10 +102,20 @@ def replay(
 
 
 def _read(session: Session, tenant_id: str, after_id: int, ids: Collection[int] | None) -> Sequence[RowMapping]:
-    statement = select(_DEAD).where(_DEAD.c.tenant_id == tenant_id, _DEAD.c.id > after_id)
+    sizes = select(_DEAD.c.id, func.length(_DEAD.c.payload)).where(
+        _DEAD.c.tenant_id == tenant_id, _DEAD.c.id > after_id
+    )
     if ids is not None:
-        statement = statement.where(_DEAD.c.id.in_(sorted(ids)))
-    return session.execute(statement.order_by(_DEAD.c.id).limit(PIECE)).mappings().all()
+        sizes = sizes.where(_DEAD.c.id.in_(sorted(ids)))
+    piece: list[int] = []
+    size_bytes = 0
+    for id_, size in session.execute(sizes.order_by(_DEAD.c.id).limit(PIECE)):
+        size_bytes += size
+        if piece and size_bytes > PIECE_BYTES:
+            break
+        piece.append(id_)
+    letters = select(_DEAD).where(_DEAD.c.id.in_(piece)).order_by(_DEAD.c.id)
+    return session.execute(letters).mappings().all() if piece else []
 
 
 def _understood(session: Session, letters: Sequence[RowMapping], left: Counter[str]) -> list[_Played]:
@@ -146,14 +153,12 @@ def _play(
 
 
 def _decoded(letter: RowMapping, kind: StreamKind) -> Entry | None:
-    """As if it had come alone. None: only its beginning was kept."""
+    """As in the batch that it came in. None: only its beginning was kept."""
     try:
         raw = msgspec.json.decode(letter["payload"], type=msgspec.Raw)
     except msgspec.DecodeError:
         return None
-    batch = codec.to_json(Batch(letter["stream"], letter["seq"], [raw]))
-    message = decode(Message(up(LinkId(letter["link_id"]), Up(kind)), batch, None, 1, 1))
-    return message.entries[0] if isinstance(message, BatchMessage) else None
+    return decode_entry(letter["seq"], raw, kind)
 
 
 def _streams(session: Session, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[StreamKind, Received]]:

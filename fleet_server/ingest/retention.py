@@ -7,16 +7,22 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, or_, select
 from sqlmodel import Session
 
 from fleet_server.devices.habit import LOOK_BACK
 from fleet_server.devices.models import HeardHour
+from fleet_server.ingest.dead_room import MAX_BYTES, MAX_LETTERS, MAX_LINK_BYTES
 from fleet_server.ingest.models import DeadLetter
 
 MAX_DEAD_PER_LINK = 1000
+# Half of what a flush keeps at the most (`fleet_server.ingest.dead_room`): what comes next finds room.
+MAX_DEAD_LINK_BYTES = MAX_LINK_BYTES // 2
+MAX_DEAD_BYTES = MAX_BYTES // 2
+MAX_DEAD = MAX_LETTERS // 2
 DEAD_KEPT = timedelta(days=30)
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_SIZE_BYTES = func.coalesce(func.sum(func.length(_DEAD.c.payload)), 0)
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 
 
@@ -29,9 +35,20 @@ def trim(session: Session, tenant_id: str, now: datetime) -> None:
         select(_DEAD.c.link_id)
         .where(_DEAD.c.tenant_id == tenant_id)
         .group_by(_DEAD.c.link_id)
-        .having(func.count() > MAX_DEAD_PER_LINK)
+        .having(or_(func.count() > MAX_DEAD_PER_LINK, _SIZE_BYTES > MAX_DEAD_LINK_BYTES))
     )
     for link_id in list(connection.execute(talkative).scalars()):
-        of_link = select(_DEAD.c.id).where(_DEAD.c.link_id == link_id)
-        oldest_kept = of_link.order_by(_DEAD.c.id.desc()).limit(1).offset(MAX_DEAD_PER_LINK - 1).scalar_subquery()
-        connection.execute(delete(_DEAD).where(_DEAD.c.link_id == link_id, _DEAD.c.id < oldest_kept))
+        _keep_newest(session, MAX_DEAD_LINK_BYTES, MAX_DEAD_PER_LINK, _DEAD.c.link_id == link_id)
+    size_bytes, letters = connection.execute(select(_SIZE_BYTES, func.count()).select_from(_DEAD)).one()
+    if size_bytes > MAX_DEAD_BYTES or letters > MAX_DEAD:
+        _keep_newest(session, MAX_DEAD_BYTES, MAX_DEAD)
+
+
+def _keep_newest(session: Session, max_bytes: int, max_letters: int, *where: ColumnElement[bool]) -> None:
+    """With all that is newer: how many bytes, and which place."""
+    newest_first = {"order_by": _DEAD.c.id.desc(), "rows": (None, 0)}
+    bytes_so_far = func.sum(func.length(_DEAD.c.payload)).over(**newest_first)
+    place = func.row_number().over(order_by=_DEAD.c.id.desc())
+    counted = select(_DEAD.c.id, bytes_so_far.label("bytes"), place.label("place")).where(*where).subquery()
+    beyond = select(counted.c.id).where(or_(counted.c.bytes > max_bytes, counted.c.place > max_letters))
+    session.connection().execute(delete(_DEAD).where(_DEAD.c.id.in_(beyond)))

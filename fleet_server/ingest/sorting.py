@@ -35,7 +35,10 @@ from protocol.redaction import scrub
 
 # Of each link and flush this many dead letters are kept as rows; all are counted.
 MAX_DEAD_PER_LINK = 20
-MAX_DEAD_BYTES = 4096
+# And so many bytes: to take card data out of a hostile megabyte takes a second.
+MAX_DEAD_BYTES_PER_LINK = 512 * 1024
+# Longer than any record of an agent of ours, so that after an upgrade it is played again whole.
+MAX_DEAD_BYTES = 256 * 1024
 CARD_DATA_FOUND = "agent.CARD_DATA_FOUND"
 
 
@@ -59,6 +62,7 @@ class Sorter:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._dead_of_link: Counter[str] = Counter()
+        self._dead_bytes_of_link: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.work: defaultdict[str, TenantWork] = defaultdict(TenantWork)
 
@@ -134,7 +138,12 @@ class Sorter:
         self.counters["dead"] += 1
         self.counters[f"dead.{why.code}"] += 1
         self._dead_of_link[link.id] += 1
-        if self._dead_of_link[link.id] > MAX_DEAD_PER_LINK:
+        self._dead_bytes_of_link[link.id] += min(len(payload), MAX_DEAD_BYTES)
+        if (
+            self._dead_of_link[link.id] > MAX_DEAD_PER_LINK
+            or self._dead_bytes_of_link[link.id] > MAX_DEAD_BYTES_PER_LINK
+        ):
+            self.counters["dead_not_kept"] += 1
             return
         self.work[link.tenant_id].dead.append(
             {
@@ -187,12 +196,9 @@ _LONGEST_SPAN_MS = 366 * 86_400_000
 
 
 def _harmless(payload: bytes) -> bytes:
-    """The beginning of a payload, without card data where it is text."""
-    kept = payload[:MAX_DEAD_BYTES]
-    try:
-        return scrub(kept.decode()).text.encode()[:MAX_DEAD_BYTES]
-    except UnicodeDecodeError:
-        return kept
+    """A payload, or the beginning of a long one, without card data: also where not all of it is text."""
+    text = payload[:MAX_DEAD_BYTES].decode("utf-8", "surrogateescape")
+    return scrub(text).text.encode("utf-8", "surrogateescape")[:MAX_DEAD_BYTES]
 
 
 def _printable(text: str) -> str:

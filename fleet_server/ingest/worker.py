@@ -22,6 +22,7 @@ from fleet_server.db import reading, transaction
 from fleet_server.devices.habit import hour_of
 from fleet_server.devices.models import Device
 from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.dead_room import DeadRoom
 from fleet_server.ingest.decode import Decoded, decode, unprocessable
 from fleet_server.ingest.directory import Directory
 from fleet_server.ingest.door import Door, Taken
@@ -63,6 +64,7 @@ class Worker:
         self._dispatch = dispatch
         self._directory = Directory()
         self._heard = Heard()
+        self._room = DeadRoom()
         self._pacer = AckPacer()
         self._watching = Watching()
         self._fleet_size = 0
@@ -148,7 +150,7 @@ class Worker:
     def _commit(self, messages: Sequence[Decoded]) -> None:
         now, now_s = utc_now(), time.monotonic()
         with transaction(self._engine) as session:
-            flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s)
+            flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s, self._room)
             try:
                 flushed = flush.run(messages)
             except BaseException:

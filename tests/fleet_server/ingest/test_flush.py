@@ -10,9 +10,10 @@ from sqlalchemy import Engine, select
 from fleet_server.db import reading
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.faults.models import Fault
+from fleet_server.ingest import dead_room
 from fleet_server.ingest.decode import DeadMessage, unprocessable
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
-from fleet_server.ingest.sorting import MAX_DEAD_PER_LINK
+from fleet_server.ingest.sorting import MAX_DEAD_BYTES, MAX_DEAD_PER_LINK
 from fleet_server.ingest.watermarks import MAX_BEYOND, MAX_STREAMS_PER_LINK
 from fleet_server.timeline.writer import NewEvent
 from protocol.errors import Malformed
@@ -88,7 +89,7 @@ def test_a_link_speaks_only_for_itself_and_what_is_attached_to_it(rig: FlushRig)
 def test_dead_letters_are_kept_without_card_data_and_within_bounds(rig: FlushRig) -> None:
     why = Malformed("not_decodable", "no\0good")
     letters = [
-        DeadMessage(LinkId(TERMINAL), "urgent", why, b"pan 4111111111111111 " + b"x" * 60_000, "text/plain")
+        DeadMessage(LinkId(TERMINAL), "urgent", why, b"pan 4111111111111111 " + b"x" * 20_000, "text/plain")
         for _ in range(MAX_DEAD_PER_LINK + 5)
     ]
     flushed = rig.flush(*letters, DeadMessage(LinkId(OTHER), "hello", why, b"\xff\xfe", ""))
@@ -96,7 +97,42 @@ def test_dead_letters_are_kept_without_card_data_and_within_bounds(rig: FlushRig
     with reading(rig.engine) as session:
         rows = session.execute(select(DeadLetter)).scalars().all()
     assert len(rows) == MAX_DEAD_PER_LINK + 1
-    assert all(b"4111111111111111" not in row.payload and len(row.payload) <= 4096 for row in rows)
+    assert flushed.counters["dead_not_kept"] == 5
+    assert all(b"4111111111111111" not in row.payload and len(row.payload) <= 2**18 for row in rows)
+    assert {row.payload for row in rows if row.link_id == OTHER} == {b"\xff\xfe"}
+
+
+def test_of_one_link_and_flush_only_so_many_bytes_of_dead_letters_are_kept(rig: FlushRig) -> None:
+    why = Malformed("not_decodable", "")
+    flushed = rig.flush(*[DeadMessage(LinkId(TERMINAL), "urgent", why, b"x" * 200_000, "") for _ in range(4)])
+    assert (flushed.counters["dead"], flushed.counters["dead_not_kept"]) == (4, 2)
+
+
+def test_a_dead_letter_that_is_text_only_in_part_is_kept_without_card_data_too(rig: FlushRig) -> None:
+    why = Malformed("not_decodable", "")
+    # The last character is cut in two.
+    payload = b"\xff pan 4111111111111111 " + b"x" * (MAX_DEAD_BYTES - 25) + "店".encode()
+    rig.flush(DeadMessage(LinkId(TERMINAL), "urgent", why, payload, ""))
+    with reading(rig.engine) as session:
+        kept = session.execute(select(DeadLetter)).scalar_one().payload
+    assert b"4111111111111111" not in kept
+    assert kept.startswith(b"\xff pan ")
+
+
+def test_letters_for_which_there_is_no_room_are_counted_and_others_still_kept(
+    rig: FlushRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_room, "MAX_LINK_BYTES", 2500)
+    why = Malformed("not_decodable", "")
+    letters = [DeadMessage(LinkId(TERMINAL), "urgent", why, b"x" * 1000, "") for _ in range(4)]
+    first = rig.flush(*letters, DeadMessage(LinkId(OTHER), "urgent", why, b"y" * 1000, ""))
+    second = rig.flush(letters[0])
+    assert (first.counters["dead"], first.counters["dead_not_kept"], second.counters["dead_not_kept"]) == (5, 2, 1)
+    with reading(rig.engine) as session:
+        links = [row.link_id for row in session.execute(select(DeadLetter)).scalars()]
+    assert sorted(links) == sorted([TERMINAL, TERMINAL, OTHER])
+    monkeypatch.setattr(dead_room, "MAX_BYTES", 3500)
+    assert rig.flush(letters[0], DeadMessage(LinkId(OTHER), "hello", why, b"", "")).counters["dead_not_kept"] == 1
 
 
 def test_an_unprocessable_batch_is_passed_over(rig: FlushRig) -> None:

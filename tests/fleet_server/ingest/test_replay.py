@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, select
@@ -13,13 +14,17 @@ from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.health.models import HealthBlock, LatestValue
+from fleet_server.ingest import replay as replay_module
+from fleet_server.ingest.decode import decode
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
 from fleet_server.ingest.replay import Replayed, replay
+from fleet_server.mqtt import Received
+from protocol import codec
 from protocol.records import FaultRaised, HealthColumns, Outcome, RecordBody, Severity, Verdict
-from protocol.streams import StreamKind
+from protocol.streams import Batch, StreamKind
 from tests.fleet_server.factories import actor
 from tests.support.fleet_rows import GATEWAY, OTHER, PRINTER, TERMINAL, make_fleet
-from tests.support.flush_rig import FlushRig
+from tests.support.flush_rig import BULK, FlushRig
 
 PAPER_OUT = "escpos.PAPER_OUT"
 
@@ -84,6 +89,39 @@ def test_samples_go_to_the_health_of_their_device(rig: FlushRig) -> None:
     with reading(rig.engine) as session:
         assert [block.seq for block in session.exec(select(HealthBlock)).all()] == [1]
         assert [value.number for value in session.exec(select(LatestValue)).all()] == [79.0]
+
+
+def test_a_large_block_of_samples_is_kept_whole_and_played(rig: FlushRig) -> None:
+    names = [f"sys.m{n}_pct" for n in range(120)]
+    columns = HealthColumns(
+        rig.wall_ms(), 1000, 120, {name: [(len(name) * 7 + n) % 97 + 0.25 for n in range(120)] for name in names}
+    )
+    known = rig.record(TERMINAL, columns)
+    # A field that the next version has: larger than the message that brings it.
+    later = known[:-1] + b',"later":1}'
+    sent = codec.encode(Batch(BULK, 1, [msgspec.Raw(later)]), deflate=True)
+    assert len(sent.payload) < len(later)
+    assert len(later) > 64 * 1024
+    rig.flush(decode(Received(f"fleet/v1/{TERMINAL}/up/bulk", sent.payload, sent.content_type, 1, 1)))
+    with transaction(rig.engine) as session:
+        letter = session.exec(select(DeadLetter)).one()
+        assert letter.payload == later
+        letter.payload = known
+        session.add(letter)
+    assert play(rig).taken == 1
+    with reading(rig.engine) as session:
+        assert left(session) == []
+        assert [block.seq for block in session.exec(select(HealthBlock)).all()] == [1]
+
+
+def test_a_piece_is_bounded_in_bytes_and_the_next_goes_on_behind_it(
+    rig: FlushRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(rig, fault(rig), fault(rig), fault(rig))
+    monkeypatch.setattr(replay_module, "PIECE_BYTES", 400)
+    first = play(rig)
+    second = play(rig, after_id=first.last_id)
+    assert (first.taken, second.taken) == (1, 1)
 
 
 def test_what_is_still_not_understood_stays_and_is_counted_by_why(rig: FlushRig) -> None:

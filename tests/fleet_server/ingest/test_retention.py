@@ -49,6 +49,20 @@ def test_the_newest_letters_of_each_link_are_kept_and_none_for_ever(
     assert Counter(link for link, _ in kept) == {TERMINAL: 5, OTHER: 2}
 
 
+def test_the_newest_bytes_of_each_link_and_in_all_are_kept(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "MAX_DEAD_LINK_BYTES", 450)
+    rows = [letter(link, seq) | {"payload": b"x" * 100} for seq in range(8) for link in (TERMINAL, OTHER)]
+    with transaction(engine) as session:
+        bulk.write(session, _DEAD, rows)
+        retention.trim(session, TENANT, START)
+        of_each = session.execute(select(_DEAD.c.link_id, _DEAD.c.seq)).all()
+        monkeypatch.setattr(retention, "MAX_DEAD_BYTES", 300)
+        retention.trim(session, TENANT, START)
+        in_all = session.execute(select(_DEAD.c.link_id, _DEAD.c.seq)).all()
+    assert set(of_each) == {(link, seq) for seq in (4, 5, 6, 7) for link in (TERMINAL, OTHER)}
+    assert set(in_all) == {(OTHER, 7), (TERMINAL, 7), (OTHER, 6)}
+
+
 def test_hours_beyond_any_habit_are_forgotten(engine: Engine) -> None:
     make_fleet(engine)
     hours = [
