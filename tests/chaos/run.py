@@ -28,7 +28,9 @@ _ASK_EVERY_S: Final = 1.0
 
 @dataclass(slots=True)
 class Outcome:
-    """``fed_s``: from the start of the agents until they had made their last record. ``drain_s``: from the end of the last fault until all was there and every execution had ended."""
+    """``fed_s``: from the start of the agents until they had made their last record. ``drain_s``: from the end of the
+    last fault until all was there and every execution had ended.
+    """
 
     plan: Plan
     verdict: Verdict = field(default_factory=Verdict)
