@@ -20,7 +20,7 @@ import msgspec
 
 from tests.chaos import enclosure
 from tests.chaos.ledger import Ledger, Line, summary
-from tests.chaos.plan import Plan, plan_for
+from tests.chaos.plan import FEED_S, Plan, plan_for
 from tests.chaos.run import Outcome, carry_out
 from tests.chaos.site import Site, SiteUnusable, databases
 
@@ -35,10 +35,9 @@ def main(arguments: list[str]) -> int:
         _say(summary(list(Ledger(options.ledger).lines.values())))
         return 0
     if options.command == "plan":
-        _say(plan_for(options.seed, records=options.records, faults=options.faults))
+        _say(_plan(options.seed, options))
         return 0
-    why_not = enclosure.missing()
-    if not why_not and enclosure.place() is None:
+    if not options.open and not enclosure.missing() and enclosure.place() is None:
         return enclosure.enter("tests.chaos", arguments)
     site = Site()
     try:
@@ -105,7 +104,7 @@ def _keep(site: Site, outcome: Outcome, folder: Path) -> Path:
 
 
 def _plan(seed: int, options: argparse.Namespace) -> Plan:
-    return plan_for(seed, records=options.records, faults=options.faults)
+    return plan_for(seed, records=options.records, faults=options.faults, feed_s=options.feed_s)
 
 
 def _say(what: Any) -> None:
@@ -119,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--ledger", type=Path, default=DEFAULT_LEDGER)
     shared.add_argument("--records", type=int, default=10_000, help="records of a run, of all agents together")
     shared.add_argument("--faults", type=int, help="faults of a run; 5 to 10 when left out")
+    shared.add_argument("--feed-s", type=float, default=FEED_S, help="how long the agents make records")
+    shared.add_argument("--open", action="store_true", help="without namespaces, as where there is no root")
     shared.add_argument("--keep", action="store_true", help="keep what was said in a good run, too")
     shared.add_argument("--ingest", default="fleet_server", help="module that runs the ingest workers")
     commands = parser.add_subparsers(dest="command", required=True)

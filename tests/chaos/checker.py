@@ -2,13 +2,15 @@
 
 Rules, each with its name:
 
-- ``lost``: what an agent's spool kept is there, or lies in a range that the agent declared as given up.
+- ``lost``: what an agent's spool kept is there, or lies in a range that the agent declared as given up, by a record or
+  in a hello, and the timeline shows it so.
 - ``doubled``: nothing is there more often than it was handed to a spool.
 - ``invented``: nothing is there that no agent spoke of.
 - ``effect``: one raising makes one fault and one event, one clearing one event, one verdict one event.
 - ``ack_ahead``: no acknowledgement names more than the contiguous prefix that is there.
 - ``watermark``: the server's own mark of a stream is that prefix.
-- ``shed_count``: an agent gave up as many records as its declarations say, and each of them says what it covers.
+- ``shed_count``: an agent gave up as many records as its declarations say, and each of them says what it covers. A
+  database that was set back may lack some of them; then their ranges are declared anew.
 - ``refused``: nothing of what real agents say is a dead letter.
 - ``open_execution``: every execution has ended.
 
@@ -39,11 +41,12 @@ class Row:
 
 @dataclass(slots=True)
 class Stored:
-    """What a database holds. ``told``: events of the timeline as (device, type, what); ``faults``: rows by device and
-    code; ``watermarks``: by link and stream.
+    """What a database holds. ``told``: events of the timeline as (device, type, what); ``gaps``: ranges that it shows
+    as declared, as (link, stream, first, last); ``faults``: by device and code; ``watermarks``: by link and stream.
     """
 
     rows: list[Row] = field(default_factory=list)
+    gaps: list[tuple[str, str, int, int]] = field(default_factory=list)
     tombstones: list[tuple[str, Tombstone]] = field(default_factory=list)
     losses: list[tuple[str, SpoolLost]] = field(default_factory=list)
     dead: list[tuple[str, str]] = field(default_factory=list)
@@ -57,8 +60,15 @@ class Stored:
         found: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         for row in self.rows:
             found[row.link, row.stream].add(row.seq)
-        for link, grave in self.tombstones:
-            found[link, grave.stream] |= set(range(grave.first_seq, grave.last_seq + 1))
+        for key, given_up in self.given_up().items():
+            found[key] |= given_up
+        return found
+
+    def given_up(self) -> defaultdict[tuple[str, str], set[int]]:
+        """Of each stream: what lies in a range that is shown as declared."""
+        found: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        for link, stream, first, last in self.gaps:
+            found[link, stream] |= set(range(first, last + 1))
         return found
 
 
@@ -87,7 +97,7 @@ class Verdict:
                 self.violations.append(Violation(rule, link, one))
 
 
-def check(before: Sequence[History], stored: Stored, after: Sequence[History]) -> Verdict:
+def check(before: Sequence[History], stored: Stored, after: Sequence[History], *, is_set_back: bool = False) -> Verdict:
     """``before``: the agents' accounts from before the database was read, ``after``: from after it. Of drained agents
     that still live nothing else can be compared."""
     verdict = Verdict()
@@ -96,7 +106,7 @@ def check(before: Sequence[History], stored: Stored, after: Sequence[History]) -
         rows_of[row.link].append(row)
     for history in before:
         _check_lost(history, rows_of[history.link], stored, verdict)
-        _check_shed(history, stored, verdict)
+        _check_shed(history, stored, verdict, is_set_back=is_set_back)
     for history in after:
         _check_known(history, rows_of[history.link], verdict)
     for link in rows_of.keys() - {history.link for history in after}:
@@ -132,31 +142,28 @@ def contiguous(numbers: set[int]) -> int:
 
 def _check_lost(history: History, rows: Sequence[Row], stored: Stored, verdict: Verdict) -> None:
     there = Counter(row.mark for row in rows)
-    given_up: defaultdict[str, set[int]] = defaultdict(set)
-    for link, grave in stored.tombstones:
-        if link == history.link:
-            given_up[grave.stream] |= set(range(grave.first_seq, grave.last_seq + 1))
+    given_up = stored.given_up()
     lost_streams = {loss.old_stream for link, loss in stored.losses if link == history.link}
     kept = [intent for intent in history.intents if intent.standing is Standing.KEPT]
     verdict.records += len(kept)
     missing = []
     # What lies in a declared gap is looked at last: of two with the same words the other one may be the one there.
-    for intent in sorted(kept, key=lambda one: one.seq in given_up[one.stream]):
+    for intent in sorted(kept, key=lambda one: one.seq in given_up[history.link, one.stream]):
         if there[intent.mark] > 0:
             there[intent.mark] -= 1
-        elif intent.seq in given_up[intent.stream] or intent.stream in lost_streams:
+        elif intent.seq in given_up[history.link, intent.stream] or intent.stream in lost_streams:
             verdict.declared += 1
         else:
             missing.append(f"{intent.mark} ({intent.kind} {intent.stream[:8]} {intent.seq})")
     verdict.add("lost", history.link, missing)
 
 
-def _check_shed(history: History, stored: Stored, verdict: Verdict) -> None:
+def _check_shed(history: History, stored: Stored, verdict: Verdict, *, is_set_back: bool) -> None:
     graves = [grave for link, grave in stored.tombstones if link == history.link]
     wrong = [grave for grave in graves if grave.count != grave.last_seq - grave.first_seq + 1]
     verdict.add("shed_count", history.link, (f"{grave} does not cover what it counts" for grave in wrong))
     told = sum(grave.count for grave in graves)
-    if told != history.shed():
+    if told > history.shed() or (told < history.shed() and not is_set_back):
         verdict.add("shed_count", history.link, [f"gave up {history.shed()}, declared {told}"])
 
 

@@ -40,11 +40,11 @@ def read_all(url: str) -> Stored:
         stored = _records(db)
         for link, reason in _rows(db, "SELECT link_id, reason FROM dead_letter"):
             stored.dead.append((link, reason))
-        for device, type_, data in _rows(db, "SELECT device_id, type, data FROM event"):
-            said = msgspec.json.decode(data) if isinstance(data, str) else data
+        for device, type_, said in _events(db):
             what = str(said.get(_TOLD[type_], "")) if type_ in _TOLD else ""
             if what.startswith(PREFIX):
                 stored.told[device, type_, what] += 1
+        stored.gaps = _gaps(db)
         for device, code in _rows(db, "SELECT device_id, code FROM fault"):
             if code.startswith(PREFIX):
                 stored.faults[device, code] += 1
@@ -55,10 +55,22 @@ def read_all(url: str) -> Stored:
     return stored
 
 
-def read_records(url: str) -> Stored:
+def read_promises(url: str) -> Stored:
     """Enough for the promises that hold in the midst of a run."""
     with _connected(url) as db:
-        return _records(db)
+        stored = _records(db)
+        stored.gaps = _gaps(db)
+    return stored
+
+
+def _events(db: Connection, where: str = "") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for device, type_, data in _rows(db, f"SELECT device_id, type, data FROM event {where}"):  # noqa: S608  # ours
+        yield device, type_, msgspec.json.decode(data) if isinstance(data, str) else data
+
+
+def _gaps(db: Connection) -> list[tuple[str, str, int, int]]:
+    gaps = [(link, said) for link, _, said in _events(db, "WHERE type = 'gap'") if said["state"] == "declared"]
+    return [(link, said["stream"], said["first"], said["last"]) for link, said in gaps]
 
 
 def _records(db: Connection) -> Stored:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from typing import Final
 
 _INSIDE: Final = "CHAOS_ENCLOSED"
 _UNSHARE: Final = ("unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child=KILL")
+# However the one outside ends, everything inside ends with it.
+_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 _TOOLS: Final = ("unshare", "nsenter", "ip", "nft")
 
 
@@ -40,9 +43,10 @@ def missing() -> str:
 
 def enter(module: str, arguments: Sequence[str]) -> int:
     """Runs the program inside and answers its exit code. Ctrl-C reaches it by the terminal."""
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ch.") as folder:
         environment = os.environ | {_INSIDE: folder, "PATH": _path()}
-        process = subprocess.Popen([*_UNSHARE, sys.executable, "-m", module, *arguments], env=environment)
+        process = subprocess.Popen([*_WITH_US, *_UNSHARE, sys.executable, "-m", module, *arguments], env=environment)
         while True:
             try:
                 return process.wait()

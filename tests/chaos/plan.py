@@ -14,8 +14,8 @@ import msgspec
 
 AGENTS = 4
 FEED_S = 16.0
-FIRST_FAULT_S = 1.5
-LAST_FAULT_S = 15.0
+# Of the time of feeding: the first and the last beginning of a fault.
+FIRST_SHARE, LAST_SHARE = 0.1, 0.94
 _SQLITE_EVERY = 5
 
 
@@ -53,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True):
     database: str  # postgresql, sqlite
     ingest_workers: int
     records_each: int
+    feed_s: float
     steps: list[Step]
 
     @property
@@ -89,33 +90,35 @@ _SETBACKS = (Fault.FAILOVER, Fault.RESTORE)
 _SETBACK_SHARE = 0.4
 
 
-def plan_for(seed: int, *, records: int = 10_000, faults: int | None = None) -> Plan:
+def plan_for(seed: int, *, records: int = 10_000, faults: int | None = None, feed_s: float = FEED_S) -> Plan:
+    """``feed_s``: how long the agents take to make their records; faults begin and last in proportion to it."""
     chance = random.Random(seed)
     database = "sqlite" if seed % _SQLITE_EVERY == _SQLITE_EVERY - 1 else "postgresql"
     workers = chance.choice((1, 2))
     count = chance.randint(5, 10) if faults is None else faults
-    setback = _setback(chance, database) if chance.random() < _SETBACK_SHARE else None
+    scale = feed_s / FEED_S
+    setback = _setback(chance, database, scale) if chance.random() < _SETBACK_SHARE else None
     steps = [setback] if setback else []
     while len(steps) < count:
-        step = _step(chance, workers, database)
+        step = _step(chance, workers, database, scale)
         if not (setback and step.target == DATABASE):
             steps.append(step)
     steps.sort(key=lambda step: step.start_s)
     numbered = [msgspec.structs.replace(step, number=number) for number, step in enumerate(steps, 1)]
-    return Plan(seed, database, workers, records // AGENTS, numbered)
+    return Plan(seed, database, workers, records // AGENTS, feed_s, numbered)
 
 
-def _setback(chance: random.Random, database: str) -> Step:
+def _setback(chance: random.Random, database: str, scale: float) -> Step:
     fault = Fault.RESTORE if database == "sqlite" else chance.choice(_SETBACKS)
-    start_s = round(chance.uniform(3.0, 9.0), 2)
-    return Step(0, fault, start_s, round(chance.uniform(1.0, 4.0), 2), seed=chance.getrandbits(32))
+    start_s = round(chance.uniform(3.0, 9.0) * scale, 2)
+    return Step(0, fault, start_s, round(chance.uniform(1.0, 4.0) * scale, 2), seed=chance.getrandbits(32))
 
 
-def _step(chance: random.Random, workers: int, database: str) -> Step:
+def _step(chance: random.Random, workers: int, database: str, scale: float) -> Step:
     fault = chance.choices(list(_KINDS), [kind.weight for kind in _KINDS.values()])[0]
     kind = _KINDS[fault]
-    start_s = round(chance.uniform(FIRST_FAULT_S, LAST_FAULT_S), 2)
-    for_s = round(chance.uniform(kind.shortest_s, kind.longest_s), 2)
+    start_s = round(chance.uniform(FIRST_SHARE, LAST_SHARE) * FEED_S * scale, 2)
+    for_s = round(chance.uniform(kind.shortest_s, kind.longest_s) * min(scale, 1.0), 2)
     target = BROKER if fault is Fault.AMNESIA else chance.choice(AGENT_NAMES)
     if fault in {Fault.KILL, Fault.STOP}:
         target = _victim(chance, workers, database)

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from simulators.api import ApiClient, ServerRefused
 from tests.chaos.checker import Verdict, Violation, check, check_promises
-from tests.chaos.database import read_all, read_records
+from tests.chaos.database import read_all, read_promises
 from tests.chaos.nemesis import CommandFailed, Nemesis
 from tests.chaos.plan import Plan
 from tests.chaos.site import Site
@@ -84,7 +84,7 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
                 asker.rest()
                 outcome.fed_s = outcome.fed_s or now_s
                 outcome.drain_s = now_s - nemesis.last_end_s
-                if _is_settled(world, outcome, is_late=is_late):
+                if _is_settled(world, outcome, is_late=is_late, is_set_back=nemesis.is_set_back):
                     return
                 look_at_s = time.monotonic() - began_s + _LOOK_EVERY_S
             else:
@@ -96,7 +96,7 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
         time.sleep(_TICK_S)
 
 
-def _is_settled(world: World, outcome: Outcome, *, is_late: bool) -> bool:
+def _is_settled(world: World, outcome: Outcome, *, is_late: bool, is_set_back: bool) -> bool:
     """Whether there is nothing left to wait for. What is wrong for good is seen when it is too late."""
     before = world.histories()
     if not is_late and not all(history.is_drained for history in before):
@@ -107,7 +107,7 @@ def _is_settled(world: World, outcome: Outcome, *, is_late: bool) -> bool:
         if is_late:
             outcome.verdict.violations.append(Violation("lost", "server", f"the database is away: {error}"[:300]))
         return is_late
-    outcome.verdict = check(before, stored, world.histories())
+    outcome.verdict = check(before, stored, world.histories(), is_set_back=is_set_back)
     if is_late:
         waiting = [history.link for history in before if not history.is_drained]
         outcome.verdict.add("not_drained", "agents", waiting)
@@ -117,7 +117,7 @@ def _is_settled(world: World, outcome: Outcome, *, is_late: bool) -> bool:
 def _broken_promises(world: World) -> list[Violation]:
     before = world.histories()
     try:
-        return check_promises(before, read_records(world.database_url))
+        return check_promises(before, read_promises(world.database_url))
     except DBAPIError:
         return []  # It is away, as planned.
 

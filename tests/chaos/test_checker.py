@@ -84,6 +84,7 @@ def given_up(count: int = 1) -> tuple[History, Stored]:
     agent, server = history(*KEPT), stored(*KEPT[:2])
     server.told[LINK, "verdict", "chaos.1"] = 0
     server.tombstones.append((LINK, Tombstone(STREAM, 3, 3, 2, count, "no room")))
+    server.gaps.append((LINK, STREAM, 3, 3))
     server.rows.append(Row(LINK, STREAM, 4, "~dec1"))
     server.watermarks[LINK, STREAM] = 4
     agent.declared.append("~dec1")
@@ -103,8 +104,15 @@ def test_a_declaration_that_counts_wrong_is_found() -> None:
 
 def test_a_loss_that_was_not_declared_is_found_though_others_were() -> None:
     agent, server = given_up()
-    server.tombstones[0] = (LINK, Tombstone(STREAM, 2, 2, 2, 1, "no room"))
+    server.gaps[0] = (LINK, STREAM, 2, 2)
     assert "lost" in rules(agent, server)
+
+
+def test_a_declaration_that_a_database_set_back_has_forgotten_may_be_missing() -> None:
+    agent, server = given_up()
+    server.tombstones.clear()
+    assert "shed_count" in rules(agent, server)
+    assert check([agent], server, [agent], is_set_back=True).violations == []
 
 
 def test_a_lost_spool_covers_what_its_streams_held() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.chaos.plan import DATABASE, FIRST_FAULT_S, LAST_FAULT_S, Fault, Plan, plan_for
+from tests.chaos.plan import DATABASE, FEED_S, Fault, Plan, plan_for
 
 SEEDS = range(1, 301)
 
@@ -44,10 +44,16 @@ def test_a_database_that_is_set_back_has_no_other_fault() -> None:
 def test_steps_are_numbered_in_the_order_of_time_and_can_be_chosen() -> None:
     plan = plan_for(17)
     assert [step.number for step in plan.steps] == list(range(1, len(plan.steps) + 1))
-    assert all(FIRST_FAULT_S <= step.start_s <= LAST_FAULT_S for step in plan.steps)
+    assert all(1.0 <= step.start_s <= FEED_S for step in plan.steps)
     assert [step.number for step in plan.only({2, 4}).steps] == [2, 4]
 
 
 def test_a_seed_is_not_another_plan_tomorrow() -> None:
     steps = [(step.fault.value, step.target, step.start_s) for step in plan_for(1).steps]
-    assert steps[0] == ("kill", "agent0", 4.62)
+    assert steps[0] == ("kill", "agent0", 4.7)
+
+
+def test_a_short_run_has_the_same_faults_in_less_time() -> None:
+    long, short = plan_for(17), plan_for(17, feed_s=4.0)
+    assert [(step.fault, step.target) for step in short.steps] == [(step.fault, step.target) for step in long.steps]
+    assert short.last_end_s < long.last_end_s / 3

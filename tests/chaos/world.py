@@ -16,7 +16,7 @@ from simulators.api import ApiClient, ServerRefused
 from simulators.broker import find_mosquitto
 from simulators.demo.agent_files import point_bundle_at
 from tests.chaos.history import History, HistoryReader
-from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, FEED_S, SCHEDULER, Fault, Plan
+from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, SCHEDULER, Fault, Plan
 from tests.chaos.processes import REPOSITORY, Kept
 from tests.chaos.site import Site, SiteUnusable, faketime
 
@@ -142,7 +142,7 @@ class World:
         )
         command = [*self.network.prefix(number), *self._clock_of(name), *_PYTHON, "tests.chaos.agent"]
         command += [str(configuration), "--history", str(self._history(number))]
-        command += ["--records", str(self.plan.records_each), "--feed-s", str(FEED_S)]
+        command += ["--records", str(self.plan.records_each), "--feed-s", str(self.plan.feed_s)]
         return Kept(name, command, self._log(name))
 
     def _clock_of(self, name: str) -> list[str]:
