@@ -13,9 +13,6 @@ from pathlib import Path
 
 import psycopg
 
-from tests.support.engines import postgres_url
-from tests.support.postgres import PostgresServer
-
 Row = tuple[str, str, int, int, bytes]
 Store = Callable[[Sequence[Row]], None]
 _COLUMNS = "link TEXT, stream TEXT, seq BIGINT, at BIGINT, body {bytes}"
@@ -27,6 +24,7 @@ def bare_sqlite(folder: Path) -> Iterator[Store]:
     database = sqlite3.connect(folder / "floor.db", check_same_thread=False, isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
+    database.execute("DROP TABLE IF EXISTS block")
     database.execute(f"CREATE TABLE block ({_COLUMNS.format(bytes='BLOB')}, UNIQUE(link, stream, seq))")
 
     def store(rows: Sequence[Row]) -> None:
@@ -41,9 +39,10 @@ def bare_sqlite(folder: Path) -> Iterator[Store]:
 
 
 @contextmanager
-def bare_postgres(server: PostgresServer) -> Iterator[Store]:
-    with postgres_url(server) as url, psycopg.connect(url.replace("+psycopg", "")) as database:
+def bare_postgres(url: str) -> Iterator[Store]:
+    with psycopg.connect(url.replace("+psycopg", "")) as database:
         columns = _COLUMNS.format(bytes="BYTEA")
+        database.execute(b"DROP TABLE IF EXISTS block")
         database.execute(f"CREATE TABLE block ({columns}, UNIQUE(link, stream, seq))".encode())
         database.execute(f"CREATE TEMPORARY TABLE arriving ({columns}) ON COMMIT DELETE ROWS".encode())
         database.commit()

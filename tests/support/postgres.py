@@ -40,6 +40,10 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.socket_dir = socket_dir
 
+    @property
+    def pid(self) -> int:
+        return 0 if self._process is None else self._process.pid
+
     def start(self) -> None:
         give_up_at = time.monotonic() + _START_DEADLINE_S
         while not self._has_started(give_up_at):
