@@ -12,17 +12,19 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from device_agent.adapters import ballast
-from device_agent.adapters.spool_rescue import Salvaged, rescue
+from device_agent.adapters.spool_clearing import Clearing
+from device_agent.adapters.spool_rescue import STREAM_FACT, TAKEN_OVER_FACT, Salvage, rescue
 from device_agent.adapters.spool_schema import CHECKPOINT_PAGES, PAGE_BYTES, SCHEMA
 from device_agent.adapters.spool_state import SpoolState, declarations_waiting, waiting
 from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
-from device_agent.core.shedding import SHED_ORDER, SHED_RECORDS, Run, runs, tombstone
+from device_agent.core.shedding import SHED_RECORDS
 from device_agent.errors import AgentError
 from protocol.records import RecordBody
 from protocol.session import StreamPosition
@@ -37,13 +39,27 @@ JOURNAL_ROWS: Final = 1000
 _SHED_TRIES: Final = 64
 # Log and deletions on a full disk, where the ballast is all the room there is.
 TIGHT_PAGES: Final = 16
-_MAX_MS: Final = 2**53
+# Free pages that only giving up may use, or this part of a small file: a tombstone is written before there is room.
+RESERVE_PAGES: Final = 8
+RESERVE_SHARE: Final = 8
+# Taken over from a damaged file in one commit.
+_SALVAGED_TOGETHER: Final = 20
+
+
+_NAME_STREAM: Final = (
+    "INSERT INTO fact (name, value) SELECT ?, id FROM stream WHERE kind = ? "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value"
+)
 
 
 class SpoolFailed(AgentError):
     """The disk did not keep what it was given; the process ends and opens the file anew."""
 
     code = "spool_failed"
+
+
+class _ReserveTouched(Exception):
+    """The commit would leave no room for giving up; it is made after something was given up."""
 
 
 class Spool:
@@ -57,9 +73,9 @@ class Spool:
         self._quota_bytes = quota_bytes
         self._is_tight = False
         self._wrap = wrap
-        self.salvaged: Salvaged | None = rescue(path)
-        self.shed_unacknowledged = 0
+        self.salvaged = rescue(path)
         self._db = _opened(path, quota_bytes)
+        self._clearing = Clearing(self._db, wrap, self._append)
         # Written with the next commit: losing one costs a batch sent twice.
         self._acked: dict[StreamKind, int] = {}
         self._positions = self._load_positions()
@@ -74,20 +90,25 @@ class Spool:
         return self._positions
 
     def commit(self, changes: Changes, at_ms: int) -> bool:
-        must_shed = False
+        given_up, has_more = self._clearing.given_up, True
         for _ in range(_SHED_TRIES):
             try:
                 with self._transaction():
                     self._write(changes, at_ms)
+                    if has_more:
+                        self._spare_reserve()
+            except _ReserveTouched:
+                has_more = self._make_room(at_ms)
             except sqlite3.OperationalError as error:
                 self._expect_full(error)
                 if not self._is_at_quota():
                     self._tighten()
-                must_shed = self._shed(at_ms) or must_shed
+                if not self._make_room(at_ms):
+                    break
             else:
                 self._positions = self._load_positions()
-                return must_shed
-        raise SpoolFailed(f"no room in {self._path.name} for a commit after shedding {_SHED_TRIES} times")
+                return self._clearing.given_up > given_up
+        raise SpoolFailed(f"{self._path.name} has no room for a commit, and nothing that could be given up for it")
 
     def read(
         self, kind: StreamKind, first_seq: int, *, max_records: int, max_bytes: int
@@ -100,6 +121,8 @@ class Spool:
             if rows and (seq != rows[-1][0] + 1 or size > max_bytes):
                 break
             rows.append((seq, payload))
+        if rows:
+            self._clearing.on_read(kind, rows[-1][0])
         return rows
 
     def acknowledge(self, kind: StreamKind, upto: int) -> None:
@@ -113,7 +136,10 @@ class Spool:
         with self._guarded():
             self._db.execute("DELETE FROM record WHERE stream = ?", (kind.value,))
             self._db.execute("UPDATE stream SET id = ?, last = 0, acked = 0 WHERE kind = ?", (new_id, kind.value))
+            self._write(Changes(facts={STREAM_FACT + kind: new_id}), 0)
             self._acked.pop(kind, None)
+            # Numbers that are known elsewhere have changed.
+            self._clearing.on_read(kind, self._positions[kind].last)
             for rank, at_ms, payload in rows:
                 self._append(NewRecord(kind, rank, payload), at_ms)
         self._positions = self._load_positions()
@@ -164,9 +190,9 @@ class Spool:
         )
 
     def _forget_old(self, now_ms: int) -> None:
-        self._forget_acknowledged(SHED_RECORDS, before_ms=now_ms - RETENTION_MS)
+        self._clearing.forget_acknowledged(self._positions, SHED_RECORDS, before_ms=now_ms - RETENTION_MS)
         if self._used_pages() > int(RETENTION_SHARE * self._quota_pages()):
-            self._forget_acknowledged(SHED_RECORDS)
+            self._clearing.forget_acknowledged(self._positions, SHED_RECORDS)
         self._db.execute("DELETE FROM journal WHERE place <= (SELECT max(place) FROM journal) - ?", (JOURNAL_ROWS,))
 
     def _write(self, changes: Changes, at_ms: int) -> None:
@@ -187,72 +213,44 @@ class Spool:
             else:
                 self._db.execute("INSERT OR REPLACE INTO fact (name, value) VALUES (?, ?)", (name, value))
 
-    def _append(self, record: NewRecord, at_ms: int) -> None:
+    def _append(self, record: NewRecord, at_ms: int) -> int:
         kind = record.stream.value
-        seq = self._db.execute("UPDATE stream SET last = last + 1 WHERE kind = ? RETURNING last", (kind,)).fetchone()[0]
+        seq: int = self._db.execute(
+            "UPDATE stream SET last = last + 1 WHERE kind = ? RETURNING last", (kind,)
+        ).fetchone()[0]
         self._db.execute(
             "INSERT INTO record (stream, seq, rank, at_ms, payload) VALUES (?, ?, ?, ?, ?)",
             (kind, seq, record.rank, at_ms, record.payload),
         )
+        return seq
 
-    def _shed(self, at_ms: int) -> bool:
-        """Makes room: acknowledged records first, then the lowest rank, oldest first, with a tombstone for each run."""
+    def _make_room(self, at_ms: int) -> bool:
+        """Acknowledged records go first, then the lowest rank, oldest first, declared; False when nothing is left."""
         with self._guarded():
-            if self._forget_acknowledged(self._shed_count):
-                return False
-            for kind, seqs in self._oldest():
-                for run in runs(kind, seqs):
-                    self._give_up(run, at_ms)
+            is_roomier = bool(self._clearing.forget_acknowledged(self._positions, self._most_shed))
+            is_roomier = is_roomier or self._clearing.give_up_oldest(self._positions, self._most_shed, at_ms)
         self._positions = self._load_positions()
-        return True
+        return is_roomier
 
     @property
-    def _shed_count(self) -> int:
+    def _most_shed(self) -> int:
         # Deleting touches a page a record, and each goes through the log.
         return TIGHT_PAGES if self._is_tight else SHED_RECORDS
 
-    def _oldest(self) -> Iterator[tuple[StreamKind, list[int]]]:
-        query = "SELECT seq FROM record WHERE stream = ? AND rank < ? ORDER BY seq LIMIT ?"
-        for kind in SHED_ORDER:
-            rows = self._db.execute(query, (kind.value, RANK_DECLARATION, self._shed_count)).fetchall()
-            if rows:
-                yield kind, [row[0] for row in rows]
-                return
-        raise SpoolFailed(f"the quota of {self._path.name} holds not even one record")
+    def _spare_reserve(self) -> None:
+        limit = self._quota_pages()
+        if self._used_pages() > limit - min(RESERVE_PAGES, limit // RESERVE_SHARE):
+            raise _ReserveTouched
 
-    def _give_up(self, run: Run, at_ms: int) -> None:
-        grave = tombstone(run, self._positions[run.kind].stream)
-        self._db.execute(
-            "DELETE FROM record WHERE stream = ? AND seq BETWEEN ? AND ?", (run.kind.value, run.first, run.last)
-        )
-        self._db.execute("UPDATE stream SET shed = shed + ? WHERE kind = ?", (run.count, run.kind.value))
-        self._append(NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(grave)), at_ms)
-        self.shed_unacknowledged += run.count
-
-    def _forget_acknowledged(self, count: int, *, before_ms: int | None = None) -> int:
-        """The oldest ``count`` of each stream, where they were made before ``before_ms``."""
-        forgotten = 0
-        oldest = "SELECT seq, at_ms FROM record WHERE stream = ? AND seq <= ? ORDER BY seq LIMIT 1"
-        for kind, position in self._positions.items():
-            row = self._db.execute(oldest, (kind.value, position.acked)).fetchone()
-            if row is None or (before_ms is not None and row[1] >= before_ms):
-                continue
-            last = min(row[0] + count - 1, position.acked)
-            done = self._db.execute(
-                "DELETE FROM record WHERE stream = ? AND seq <= ? AND at_ms < ?",
-                (kind.value, last, _MAX_MS if before_ms is None else before_ms),
-            )
-            forgotten += done.rowcount
-        return forgotten
-
-    def _take_over(self, salvaged: Salvaged) -> None:
-        with self._guarded():
-            for record in salvaged.records:
-                self._append(record, 0)
-            self._write(Changes(journal=dict(salvaged.journal), facts=dict(salvaged.facts)), 0)
-            for loss in salvaged.losses():
-                self._append(NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(loss)), 0)
-        self._positions = self._load_positions()
+    def _take_over(self, salvage: Salvage) -> None:
+        """Piece by piece, shedding as ever: what was saved names its old numbers, so it may be done twice."""
+        self.commit(Changes(journal=salvage.journal, facts=salvage.facts), 0)
+        records = salvage.records()
+        while some := list(islice(records, _SALVAGED_TOGETHER)):
+            self.commit(Changes(records=some), 0)
+        losses = [NewRecord(StreamKind.URGENT, RANK_DECLARATION, self._wrap(loss)) for loss in salvage.losses()]
+        self.commit(Changes(records=losses, facts={TAKEN_OVER_FACT: "yes"}), 0)
+        salvage.done()
 
     def _load_positions(self) -> dict[StreamKind, StreamPosition]:
         query = (
@@ -345,6 +343,7 @@ def _opened(path: Path, quota_bytes: int) -> sqlite3.Connection:
         db.executescript(SCHEMA)
         for kind in StreamKind:
             db.execute("INSERT OR IGNORE INTO stream (kind, id) VALUES (?, ?)", (kind.value, secrets.token_hex(16)))
+            db.execute(_NAME_STREAM, (STREAM_FACT + kind, kind.value))
     except sqlite3.Error as error:
         raise SpoolFailed(f"expected a writable spool at {path.name}, came {error}") from error
     return db

@@ -16,8 +16,9 @@ from typing import Final
 
 from device_agent.adapters.spool import RETENTION_MS, Spool
 from device_agent.core.records import RANK_DECLARATION, RANK_HEALTH, RANK_RESULT, Changes, NewRecord
+from device_agent.core.shedding import tombstone_in
 from protocol import codec
-from protocol.records import RecordBody, Tombstone
+from protocol.records import Record, RecordBody
 from protocol.streams import StreamKind
 from tests.faults.disk import Image
 
@@ -166,11 +167,11 @@ def _held(spool: Spool, kind: StreamKind) -> dict[int, bytes]:
 def _declared(spool: Spool, stream: str, upto: int = 2**53) -> set[int]:
     """What the tombstones up to number ``upto`` say of ``stream``."""
     rows = spool._db.execute("SELECT payload FROM record WHERE rank = ? AND seq <= ?", (RANK_DECLARATION, upto))
-    graves = [codec.from_json(payload, Tombstone) for (payload,) in rows]
+    graves = [tombstone_in(payload) for (payload,) in rows]
     return {
         seq
         for grave in graves
-        if isinstance(grave, Tombstone) and grave.stream == stream
+        if grave is not None and grave.stream == stream
         for seq in range(grave.first_seq, grave.last_seq + 1)
     }
 
@@ -180,4 +181,4 @@ def _payload(number: int) -> bytes:
 
 
 def _wrap(body: RecordBody) -> bytes:
-    return codec.to_json(body)
+    return codec.to_json(Record("d-terminal0000001", "b" * 32, 1, 1, body))

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from fleet_server.health.blocks import unpack
+from fleet_server.ingest.gaps import SPOOL_LOST
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.model.marks import CODE_PREFIX, Mark, mark_of, mark_of_columns
 
 _bodies: msgspec.json.Decoder[RecordBody] = msgspec.json.Decoder(RecordBody)
+_DECLARED = (
+    "SELECT device_id, json_extract(data, '$.stream'), json_extract(data, '$.first'), json_extract(data, '$.last') "
+    "FROM event WHERE type = 'gap' AND json_extract(data, '$.state') = 'declared' "
+    "AND json_extract(data, '$.reason') <> ?"
+)
+Place = tuple[str, int]
 _KINDS = ("fault_raised", "fault_cleared")
 
 
@@ -25,6 +33,8 @@ class Ledger:
         self.marks: Counter[Mark] = Counter()
         self.tombstones: list[tuple[str, Tombstone]] = []
         self.losses: list[tuple[str, SpoolLost]] = []
+        # Ranges of a link's stream that the timeline calls given up.
+        self.declared: list[tuple[str, str, int, int]] = []
         self._numbers: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         self._db = sqlite3.connect(path)
 
@@ -40,6 +50,7 @@ class Ledger:
         self.marks.clear()
         self.tombstones.clear()
         self.losses.clear()
+        self.declared = self._db.execute(_DECLARED, (SPOOL_LOST,)).fetchall()
         self._numbers.clear()
         for link, stream, seq, device, body in self._db.execute(
             "SELECT link_id, stream, seq, device_id, body FROM record"
@@ -55,12 +66,18 @@ class Ledger:
                 self.marks[mark] += 1
         for link, grave in self.tombstones:
             self._numbers[link, grave.stream] |= set(range(grave.first_seq, grave.last_seq + 1))
+        for link, stream, first, last in self.declared:
+            self._numbers[link, stream] |= set(range(first, last + 1))
 
-    def contiguous(self, link: str, stream: str) -> int:
-        """How far records and declared losses go without a hole, as committed now."""
+    def contiguous(self, link: str, stream: str, first_keys: Mapping[Place, Place]) -> int:
+        """How far records and declared losses go without a hole, as committed now. A record that was saved from a
+        damaged spool is there under whichever of its numbers came first.
+        """
         self.read()
         numbers, upto = self._numbers[link, stream], 0
-        while upto + 1 in numbers:
+        there = {(of, seq) for (_, of), seqs in self._numbers.items() for seq in seqs}
+        there |= {first for place, first in first_keys.items() if place in there}
+        while upto + 1 in numbers or first_keys.get((stream, upto + 1), (stream, upto + 1)) in there:
             upto += 1
         return upto
 

@@ -37,7 +37,7 @@ from protocol.topics import Down
 from tests.device_agent.core.rig import Clock
 from tests.device_agent.core.test_command_gate import OTHER_KEY as SERVER_KEY
 from tests.model.broker import Broker
-from tests.model.ledger import Ledger
+from tests.model.ledger import Ledger, Place
 
 SERVER_START = datetime.fromisoformat("2027-03-02T04:00:00+00:00")
 _EVERYTHING = 1_000_000
@@ -96,9 +96,8 @@ class Server:
         self._backup = folder / "backup.db"
         shutil.copyfile(template, self._path)
         shutil.copyfile(template, self._backup)
-        # How far each stream is committed in the older state.
-        self.backed_up: dict[str, int] = {}
         self.broken_promises: list[str] = []
+        self.first_keys: dict[Place, Place] = {}
         self._death: Death | None = None
         self._refusals = 0
         self.ledger = Ledger(self._path)
@@ -132,15 +131,15 @@ class Server:
     def back_up(self) -> None:
         with closing(sqlite3.connect(self._path)) as source, closing(sqlite3.connect(self._backup)) as copy:
             source.backup(copy)
-            self.backed_up = dict(copy.execute("SELECT stream, upto FROM link_stream"))
 
-    def restore(self) -> None:
-        """An older state comes back; whoever does that gives the database a new epoch."""
+    def restore(self, *, is_said: bool) -> None:
+        """An older state comes back; whoever restores a backup gives the database a new epoch."""
         self._stop()
         with closing(sqlite3.connect(self._backup)) as source, closing(sqlite3.connect(self._path)) as copy:
             source.backup(copy)
-            copy.execute("DELETE FROM server_state WHERE name = 'db_epoch'")
-            copy.commit()
+            if is_said:
+                copy.execute("DELETE FROM server_state WHERE name = 'db_epoch'")
+                copy.commit()
         self.ledger.reopen()
         self._engine, self._door, self._worker = self._start()
 
@@ -157,7 +156,7 @@ class Server:
         """No acknowledgement reaches beyond what is committed without a hole."""
         link = said.topic.split("/")[2]
         for one in _acknowledgements(said):
-            committed = self.ledger.contiguous(link, one.stream)
+            committed = self.ledger.contiguous(link, one.stream, self.first_keys)
             if one.upto > committed:
                 # Not raised here: the worker would take it for a fault of the message.
                 self.broken_promises.append(f"{one.upto} of {one.stream} acknowledged, {committed} committed")

@@ -6,16 +6,16 @@ The truth is kept by what a record says, not by its number: a number that was gi
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from device_agent.adapters.spool import Spool, SpoolFailed
+from device_agent.adapters.spool import Spool
 from device_agent.adapters.spool_schema import PAGE_BYTES
 from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Connect, Effect, GiveUp, LinkDown, LinkUp, Noticed, Polled, Publish
 from device_agent.core.ports import Dice
-from device_agent.core.records import Changes, RecordMaker
+from device_agent.core.records import RANK_DECLARATION, Changes, RecordMaker
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.results import FaultSign
@@ -37,7 +37,7 @@ class WatchedSpool(Spool):
 
     def __init__(self, path: Path, wrap: Callable[[RecordBody], bytes], quota_bytes: int) -> None:
         self.on_committed: Callable[[set[Mark]], None] | None = None
-        self.read_marks: dict[bytes, Mark | None] = {}
+        self._read: dict[bytes, tuple[Mark | None, Place | None]] = {}
         super().__init__(path, wrap, quota_bytes=quota_bytes)
 
     def commit(self, changes: Changes, at_ms: int) -> bool:
@@ -47,20 +47,42 @@ class WatchedSpool(Spool):
         made = {mark for record in changes.records if (mark := self._mark(record.payload)) is not None}
         if self.on_committed is not None:
             self.on_committed(made)
+        self._check_size()
         if has_shed:
             self._check_order(before.keys() - after.keys(), before, after.keys() & before.keys())
         return has_shed
+
+    def _check_size(self) -> None:
+        """The file is within its quota; a stream has no holes after its oldest record that is not a declaration."""
+        assert self._used_pages() * PAGE_BYTES <= self._quota_bytes
+        for kind, position in self.positions().items():
+            rows = self._db.execute(
+                "SELECT seq, rank FROM record WHERE stream = ? ORDER BY seq", (kind.value,)
+            ).fetchall()
+            oldest = min((seq for seq, rank in rows if rank < RANK_DECLARATION), default=position.last + 1)
+            assert [seq for seq, _ in rows if seq >= oldest] == list(range(oldest, position.last + 1))
 
     def held(self) -> dict[Mark, tuple[StreamKind, int]]:
         rows = self._db.execute("SELECT stream, seq, payload FROM record")
         found = ((self._mark(payload), (StreamKind(kind), seq)) for kind, seq, payload in rows)
         return {mark: place for mark, place in found if mark is not None}
 
+    def first_keys(self) -> dict[Place, Place]:
+        """Of what was saved from a damaged file: which number it had at first."""
+        streams = {kind: position.stream for kind, position in self.positions().items()}
+        rows = self._db.execute("SELECT stream, seq, payload FROM record")
+        found = (((streams[StreamKind(kind)], seq), self._decoded(payload)[1]) for kind, seq, payload in rows)
+        return {place: first for place, first in found if first is not None}
+
     def _mark(self, payload: bytes) -> Mark | None:
-        if payload not in self.read_marks:
+        return self._decoded(payload)[0]
+
+    def _decoded(self, payload: bytes) -> tuple[Mark | None, Place | None]:
+        if payload not in self._read:
             record = record_in(payload)
-            self.read_marks[payload] = mark_of(record.device, record.body)
-        return self.read_marks[payload]
+            first = None if record.was is None else (record.was.stream, record.was.seq)
+            self._read[payload] = mark_of(record.device, record.body), first
+        return self._read[payload]
 
     def _check_order(self, gone: set[Mark], before: dict[Mark, tuple[StreamKind, int]], kept: set[Mark]) -> None:
         """Nothing urgent that the server has not is given up while health is held, and the oldest goes first."""
@@ -89,10 +111,9 @@ class Terminal:
         self._will: Publish | None = None
         self.committed: list[Mark] = []
         self.places: defaultdict[Mark, set[Place]] = defaultdict(set)
+        self.first_keys: dict[Place, Place] = {}
         # What each damage of the file may have cost, with the streams that were in it.
         self.damages: list[tuple[set[Mark], frozenset[str]]] = []
-        # What was saved of a damaged file goes under new numbers: the server may have had it under the old ones.
-        self.salvaged: Counter[Mark] = Counter()
         self.spool, self.core = self._start()
 
     def run(self) -> None:
@@ -137,6 +158,11 @@ class Terminal:
         acked = {kind: position.acked for kind, position in self.spool.positions().items()}
         return {mark for mark, (kind, seq) in self.spool.held().items() if seq > acked[kind]}
 
+    def can_speak_of(self, mark: Mark) -> bool:
+        """Whether it was in a stream that goes on: that it is gone will be said."""
+        streams = {position.stream for position in self.spool.positions().values()}
+        return any(stream in streams for stream, _ in self.places[mark])
+
     def damage(self, page: int, at_risk: set[Mark]) -> None:
         """A page of the spool's file turns into noise while the agent is off."""
         streams = frozenset(position.stream for position in self.spool.positions().values())
@@ -148,7 +174,6 @@ class Terminal:
         self.damages.append((at_risk, streams))
         self.is_connected = False
         self.spool, self.core = self._start()
-        self.salvaged.update(self.spool.held().keys())
 
     @property
     def is_drained(self) -> bool:
@@ -179,14 +204,9 @@ class Terminal:
         self.committed += sorted(made)
 
     def _settle(self) -> None:
-        try:
-            while effects := self.core.settle(self._clock.now):
-                for effect in effects:
-                    self._carry_out(effect)
-        except SpoolFailed:
-            # The process ends and nothing was committed; whoever looks after the terminal gives it more room.
-            self._quota_bytes *= 2
-            self.restart()
+        while effects := self.core.settle(self._clock.now):
+            for effect in effects:
+                self._carry_out(effect)
         self._note_places()
 
     def _carry_out(self, effect: Effect) -> None:
@@ -205,3 +225,4 @@ class Terminal:
         streams = {kind: position.stream for kind, position in self.spool.positions().items()}
         for mark, (kind, seq) in self.spool.held().items():
             self.places[mark].add((streams[kind], seq))
+        self.first_keys.update(self.spool.first_keys())
