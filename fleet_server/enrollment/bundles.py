@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fleet_server.devices.models import Device
 from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, is_issued_by
 from fleet_server.enrollment.models import IssuedCertificate
 from fleet_server.enrollment.private_files import make_private_dir, write_private
+from fleet_server.enrollment.repository import EnrolledDevice
 from protocol import codec
 
 
@@ -26,9 +26,9 @@ class BundleMaker:
     root_public: str
     policy: bytes
 
-    def write(self, key: str, link: Device, attached: Mapping[str, str], now: datetime) -> IssuedCertificate | None:
+    def write(self, link: EnrolledDevice, attached: Mapping[str, str], now: datetime) -> IssuedCertificate | None:
         """``attached``: device ids by line. Answers the row of the certificate, if a new one was made."""
-        place = make_private_dir(self.folder / key)
+        place = make_private_dir(self.folder / link.key)
         issued = self._renew_certificate(place, link, now)
         write_private(place / "ca.crt", self.authority.certificate_pem)
         write_private(place / "policy.json", self.policy)
@@ -44,7 +44,7 @@ class BundleMaker:
             not_after=issued.not_after,
         )
 
-    def _renew_certificate(self, place: Path, link: Device, now: datetime) -> Issued | None:
+    def _renew_certificate(self, place: Path, link: EnrolledDevice, now: datetime) -> Issued | None:
         certificate, key = place / "client.crt", place / "client.key"
         if certificate.exists() and key.exists():
             pem = certificate.read_bytes()
@@ -55,7 +55,7 @@ class BundleMaker:
         write_private(certificate, issued.certificate_pem)
         return issued
 
-    def _enrolment(self, link: Device, attached: Mapping[str, str]) -> dict[str, object]:
+    def _enrolment(self, link: EnrolledDevice, attached: Mapping[str, str]) -> dict[str, object]:
         return {
             "link": link.id,
             "tenant": link.tenant_id,

@@ -20,8 +20,8 @@ from fleet_server.enrollment.errors import FleetFileInvalid
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.session import MAX_ATTACHED, LineName
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
-MAX_DEVICES = 200_000
+MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_DEVICES = 1_000_000
 
 # Also a folder name of the device's bundle.
 Key = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]

@@ -7,6 +7,7 @@ start that was cut short goes on where it stopped.
 from __future__ import annotations
 
 import fcntl
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from fleet_server.auth.passwords import Passwords, readable_password
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.db import reachable_database, reading, transaction
-from fleet_server.devices.models import Device
 from fleet_server.enrollment.bundles import BundleMaker
 from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
 from fleet_server.enrollment.own_names import public_host
@@ -153,28 +153,17 @@ def _enrol(
             counts = {"sites": new.sites, "devices": new.devices}
             record(session, _system(tenant), "fleet_imported", data=counts, now=now)
     repository = EnrollmentRepository(session, tenant)
-    devices = {key: row for key, row in repository.devices_by_key().items() if row.retired_at is None}
-    attached: dict[str, dict[str, str]] = {}
-    for row in devices.values():
-        if row.line is not None:
-            attached.setdefault(row.link_id, {})[row.line] = row.id
-    enrolled = {}
-    for key, row in devices.items():
-        bundle = None if row.kind == DeviceKind.ATTACHED else maker.folder / key
-        if bundle is not None:
-            _write_bundle(repository, maker, key, row, attached.get(row.id, {}), now)
-        enrolled[key] = Enrolled(row.id, bundle)
+    attached: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    links, enrolled = [], {}
+    for device in repository.list_enrolled():
+        is_link = device.kind != DeviceKind.ATTACHED
+        enrolled[device.key] = Enrolled(device.id, maker.folder / device.key if is_link else None)
+        if is_link:
+            links.append(device)
+        if device.line is not None:
+            attached[device.link_id][device.line] = device.id
+    for link in links:
+        issued = maker.write(link, attached.get(link.id, {}), now)
+        if issued is not None:
+            repository.add(issued)
     return enrolled
-
-
-def _write_bundle(
-    repository: EnrollmentRepository,
-    maker: BundleMaker,
-    key: str,
-    row: Device,
-    attached: Mapping[str, str],
-    now: datetime,
-) -> None:
-    issued = maker.write(key, row, attached, now)
-    if issued is not None:
-        repository.add(issued)

@@ -5,21 +5,32 @@ Invariant: an id is made once and never reused, and stays bound to the serial nu
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from sqlalchemy import Table, bindparam, update
 from sqlmodel import Session
 
 from fleet_server.devices.models import Device, Site
 from fleet_server.enrollment.errors import FleetFileInvalid
 from fleet_server.enrollment.fleet_file import DeviceEntry, DeviceKind, FleetFile, SiteEntry
 from fleet_server.enrollment.models import FleetKey, Tenant
-from fleet_server.enrollment.repository import EnrollmentRepository
+from fleet_server.enrollment.repository import DEVICE_KEYS, SITE_KEYS, EnrollmentRepository
+from fleet_server.kit import bulk
 from fleet_server.kit.identifiers import device_id, uuid7
 
 _TAIL_CHARS = 6
 _MAX_SEARCH_CHARS = 2000
+# Entries that are looked up and written together.
+_PIECE = 2000
+_SITE: Table = Site.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_DEVICE: Table = Device.__table__  # type: ignore[attr-defined]  # as above
+_KEY: Table = FleetKey.__table__  # type: ignore[attr-defined]  # as above
+
+EntryT = TypeVar("EntryT", SiteEntry, DeviceEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +43,11 @@ class Registered:
 
 class Registration:
     def __init__(self, session: Session, tenant_id: str, now: datetime) -> None:
+        self._session = session
         self._repository = EnrollmentRepository(session, tenant_id)
         self._tenant_id = tenant_id
         self._now = now
+        self._new: Counter[str] = Counter()
 
     def ensure_tenant(self) -> None:
         if self._repository.find_tenant() is None:
@@ -42,97 +55,139 @@ class Registration:
             self._repository.flush()
 
     def import_fleet(self, fleet: FleetFile) -> Registered:
-        sites, devices = self._repository.sites_by_key(), self._repository.devices_by_key()
-        before = Registered(len(sites), len(devices))
-        self._refuse_moved_serials(fleet, devices)
-        for entry in fleet.sites:
-            sites[entry.key] = self._put_site(entry, sites.get(entry.key))
-        self._repository.flush()
-        # Links first: an attached device carries its gateway's id.
-        for device in sorted(fleet.devices, key=lambda one: one.kind is DeviceKind.ATTACHED):
-            link_id = devices[device.attached_to].id if device.attached_to else None
-            devices[device.key] = self._put_device(device, sites[device.site], link_id, devices.get(device.key))
-        self._repository.flush()
-        return Registered(len(sites) - before.sites, len(devices) - before.devices)
+        """In pieces, set-based: of hundreds of thousands only one piece is held as rows."""
+        self._refuse_moved_serials(fleet.devices)
+        sites = {entry.key: entry for entry in fleet.sites}
+        site_ids = self._put(SITE_KEYS, _SITE, fleet.sites, lambda _id, entry: _site_values(entry))
 
-    def _refuse_moved_serials(self, fleet: FleetFile, known: dict[str, Device]) -> None:
-        for entry in fleet.devices:
-            row = known.get(entry.key)
-            if row is not None and row.serial_number != entry.serial_number:
+        def device_values(id_: str, entry: DeviceEntry) -> dict[str, Any]:
+            link_id = links[entry.attached_to] if entry.attached_to else id_
+            return _device_values(id_, link_id, site_ids[entry.site], entry, sites[entry.site])
+
+        links: dict[str, str] = {}
+        # Links first: an attached device carries its gateway's id.
+        links = self._put(DEVICE_KEYS, _DEVICE, _of_kind(fleet, is_attached=False), device_values)
+        self._put(DEVICE_KEYS, _DEVICE, _of_kind(fleet, is_attached=True), device_values)
+        return Registered(self._new[SITE_KEYS], self._new[DEVICE_KEYS])
+
+    def _put(
+        self, kind: str, table: Table, entries: Sequence[EntryT], values_of: Callable[[str, EntryT], dict[str, Any]]
+    ) -> dict[str, str]:
+        """Writes what is new or has changed; the ids by key."""
+        ids = self._repository.ids_by_key(kind)
+        for begin in range(0, len(entries), _PIECE):
+            piece = entries[begin : begin + _PIECE]
+            known = self._repository.find_rows(table, [ids[entry.key] for entry in piece if entry.key in ids])
+            new, changed, keys = [], [], []
+            for entry in piece:
+                if entry.key not in ids:
+                    ids[entry.key] = id_ = self._new_id(kind)
+                    new.append({"id": id_, **values_of(id_, entry)})
+                    keys.append({"tenant_id": self._tenant_id, "kind": kind, "key": entry.key, "row_id": id_})
+                    continue
+                row = known[ids[entry.key]]
+                values = values_of(row["id"], entry)
+                if any(row[name] != value for name, value in values.items()):
+                    changed.append({"of_id": row["id"], **values})
+            self._write(kind, table, new, changed)
+            bulk.write(self._session, _KEY, keys)
+        return ids
+
+    def _write(self, kind: str, table: Table, new: list[dict[str, Any]], changed: list[dict[str, Any]]) -> None:
+        self._new[kind] += len(new)
+        blank = {"tenant_id": self._tenant_id} | (_blank_device(self._now) if kind == DEVICE_KEYS else {})
+        bulk.write(self._session, table, [blank | row for row in new])
+        if changed:
+            self._session.connection().execute(update(table).where(table.c.id == bindparam("of_id")), changed)
+
+    def _new_id(self, kind: str) -> str:
+        return device_id() if kind == DEVICE_KEYS else uuid7(self._now)
+
+    def _refuse_moved_serials(self, entries: Sequence[DeviceEntry]) -> None:
+        ids = self._repository.ids_by_key(DEVICE_KEYS)
+        serials, taken = {}, set()
+        for id_, serial, is_in_service in self._repository.serials():
+            serials[id_] = serial
+            if is_in_service:
+                taken.add(serial)
+        for entry in entries:
+            enrolled = serials.get(ids.get(entry.key, ""))
+            if enrolled is None and entry.serial_number in taken:
+                raise FleetFileInvalid(f"serial number {entry.serial_number} is enrolled already under another key")
+            if enrolled is not None and enrolled != entry.serial_number:
                 raise FleetFileInvalid(
-                    f"device {entry.key} is enrolled with serial number {row.serial_number}, the fleet file says "
+                    f"device {entry.key} is enrolled with serial number {enrolled}, the fleet file says "
                     f"{entry.serial_number}: another device needs a key of its own"
                 )
-        new = [entry.serial_number for entry in fleet.devices if entry.key not in known]
-        for row in self._repository.find_by_serials(new):
-            raise FleetFileInvalid(f"serial number {row.serial_number} is enrolled already under another key")
-
-    def _put_site(self, entry: SiteEntry, row: Site | None) -> Site:
-        values: dict[str, Any] = {
-            "merchant_id": entry.merchant_id,
-            "merchant_name_zh": entry.merchant_name.zh,
-            "merchant_name_en": entry.merchant_name.en,
-            "name_zh": entry.site_name.zh,
-            "name_en": entry.site_name.en,
-            "city_zh": entry.city.zh,
-            "city_en": entry.city.en,
-            "phone": entry.phone,
-            "timezone": entry.timezone,
-            "trading_hours": [list(span) for span in entry.trading_hours] if entry.trading_hours is not None else None,
-        }
-        if row is None:
-            row = Site(id=uuid7(self._now), tenant_id=self._tenant_id, **values)
-            self._add_with_key(row, "site", entry.key)
-        else:
-            _update(row, values)
-        return row
-
-    def _put_device(self, entry: DeviceEntry, site: Site, link_id: str | None, row: Device | None) -> Device:
-        new_id = row.id if row else device_id()
-        values: dict[str, Any] = {
-            "link_id": link_id or new_id,
-            "kind": entry.kind.value,
-            "line": entry.line,
-            "site_id": site.id,
-            "serial_number": entry.serial_number,
-            "serial_tail": entry.serial_number[-_TAIL_CHARS:].lower(),
-            "terminal_id": entry.terminal_id,
-            "model": entry.model,
-            "terminal_class": entry.terminal_class.value,
-            "label_zh": entry.label.zh,
-            "label_en": entry.label.en,
-            "sim_phone": entry.sim_phone,
-            "search_text": _search_text(new_id, entry, site),
-        }
-        if row is None:
-            row = Device(id=new_id, tenant_id=self._tenant_id, enrolled_at=self._now, **values)
-            self._add_with_key(row, "device", entry.key)
-        else:
-            _update(row, values)
-        return row
-
-    def _add_with_key(self, row: Site | Device, kind: str, key: str) -> None:
-        self._repository.add(row)
-        self._repository.add(FleetKey(tenant_id=self._tenant_id, kind=kind, key=key, row_id=row.id))
 
 
-def _update(row: Site | Device, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        if getattr(row, name) != value:
-            setattr(row, name, value)
+def _of_kind(fleet: FleetFile, *, is_attached: bool) -> list[DeviceEntry]:
+    return [entry for entry in fleet.devices if (entry.kind is DeviceKind.ATTACHED) is is_attached]
 
 
-def _search_text(new_id: str, entry: DeviceEntry, site: Site) -> str:
+def _blank_device(now: datetime) -> dict[str, Any]:
+    """What a device begins with beside what the file says of it."""
+    blank = Device(
+        id="",
+        tenant_id="",
+        link_id="",
+        kind="",
+        site_id="",
+        serial_number="",
+        serial_tail="",
+        model="",
+        terminal_class="",
+        label_zh="",
+        label_en="",
+        enrolled_at=now,
+    )
+    return blank.model_dump(exclude={"id", "tenant_id"})
+
+
+def _site_values(entry: SiteEntry) -> dict[str, Any]:
+    return {
+        "merchant_id": entry.merchant_id,
+        "merchant_name_zh": entry.merchant_name.zh,
+        "merchant_name_en": entry.merchant_name.en,
+        "name_zh": entry.site_name.zh,
+        "name_en": entry.site_name.en,
+        "city_zh": entry.city.zh,
+        "city_en": entry.city.en,
+        "phone": entry.phone,
+        "timezone": entry.timezone,
+        "trading_hours": [list(span) for span in entry.trading_hours] if entry.trading_hours is not None else None,
+    }
+
+
+def _device_values(id_: str, link_id: str, site_id: str, entry: DeviceEntry, site: SiteEntry) -> dict[str, Any]:
+    return {
+        "link_id": link_id,
+        "kind": entry.kind.value,
+        "line": entry.line,
+        "site_id": site_id,
+        "serial_number": entry.serial_number,
+        "serial_tail": entry.serial_number[-_TAIL_CHARS:].lower(),
+        "terminal_id": entry.terminal_id,
+        "model": entry.model,
+        "terminal_class": entry.terminal_class.value,
+        "label_zh": entry.label.zh,
+        "label_en": entry.label.en,
+        "sim_phone": entry.sim_phone,
+        "search_text": _search_text(id_, entry, site),
+    }
+
+
+def _search_text(new_id: str, entry: DeviceEntry, site: SiteEntry) -> str:
     words = [
         entry.serial_number,
         entry.terminal_id,
         site.merchant_id,
-        site.merchant_name_zh,
-        site.merchant_name_en,
+        site.merchant_name.zh,
+        site.merchant_name.en,
         site.phone,
         entry.sim_phone,
-        site.name_zh,
-        site.name_en,
+        site.site_name.zh,
+        site.site_name.en,
         entry.label.zh,
         entry.label.en,
         new_id,

@@ -1,13 +1,39 @@
-"""Rows of an imported fleet, by the keys of its file."""
+"""Rows of an imported fleet, by the keys of its file. Whole tables only as the few columns that are wanted of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlalchemy import Table, select
+from sqlmodel import Session
 
-from fleet_server.devices.models import Device, Site
+from fleet_server.devices.models import Device
 from fleet_server.enrollment.models import FleetKey, IssuedCertificate, Tenant
+
+_DEVICE: Table = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_KEY: Table = FleetKey.__table__  # type: ignore[attr-defined]  # as above
+DEVICE_KEYS = "device"
+SITE_KEYS = "site"
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledDevice:
+    """What enrolment needs to know of a device that is not retired."""
+
+    key: str
+    id: str
+    tenant_id: str
+    kind: str
+    link_id: str
+    line: str | None
+    serial_number: str
+    model: str
+    terminal_class: str
+
+
+_ENROLLED = [_KEY.c.key, *(_DEVICE.c[name] for name in EnrolledDevice.__slots__ if name != "key")]
 
 
 class EnrollmentRepository:
@@ -15,35 +41,42 @@ class EnrollmentRepository:
         self._session = session
         self._tenant_id = tenant_id
 
-    def add(self, row: Site | Device | FleetKey | IssuedCertificate | Tenant) -> None:
+    def add(self, row: IssuedCertificate | Tenant) -> None:
         self._session.add(row)
 
     def find_tenant(self) -> Tenant | None:
         return self._session.get(Tenant, self._tenant_id)
 
-    def sites_by_key(self) -> dict[str, Site]:
-        statement = (
-            select(FleetKey.key, Site)
-            .where(FleetKey.tenant_id == self._tenant_id, FleetKey.kind == "site")
-            .where(FleetKey.row_id == Site.id)
-        )
-        return dict(self._session.exec(statement).all())
+    def ids_by_key(self, kind: str) -> dict[str, str]:
+        """All at once: asked for in pieces, each piece would read the table that the ones before have filled."""
+        statement = select(_KEY.c.key, _KEY.c.row_id).where(_KEY.c.tenant_id == self._tenant_id, _KEY.c.kind == kind)
+        return {row.key: row.row_id for row in self._session.execute(statement)}
 
-    def devices_by_key(self) -> dict[str, Device]:
-        statement = (
-            select(FleetKey.key, Device)
-            .where(FleetKey.tenant_id == self._tenant_id, FleetKey.kind == "device")
-            .where(FleetKey.row_id == Device.id)
-            .order_by(FleetKey.key)
-        )
-        return dict(self._session.exec(statement).all())
+    def find_rows(self, table: Table, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By id."""
+        if not ids:
+            return {}
+        rows = self._session.execute(select(table).where(table.c.id.in_(ids))).mappings()
+        return {str(row["id"]): {**row} for row in rows}
 
-    def find_by_serials(self, serials: Sequence[str]) -> list[Device]:
-        found: list[Device] = []
-        for start in range(0, len(serials), 500):
-            wanted = select(Device).where(Device.tenant_id == self._tenant_id, col(Device.retired_at).is_(None))
-            found += self._session.exec(wanted.where(col(Device.serial_number).in_(serials[start : start + 500]))).all()
-        return found
+    def list_enrolled(self) -> Iterator[EnrolledDevice]:
+        """By key."""
+        statement = (
+            select(*_ENROLLED)
+            .where(_KEY.c.tenant_id == self._tenant_id, _KEY.c.kind == DEVICE_KEYS)
+            .where(_KEY.c.row_id == _DEVICE.c.id, _DEVICE.c.retired_at.is_(None))
+            .order_by(_KEY.c.key)
+        )
+        for row in self._session.execute(statement):
+            yield EnrolledDevice(*row)
+
+    def serials(self) -> Iterator[tuple[str, str, bool]]:
+        """Of every device its id, its serial number and whether it is in service."""
+        statement = select(_DEVICE.c.id, _DEVICE.c.serial_number, _DEVICE.c.retired_at.is_(None)).where(
+            _DEVICE.c.tenant_id == self._tenant_id
+        )
+        for id_, serial, in_service in self._session.execute(statement):
+            yield id_, serial, bool(in_service)
 
     def flush(self) -> None:
         self._session.flush()
