@@ -4,14 +4,17 @@
 #   make test    gates and every test                   make check   gates alone
 #   make bench   figures, as ratios in one run          make clean   start over: state of make run and caches
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
+#   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
 EXAMPLES ?= 1000
 DATA ?= .run
+RUNS ?= 20
+SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut chaos wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -44,6 +47,10 @@ bench:
 powercut:
 	@$(SETUP) test
 	POWERCUT_EVERY=1 $(BIN)/python -m pytest -q -s --timeout=1800 tests/faults
+
+chaos:
+	@$(SETUP) chaos
+	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED)
 
 # The model of the whole pipe for as long as wanted, and faults put into the code that the tests must notice.
 model:

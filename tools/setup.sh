@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test. Does only what is not done yet and says in one
+# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test|chaos. Does only what is not done yet and says in one
 # sentence what is missing. Stamps under .stamps carry the hash of what they were made from.
 set -eu
 cd "$(dirname "$0")/.."
@@ -128,10 +128,23 @@ test_tools() {
   apt_install $wanted || echo "set-up: not installed, the tests that need them are skipped:$wanted"
 }
 
+# Namespaces, lost packets and leaping clocks; without them a run says what it leaves out.
+chaos_tools() {
+  wanted=
+  { command -v nft || [ -x /usr/sbin/nft ]; } > /dev/null 2>&1 || wanted="$wanted nftables"
+  { command -v ip || [ -x /usr/sbin/ip ]; } > /dev/null 2>&1 || wanted="$wanted iproute2"
+  ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || wanted="$wanted faketime"
+  [ -z "$wanted" ] && return 0
+  echo "set-up: tools for chaos ($wanted )"
+  # shellcheck disable=SC2086
+  apt_install $wanted || echo "set-up: not installed, the faults that need them are left out:$wanted"
+}
+
 case "${1:-}" in
   venv) venv ;;
   run) packages run; assets run; locale; broker ;;
   check) packages test; locale ;;
   test) packages test; assets test; locale; broker; test_tools ;;
-  *) die "expected venv, run, check or test, came '${1:-}'" ;;
+  chaos) packages test; assets run; locale; broker; test_tools; chaos_tools ;;
+  *) die "expected venv, run, check, test or chaos, came '${1:-}'" ;;
 esac
