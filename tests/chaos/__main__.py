@@ -87,9 +87,6 @@ def _one(site: Site, plan: Plan, ledger: Ledger, options: argparse.Namespace) ->
     )
     for violation in line.violations:
         sys.stdout.write(f"     {violation}\n")
-    import time
-
-    sys.stdout.write(f"CPU {time.process_time()}\n")
     sys.stdout.flush()
     return line
 
