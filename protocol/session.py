@@ -78,6 +78,8 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``issued_at_ms``: the signer's clock, Unix milliseconds. Of one connection each flow is younger than the last taken,
     which the welcome begins; one that is not is a replay. Absent: from a server that does not date its flows.
+    ``reconnect_first_s``: over how long the first tries of a fleet that lost its broker are spread, whatever the cap of
+    the later ones. Absent: over twice the base, at most the cap.
     """
 
     profile: Profile
@@ -90,6 +92,7 @@ class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     live_for_s: Seconds = 0.0  # live mode for the link's devices: samples and progress on up/live, ends by itself
     live_every_s: Seconds = 2.0
     issued_at_ms: WireMillis | None = None
+    reconnect_first_s: Seconds | None = None
 
 
 class Welcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

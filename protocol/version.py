@@ -3,6 +3,7 @@
 1 (2026-11-28)  Topics, hello and welcome, two streams with the server's own acknowledgement, signed commands, as here.
                 A record saved from a damaged spool names its first number; a list of gaps ends with the first unseen.
                 A flow says when it was issued; a link that has taken a dated one takes no older and no undated one.
+                A flow says over how long the first tries are spread.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Connection:
         self.attempts = 0
 
     def set_pace(self, flow: Flow) -> None:
-        self.backoff.set_pace(base_s=flow.reconnect_base_s, cap_s=flow.reconnect_cap_s)
+        self.backoff.set_pace(base_s=flow.reconnect_base_s, cap_s=flow.reconnect_cap_s, first_s=flow.reconnect_first_s)
 
     def on_tick(self, now: Instant) -> list[Connect | GiveUp]:
         due_ns = self.next_due_ns()

@@ -88,7 +88,11 @@ def _dated(flow: Flow, now: datetime) -> Flow:
 
 
 def flow_for(profile: Profile, fleet_size: int) -> Flow:
-    """``reconnect_base_s`` spreads the whole fleet over what the broker can take after an outage."""
+    """The whole fleet spread over what the broker can take after an outage: the first tries over twice the time that it
+    needs for all of them, later ones over that time.
+    """
     flow = _FLOWS[profile]
-    base_s = min(max(flow.reconnect_base_s, fleet_size / ACCEPTS_PER_S), flow.reconnect_cap_s)
-    return msgspec.structs.replace(flow, reconnect_base_s=round(base_s, 1))
+    base_s = round(max(flow.reconnect_base_s, fleet_size / ACCEPTS_PER_S), 1)
+    return msgspec.structs.replace(
+        flow, reconnect_base_s=min(base_s, flow.reconnect_cap_s), reconnect_first_s=round(2 * base_s, 1)
+    )

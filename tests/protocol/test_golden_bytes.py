@@ -127,13 +127,14 @@ FLOW_WIRE = (
 
 @pytest.mark.parametrize(
     ("issued_at_ms", "wire"),
-    [(1_795_867_200_000, b',"issued_at_ms":1795867200000}'), (None, b"}")],
+    [(1_795_867_200_000, b',"issued_at_ms":1795867200000,"reconnect_first_s":1250.0}'), (None, b"}")],
     ids=["dated", "undated_as_before"],
 )
 def test_flow_stays_as_it_is_on_the_wire_and_is_still_read_without_its_date(
     issued_at_ms: int | None, wire: bytes
 ) -> None:
-    flow = Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, 900.0, 20.0, 5.0, issued_at_ms)
+    first_s = None if issued_at_ms is None else 1250.0
+    flow = Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, 900.0, 20.0, 5.0, issued_at_ms, first_s)
     assert codec.decode(FLOW_WIRE + wire, codec.JSON, Flow) == flow
     if issued_at_ms is not None:
         assert codec.encode(flow).payload == FLOW_WIRE + wire

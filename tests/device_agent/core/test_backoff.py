@@ -22,6 +22,19 @@ def test_first_try_is_spread_over_twice_the_base_when_the_fleet_lost_its_broker(
     assert backoff.on_lost(0, own_link_down=False, jitter=0.999999) > 599
 
 
+def test_the_first_spread_that_the_server_asks_for_is_kept_whatever_the_cap_of_later_tries() -> None:
+    backoff = Backoff()
+    backoff.set_pace(base_s=300, cap_s=900, first_s=1250)
+    assert backoff.on_lost(0, own_link_down=False, jitter=0.999999) > 1249
+    assert backoff.on_lost(0, own_link_down=False, jitter=0.999999) < 601
+
+
+def test_a_first_spread_of_zero_does_not_bring_the_whole_fleet_at_once() -> None:
+    backoff = Backoff()
+    backoff.set_pace(base_s=0, cap_s=900, first_s=0)
+    assert backoff.on_lost(0, own_link_down=False, jitter=0.999999) > 0.09
+
+
 def test_first_try_is_soon_when_only_the_own_link_was_down() -> None:
     backoff = Backoff(base_s=300)
     assert backoff.on_lost(0, own_link_down=True, jitter=0.999999) <= OWN_LINK_FIRST_TRY_S
