@@ -22,7 +22,8 @@ from device_agent.adapters import ballast
 from device_agent.adapters.spool_clearing import Clearing
 from device_agent.adapters.spool_rescue import STREAM_FACT, TAKEN_OVER_FACT, Salvage, rescue
 from device_agent.adapters.spool_schema import CHECKPOINT_PAGES, PAGE_BYTES, SCHEMA
-from device_agent.adapters.spool_state import SpoolState, declarations_waiting, waiting
+from device_agent.adapters.spool_state import SpoolState, declarations_waiting, oldest_waiting_ms, waiting
+from device_agent.core.ports import Fill
 from device_agent.core.records import RANK_DECLARATION, Changes, NewRecord
 from device_agent.core.shedding import SHED_RECORDS
 from device_agent.errors import AgentError
@@ -179,6 +180,10 @@ class Spool:
     def check(self) -> str:
         """SQLite's own word on the file: ``ok``, or what is wrong with it."""
         return str(self._db.execute("PRAGMA quick_check(1)").fetchone()[0])
+
+    def fill(self) -> Fill:
+        oldest_ms = oldest_waiting_ms(self._db, self._positions.values())
+        return Fill(self._used_pages() * PAGE_BYTES, self._quota_bytes, oldest_ms)
 
     def state(self) -> SpoolState:
         return SpoolState(

@@ -7,6 +7,7 @@ be seen is whether the server has acknowledged the declaration.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from device_agent.core.records import RANK_DECLARATION
@@ -35,6 +36,13 @@ class SpoolState:
 def waiting(db: sqlite3.Connection, position: StreamPosition) -> Waiting:
     query = "SELECT count(*), coalesce(min(at_ms), 0) FROM record WHERE stream = ? AND seq > ?"
     return Waiting(*db.execute(query, (position.kind.value, position.acked)).fetchone())
+
+
+def oldest_waiting_ms(db: sqlite3.Connection, positions: Iterable[StreamPosition]) -> int | None:
+    """None when nothing waits, or what waits was saved from a damaged file."""
+    query = "SELECT at_ms FROM record WHERE stream = ? AND seq > ? ORDER BY seq LIMIT 1"
+    found = [db.execute(query, (position.kind.value, position.acked)).fetchone() for position in positions]
+    return min((row[0] for row in found if row is not None and row[0]), default=None)
 
 
 def declarations_waiting(db: sqlite3.Connection, position: StreamPosition) -> int:

@@ -40,6 +40,7 @@ from device_agent.core.ports import Dice, Store
 from device_agent.core.records import Changes, RecordMaker
 from device_agent.core.refusals import Refusals
 from device_agent.core.session import Session, State
+from device_agent.core.spool_readings import of_the_spool
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
@@ -261,11 +262,8 @@ class AgentCore:
         if watch is None:
             return
         is_own = event.device == self._own_device
-        own = {"agent.queue_depth": self._queue_depth()} if is_own else {}
+        own = of_the_spool(self._store, self.clock.now_ms(now)) if is_own else {}
         self._watched(watch, watch.on_polled(event, own, now), now)
-
-    def _queue_depth(self) -> int:
-        return sum(position.last - position.acked for position in self._store.positions().values())
 
     def _watched(self, watch: Watch, bodies: Sequence[RecordBody], now: Instant) -> None:
         if not bodies:

@@ -50,7 +50,7 @@ class Backoff:
 
     def _spread_s(self, *, own_link_down: bool) -> float:
         if self.failures > 1:
-            return min(self.base_s * 2 ** min(self.failures - 1, _MAX_DOUBLINGS), self.cap_s)
+            return min(self.base_s * float(2 ** min(self.failures - 1, _MAX_DOUBLINGS)), self.cap_s)
         if own_link_down:
             return min(OWN_LINK_FIRST_TRY_S, self.cap_s)
         return min(2 * self.base_s, self.cap_s) if self.first_s is None else self.first_s

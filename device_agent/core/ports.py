@@ -23,6 +23,17 @@ class Dice:
     hex128: Callable[[], str]
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """``oldest_ms``: when the oldest record was made that the server has not acknowledged; None when nothing waits or
+    that is not known.
+    """
+
+    used_bytes: int
+    quota_bytes: int
+    oldest_ms: int | None
+
+
 class Store(Protocol):
     def positions(self) -> dict[StreamKind, StreamPosition]: ...
 
@@ -39,6 +50,8 @@ class Store(Protocol):
 
     def renew_stream(self, kind: StreamKind, new_id: str) -> int:
         """Moves what is held to a stream of its own, numbered from 1; answers how many records moved."""
+
+    def fill(self) -> Fill: ...
 
     def fact(self, name: str) -> str | None: ...
 

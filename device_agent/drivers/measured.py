@@ -11,7 +11,7 @@ from protocol.catalogue import metrics
 from protocol.catalogue.vocabulary import TerminalClass
 
 # What the agent knows of itself, reported with the device it runs on.
-OF_THE_AGENT = ("agent.queue_depth",)
+OF_THE_AGENT = ("agent.queue_depth", "agent.spool_used_pct", "agent.spool_oldest_h")
 _CLASSES = {each.value: each for each in TerminalClass}
 _LINE = ("serial.crc_err_pct", "serial.timeout_pct", "serial.nak_pct")
 _BY_FAMILY: dict[str, tuple[str, ...]] = {

@@ -11,9 +11,13 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
+from device_agent.core.ports import Fill
 from device_agent.core.records import Changes
 from protocol.session import StreamPosition
 from protocol.streams import StreamKind
+
+# Of a real spool; nothing here is held back by it.
+_QUOTA_BYTES = 32 * 2**20
 
 
 class _Held:
@@ -100,6 +104,10 @@ class HeldRecords:
         held.id, held.first, held.acked = new_id, 1, 0
         self._told = None
         return len(held.rows)
+
+    def fill(self) -> Fill:
+        used_bytes = sum(len(row) for held in self._streams.values() for row in held.rows)
+        return Fill(used_bytes, _QUOTA_BYTES, None)
 
     def fact(self, name: str) -> str | None:
         return self._facts.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from device_agent.core.ports import Fill
 from device_agent.core.records import Changes
 from protocol import codec
 from protocol.errors import Malformed
@@ -61,6 +62,9 @@ class RecordingStore:
 
     def renew_stream(self, kind: StreamKind, new_id: str) -> int:  # noqa: ARG002 - nothing to move
         return 0
+
+    def fill(self) -> Fill:
+        return Fill(0, 1, None)
 
     def fact(self, name: str) -> str | None:
         return self._facts.get(name)

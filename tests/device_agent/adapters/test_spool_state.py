@@ -36,3 +36,14 @@ def test_full_spool_is_near_its_quota_and_says_which_declarations_the_server_has
         assert state.declarations_waiting == len(tombstones(spool)) > 0
         spool.acknowledge(URGENT, spool.positions()[URGENT].last)
         assert spool.state().declarations_waiting == 0
+
+
+def test_age_of_the_oldest_that_waits_is_of_what_is_not_acknowledged(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db")) as spool:
+        assert spool.fill().oldest_ms is None
+        for kind, at_ms in ((BULK, 50), (URGENT, 70), (BULK, 90)):
+            spool.commit(Changes(records=records(kind, 1)), at_ms)
+        assert spool.fill().oldest_ms == 50
+        spool.acknowledge(BULK, 1)
+        assert spool.fill().oldest_ms == 70
+        assert 0 < spool.fill().used_bytes < spool.fill().quota_bytes == 32 * 2**20

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from device_agent.core.instant import NS_PER_S, Instant
-from device_agent.core.ports import Dice
+from device_agent.core.ports import Dice, Fill
 from device_agent.core.records import Changes
 from protocol.session import Flow, Profile, StreamPosition
 from protocol.streams import StreamKind
@@ -51,6 +51,7 @@ class MemoryStore:
     kept_facts: dict[str, str] = field(default_factory=dict)
     rows: dict[str, bytes] = field(default_factory=dict)
     commits: int = 0
+    oldest_ms: int | None = None
 
     def positions(self) -> dict[StreamKind, StreamPosition]:
         return {
@@ -91,6 +92,10 @@ class MemoryStore:
         self.ids[kind], self.acked[kind], self.last[kind] = new_id, 0, len(held)
         self.records[kind] = dict(enumerate(held, 1))
         return len(held)
+
+    def fill(self) -> Fill:
+        used_bytes = sum(len(payload) for held in self.records.values() for payload in held.values())
+        return Fill(used_bytes, 2**20, self.oldest_ms)
 
     def fact(self, name: str) -> str | None:
         return self.kept_facts.get(name)
