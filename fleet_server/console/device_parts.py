@@ -23,11 +23,12 @@ from fleet_server.console.view_models.device import (
     Identity,
     Lead,
     fault_rows,
+    has_to_wait,
     identity,
     lead,
 )
 from fleet_server.console.view_models.fleet import condition_shape
-from fleet_server.console.view_models.readings import Latest, Points, Report, report
+from fleet_server.console.view_models.readings import Latest, Points, Report, any_out, report
 from fleet_server.console.view_models.run import Run, run_view
 from fleet_server.console.view_models.timeline import FILTERS, Entry, entries
 from fleet_server.console.words import Shape
@@ -97,7 +98,7 @@ class DeviceParts:
 
     @property
     def is_offline(self) -> bool:
-        return self.at_site.device.presence != "online"
+        return has_to_wait(self.at_site.device)
 
     def who(self) -> Identity:
         device, site = self.at_site.device, self.at_site.site
@@ -105,8 +106,13 @@ class DeviceParts:
         heard = self._services.devices.heard_since([self._id], since).get(self._id, ())
         return identity(device, site, heard, self._frame.calendar, self._gateway(device))
 
-    def lead(self) -> Lead:
-        return lead(self.at_site.device, self.open_faults, self.actions, self._frame.calendar)
+    def lead(self, *, live: LiveReadings | None = None) -> Lead:
+        device = self.at_site.device
+        latest: Sequence[Latest] = self._services.health.latest(self._id)
+        if live is not None:
+            latest = live.over(latest, self._frame.calendar.now)
+        is_deviating = any_out(latest, device.terminal_class)
+        return lead(device, self.open_faults, self.actions, self._frame.calendar, is_deviating=is_deviating)
 
     def faults(self) -> list[FaultRow]:
         return fault_rows(self.open_faults, self._frame.calendar)

@@ -48,7 +48,7 @@ CENSUS_WORDS: Mapping[str, str] = {
 PRESENCES: Mapping[str, Shape] = {
     "online": Shape("live", "ok", N_("Online")),
     "offline": Shape("off", "calm", N_("Offline")),
-    "silent": Shape("silent", "bad", N_("Silent while it should trade")),
+    "silent": Shape("unknown", "calm", N_("Nothing is heard of it")),  # in the timeline, where no habit is looked at
     "unknown": UNKNOWN_SHAPE,
 }
 STATES: Mapping[ExecutionState, Shape] = {

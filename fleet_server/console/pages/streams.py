@@ -37,7 +37,7 @@ _PARTS = {
     "fault_cleared": ("device_head", "lead", "faults"),
     "execution": ("run_panel",),
     "verdict": ("run_panel",),
-    "reading": ("health",),
+    "reading": ("health", "lead"),
     "capabilities": ("lead", "actions"),
 }
 _TARGETS = {"device_head": "#device-head", "run_panel": "#run-panel"}
@@ -199,7 +199,7 @@ def _device_parts(
     has_news = any(event.type == "verdict" for event in burst)
     makers: dict[str, Callable[[], dict[str, object]]] = {
         "device_head": dict,
-        "lead": lambda: {"lead": parts.lead(), "faults": parts.faults()},
+        "lead": lambda: {"lead": parts.lead(live=watching.readings), "faults": parts.faults()},
         "faults": lambda: {"faults": parts.faults()},
         "health": lambda: {"health": parts.health(is_whole=watching.is_whole, live=watching.readings)},
         "attached": lambda: {"attached": parts.attached()},

@@ -117,6 +117,8 @@ _CALM_LEADS = {
     "well": ("ok", N_("Nothing is wrong with this device")),
     "watch": ("warn", N_("It can take payments; something is to be watched")),
     "unknown": ("calm", N_("Not known: this device has not reported yet")),
+    "gateway": ("calm", N_("Not known: its gateway is not connected")),
+    "deviating": ("warn", N_("No fault is reported, but readings are out of their normal range")),
     "faulty": ("bad", N_("Something is wrong")),
 }
 
@@ -146,7 +148,7 @@ def identity(
         phone=masked(site.phone),
         numbers=[number for number in numbers if number.value],
         state=shape,
-        presence_words=PRESENCE_REASONS.get(device.presence_reason, "") if device.presence == "offline" else "",
+        presence_words=PRESENCE_REASONS.get(device.presence_reason, "") if device.presence != "online" else "",
         seen=calendar.ago(device.last_seen_at),
         since=calendar.at(device.presence_since),
         path=_path(device, gateway, calendar),
@@ -156,19 +158,21 @@ def identity(
     )
 
 
-def lead(device: Device, faults: Sequence[OpenFault], actions: Sequence[Action], calendar: Calendar) -> Lead:
+def has_to_wait(device: Device) -> bool:
+    """Whether what is asked for waits. What does not answer on its line has a gateway that takes it at once."""
+    return device.presence != "online" and device.presence_reason != "line"
+
+
+def lead(
+    device: Device, faults: Sequence[OpenFault], actions: Sequence[Action], calendar: Calendar, *, is_deviating: bool
+) -> Lead:
     """From the fault that explains the others; without one, from how the device is."""
     ordered = headline_first(faults)
     present = {fault.code for fault in ordered}
     fixes, finders = suggested(actions, present)
     offers = [offer(device.id, action, calendar) for action in [*fixes, *finders]][:4]
     if not ordered:
-        mood, statement = _CALM_LEADS.get(device.condition, _CALM_LEADS["unknown"])
-        shape = condition_shape(device.condition)
-        since = calendar.at(device.condition_since)
-        icon = "ok" if mood == "ok" else shape.icon
-        say_zh, say_en = _silent_say() if device.condition == "silent" else ("", "")
-        return Lead(mood, icon, statement, True, since, "", "", "", "", say_zh, say_en, [], None, [])
+        return _calm_lead(device, calendar, is_deviating=is_deviating)
     head = ordered[0]
     text = code_text(head.code, calendar.language)
     severe = _severity(head) in {Severity.MAJOR, Severity.CRITICAL}
@@ -188,6 +192,21 @@ def lead(device: Device, faults: Sequence[OpenFault], actions: Sequence[Action],
         main=offers[0] if offers else None,
         others=offers[1:],
     )
+
+
+def _calm_lead(device: Device, calendar: Calendar, *, is_deviating: bool) -> Lead:
+    """Without a fault. A device is not called well while readings say otherwise."""
+    state = device.condition
+    if state == "unknown" and device.presence_reason == "gateway":
+        state = "gateway"
+    elif state == "well" and is_deviating:
+        state = "deviating"
+    mood, statement = _CALM_LEADS.get(state, _CALM_LEADS["unknown"])
+    icon = mood if mood in {"ok", "warn"} else condition_shape(device.condition).icon
+    # Since when readings deviate is not known here: each says its own time.
+    since = None if state == "deviating" else calendar.at(device.condition_since)
+    say_zh, say_en = _silent_say() if state == "silent" else ("", "")
+    return Lead(mood, icon, statement, True, since, "", "", "", "", say_zh, say_en, [], None, [])
 
 
 def _silent_say() -> tuple[str, str]:

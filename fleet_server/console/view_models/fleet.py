@@ -25,6 +25,7 @@ class FleetRow:
     firmware: str
     habit: HabitStrip
     seen: Moment | None
+    since: Moment | None  # of a device that is not simply well
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ def fleet_row(device: Device, site: Site, heard_hours: Collection[datetime], cal
         name=place_name(device, site, calendar),
         number=device.terminal_id or device.serial_number,
         finding=code_text(device.worst_code, calendar.language) if device.worst_code else None,
+        since=None if device.condition == "well" else calendar.at(device.condition_since),
         model=device.model,
         firmware=device.firmware,
         habit=habit_strip(site.trading_hours, heard_hours, calendar.now, zone_of(site.timezone), device.enrolled_at),

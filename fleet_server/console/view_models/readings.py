@@ -140,6 +140,11 @@ def report(
     )
 
 
+def any_out(latest: Sequence[Latest], terminal_class: str) -> bool:
+    cls = class_of(terminal_class)
+    return any(_judged(row, cls).is_abnormal for row in latest)
+
+
 def class_of(name: str) -> TerminalClass:
     return next((one for one in TerminalClass if one.value == name), TerminalClass.TRADITIONAL)
 
@@ -187,6 +192,11 @@ def unit_text(metric: Metric, language: Language) -> str:
     return metric.unit_words.zh if language is Language.ZH else metric.unit_words.en
 
 
+def _judged(row: Latest, cls: TerminalClass) -> Judgement:
+    metric = metrics.get(row.metric)
+    return Judgement.UNKNOWN if metric is None else metric.judge(row.text if row.number is None else row.number, cls)
+
+
 def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar) -> Reading:
     language = calendar.language
     value: Value = row.text if row.number is None else row.number
@@ -204,7 +214,7 @@ def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar
             None,
         )
     normal = metric.normal(cls)
-    judgement = metric.judge(value, cls)
+    judgement = _judged(row, cls)
     is_known_number = row.number is not None and judgement is not Judgement.UNKNOWN
     return Reading(
         metric=row.metric,

@@ -62,6 +62,7 @@ def execution(
         is_final=is_final,
         outcome=outcome,
         code="post_check_failed" if state is ExecutionState.FAILED else "",
+        detail="clock.read: 900 s after 5 s" if state is ExecutionState.FAILED else "",
         step_index=2,
         step_count=2,
         created_at=now,

@@ -9,3 +9,12 @@ def test_fleet_shows_every_terminal_worst_first_in_both_languages(browser: Brows
     assert chinese.index("1 号台") < chinese.index("2 号台")
     assert "Old Neighbours Noodles · Renmin Road · Till 1" in english
     assert "日期时间" in chinese
+
+
+def test_since_when_stands_beside_what_is_wrong_and_not_beside_a_well_device(browser: Browser) -> None:
+    html = browser("viewer", language="en").get("/").text
+    rows = html[html.index("<tbody") :].split("<tr id=")[1:]
+    assert {("Online, well" in row, ">since " in row or "> since " in row) for row in rows} == {
+        (True, False),
+        (False, True),
+    }

@@ -31,6 +31,13 @@ def test_before_and_after_show_the_first_check_before_and_the_last_one_after(bro
     assert "2 / 2" in table
 
 
+def test_why_a_run_failed_is_said_in_words_and_what_the_device_wrote_is_folded_under_them(browser: Browser) -> None:
+    html = browser("viewer").get(f"/runs/{run_id(ExecutionState.FAILED)}").text
+    said = html[html.index("修复之后的检查没有通过") :]
+    assert said.index("<summary>原始证据</summary>") < said.index("clock.read: 900 s after 5 s")
+    assert "post_check_failed" not in html
+
+
 def test_a_run_that_has_ended_is_not_streamed_and_cannot_be_cancelled(browser: Browser) -> None:
     client = browser("operator", language="en")
     for state in ExecutionState:

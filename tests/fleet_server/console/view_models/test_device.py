@@ -7,7 +7,7 @@ import pytest
 from fleet_server.console.language import Language, translations
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.view_models.actions import suggested
-from fleet_server.console.view_models.device import headline_first, lead, masked
+from fleet_server.console.view_models.device import has_to_wait, headline_first, lead, masked
 from fleet_server.faults.models import Fault
 from tests.fleet_server.console.declared import ACTIONS, CLOCK, SYNC
 from tests.fleet_server.factories import device
@@ -32,7 +32,9 @@ def test_the_cause_is_the_headline_though_what_follows_from_it_is_older_and_grav
 
 
 def test_the_lead_says_what_to_press_from_what_the_device_declares() -> None:
-    said = lead(device("d-1", "s-1", condition="faulty"), [fault("term.CLOCK_INVALID")], ACTIONS, ENGLISH)
+    said = lead(
+        device("d-1", "s-1", condition="faulty"), [fault("term.CLOCK_INVALID")], ACTIONS, ENGLISH, is_deviating=False
+    )
     assert said.mood == "bad"
     assert said.main is not None
     assert said.main.name == SYNC.name
@@ -49,11 +51,30 @@ def test_nothing_is_suggested_for_a_code_that_no_action_names() -> None:
 def test_a_device_without_faults_says_how_it_is_and_asks_for_nothing() -> None:
     moods = {}
     for condition in ("well", "off", "silent", "unknown", "watch", "a later one"):
-        said = lead(device("d-1", "s-1", condition=condition), [], ACTIONS, ENGLISH)
+        said = lead(device("d-1", "s-1", condition=condition), [], ACTIONS, ENGLISH, is_deviating=False)
         moods[condition] = said.mood
         assert said.main is None
     assert moods["well"] == "ok"
     assert moods["unknown"] == moods["a later one"] == "calm"
+
+
+def test_a_device_whose_readings_deviate_is_not_called_well() -> None:
+    said = lead(device("d-1", "s-1", condition="well"), [], ACTIONS, ENGLISH, is_deviating=True)
+    assert (said.mood, said.icon) == ("warn", "warn")
+    assert "out of their normal range" in said.statement
+
+
+def test_a_device_behind_a_gateway_that_is_away_is_not_said_to_be_new() -> None:
+    away = device("d-1", "s-1", condition="unknown", presence="unknown", presence_reason="gateway")
+    assert "gateway" in lead(away, [], ACTIONS, ENGLISH, is_deviating=False).statement
+
+
+@pytest.mark.parametrize(
+    ("presence", "reason", "waits"),
+    [("online", "", False), ("offline", "", True), ("unknown", "gateway", True), ("unknown", "line", False)],
+)
+def test_only_what_no_agent_can_take_now_has_to_wait(presence: str, reason: str, waits: bool) -> None:
+    assert has_to_wait(device("d-1", "s-1", presence=presence, presence_reason=reason)) is waits
 
 
 @pytest.mark.parametrize(("phone", "shown"), [("13812345678", "138 **** 5678"), ("110", "110"), ("", "")])

@@ -93,6 +93,11 @@ def test_results_of_a_run_stand_under_its_name() -> None:
     assert folded[0].href == "/runs/r-1"
 
 
+def test_silence_in_the_timeline_does_not_claim_that_the_shop_should_trade() -> None:
+    behind_gateway = entries([Happened("presence", {"status": "silent", "reason": "gateway"})], ENGLISH, {})
+    assert [(one.text, one.sub) for one in behind_gateway] == [("Nothing is heard of it", "its gateway is offline")]
+
+
 def test_a_run_is_one_line_though_something_else_came_between() -> None:
     run = {"action": "net.path", "kind": "check"}
     mixed = [
