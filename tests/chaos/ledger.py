@@ -6,6 +6,7 @@ again. The newest line of a seed is the one that counts.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ class Ledger:
         self.lines: dict[int, Line] = {}
         if path.exists():
             for line in path.read_bytes().splitlines():
-                read = msgspec.json.decode(line, type=Line)
-                self.lines[read.plan.seed] = read
+                # What was cut off, or written when a line said something else, is run again.
+                with suppress(msgspec.DecodeError):
+                    read = msgspec.json.decode(line, type=Line)
+                    self.lines[read.plan.seed] = read
 
     def holds(self, plan: Plan) -> bool:
         known = self.lines.get(plan.seed)
