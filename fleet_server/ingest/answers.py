@@ -24,13 +24,15 @@ from protocol.version import SERVER_SPEAKS
 
 # New connections a second, TLS handshakes included, that a broker takes with clients on the same two cores (measured).
 ACCEPTS_PER_S = 160
-RECONNECT_CAP_S = 900.0
+RECONNECT_CAP_S = 300.0
+# A metered link pays for each try.
+RECONNECT_CAP_METERED_S = 900.0
 LIVE_EVERY_S = 2.0
 # A terminal with all its readings says about 1.1 kB each time, headers and acknowledgement counted.
 LIVE_EVERY_METERED_S = 5.0
 
 _FLOWS = {
-    Profile.METERED: Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, RECONNECT_CAP_S),
+    Profile.METERED: Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, RECONNECT_CAP_METERED_S),
     Profile.UNMETERED: Flow(Profile.UNMETERED, 60.0, 10.0, 60.0, 500, 1.0, RECONNECT_CAP_S),
     # A person waits before the screen: little to lose, much to show. The cap keeps a stopped broker from hiding long.
     Profile.DEMO: Flow(Profile.DEMO, 10.0, 1.0, 5.0, 5000, 0.5, 15.0),
@@ -88,11 +90,15 @@ def _dated(flow: Flow, now: datetime) -> Flow:
 
 
 def flow_for(profile: Profile, fleet_size: int) -> Flow:
-    """The whole fleet spread over what the broker can take after an outage: the first tries over twice the time that it
-    needs for all of them, later ones over that time.
+    """The whole fleet spread over what the broker can take after an outage: the base is the time that it needs for all,
+    first tries come within twice the base, later ones within at most three times. With a lower cap, agents that have
+    failed often would all come within it; a far higher one would keep a small fleet away for longer than it needs.
     """
     flow = _FLOWS[profile]
     base_s = round(max(flow.reconnect_base_s, fleet_size / ACCEPTS_PER_S), 1)
     return msgspec.structs.replace(
-        flow, reconnect_base_s=min(base_s, flow.reconnect_cap_s), reconnect_first_s=round(2 * base_s, 1)
+        flow,
+        reconnect_base_s=base_s,
+        reconnect_first_s=round(2 * base_s, 1),
+        reconnect_cap_s=max(flow.reconnect_cap_s, round(3 * base_s, 1)),
     )
