@@ -131,7 +131,7 @@ class AgentCore:
 
     def tick(self, now: Instant) -> None:
         """What is due by time alone."""
-        self._effects += self.connection.on_tick(now)
+        self._effects += self.connection.on_tick(now, self.clock.now_ms(now))
         self._effects += self.session.on_tick(now)
         self._apply(self.executions.on_tick(self._moment(now)), now)
         for watch in self.watches.values():

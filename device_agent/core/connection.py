@@ -31,7 +31,7 @@ class Connection:
     def set_pace(self, flow: Flow) -> None:
         self.backoff.set_pace(base_s=flow.reconnect_base_s, cap_s=flow.reconnect_cap_s, first_s=flow.reconnect_first_s)
 
-    def on_tick(self, now: Instant) -> list[Connect | GiveUp]:
+    def on_tick(self, now: Instant, trusted_ms: int = 0) -> list[Connect | GiveUp]:
         due_ns = self.next_due_ns()
         if due_ns is None or now.monotonic_ns < due_ns:
             return []
@@ -42,7 +42,7 @@ class Connection:
         self.attempts += 1
         self._session.on_connect()
         will = self._session.presence(PresenceStatus.OFFLINE, WILL_REASON)
-        return [Connect(will, self._session.keepalive_s)]
+        return [Connect(will, self._session.keepalive_s, trusted_ms)]
 
     def on_established(self, now: Instant) -> None:
         self.backoff.on_established(now.monotonic_ns)

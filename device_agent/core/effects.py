@@ -29,10 +29,13 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open a connection whose last will is ``will`` on the presence topic."""
+    """Open a connection whose last will is ``will`` on the presence topic. ``trusted_ms``: a moment that is past for
+    certain, by which a certificate may be seen to have ended; 0 when none is known.
+    """
 
     will: Publish
     keepalive_s: int
+    trusted_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
