@@ -5,6 +5,7 @@ What is left of a run that is given up is taken back as well.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -16,6 +17,7 @@ from typing import Final
 from tests.chaos.plan import AGENT_NAMES, BROKER, Fault, Plan, Step
 from tests.chaos.world import World
 
+_LARGEST_PIECE: Final = 1 << 22
 _LOOK_EVERY_S: Final = 0.05
 _TRIES: Final = 5
 _LEAP_EVERY_S: Final = 1.0
@@ -111,12 +113,10 @@ class Nemesis:
 
     def _fill_disk(self, step: Step) -> Deed:
         """Something else takes all the room that there is."""
-        folder = self._world.disk(step.target)
-        filler = folder / f"filler-{step.number}"
-        free = os.statvfs(folder)
+        filler = self._world.disk(step.target) / f"filler-{step.number}"
         try:
             with filler.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+                take_all_room(file.fileno())
             yield step.for_s
         finally:
             filler.unlink(missing_ok=True)
@@ -171,3 +171,16 @@ class Nemesis:
                 return
             yield 1.0
         raise CommandFailed(f"fleet-server {words[0]} failed {_TRIES} times, see commands.log")
+
+
+def take_all_room(handle: int) -> None:
+    """The agent writes meanwhile, so that nobody can tell beforehand how much there is."""
+    size, piece = 0, _LARGEST_PIECE
+    while piece:
+        try:
+            os.posix_fallocate(handle, size, piece)
+            size += piece
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            piece //= 2
