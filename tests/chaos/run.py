@@ -88,7 +88,7 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
                     return
                 look_at_s = time.monotonic() - began_s + _LOOK_EVERY_S
             else:
-                broken = [] if nemesis.is_set_back else _broken_promises(world)
+                broken = [] if nemesis.is_set_back or world.is_database_held else _broken_promises(world)
                 if broken:
                     outcome.verdict.violations += broken
                     return

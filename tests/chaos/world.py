@@ -47,6 +47,11 @@ class World:
     def database_url(self) -> str:
         return self.cluster.url if self.cluster else f"sqlite:///{self.data / 'server' / 'fleet.db'}"
 
+    @property
+    def is_database_held(self) -> bool:
+        """Whoever asked it now would wait, and could not let it go."""
+        return self.cluster is not None and bool(self.cluster.primary.held_still or self.cluster.primary.held_down)
+
     def process(self, name: str) -> Kept:
         if name == DATABASE and self.cluster is not None:
             return self.cluster.primary
