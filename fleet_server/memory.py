@@ -1,4 +1,5 @@
-"""How far back the fleet's memory reaches: events, records and health blocks that are old enough are forgotten.
+"""How far back the fleet's memory reaches: events and records that are old enough are forgotten, and for what is kept
+of health (`fleet_server.health.upkeep`) the same way of forgetting device by device.
 
 Each call forgets at most about ``BATCH`` rows by an index that is there anyway, and looks at a few devices only, so
 that on neither database anybody waits for it and writing costs no more than without. What makes a record new or a
@@ -12,11 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, delete, func, select
+from sqlalchemy import ColumnElement, Table, delete, func, select
 from sqlmodel import Session
 
 from fleet_server.devices.models import Device
-from fleet_server.health.models import HealthBlock
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.timeline.models import Event
 
@@ -26,7 +26,7 @@ _DEVICES = 200
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _EVENT = Event.__table__  # type: ignore[attr-defined]  # as above
 _RECORD: Table = StoredRecord.__table__  # type: ignore[attr-defined]  # as above
-_BLOCK: Table = HealthBlock.__table__  # type: ignore[attr-defined]  # as above
+DEVICE_ID = _DEVICE.c.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +52,28 @@ def forget_events(session: Session, before: datetime, batch: int = BATCH) -> int
 
 def forget_records(session: Session, tenant_id: str, before: datetime, after: str = "", batch: int = BATCH) -> Step:
     """Records are acknowledged the moment they are received."""
-    return _forget(session, tenant_id, _RECORD, _RECORD.c.received_at, before, after, batch)
+    return forget_by_device(session, tenant_id, _RECORD, _RECORD.c.received_at, before, after, batch)
 
 
-def forget_health(session: Session, tenant_id: str, before: datetime, after: str = "", batch: int = BATCH) -> Step:
-    """By when the samples were taken. The latest value of each metric stays."""
-    return _forget(session, tenant_id, _BLOCK, _BLOCK.c.start_at, before, after, batch)
-
-
-def _forget(
-    session: Session, tenant_id: str, table: Table, moment: Any, before: datetime, after: str, batch: int
+def forget_by_device(
+    session: Session,
+    tenant_id: str,
+    table: Table,
+    moment: Any,
+    before: datetime,
+    after: str,
+    batch: int = BATCH,
+    *,
+    spared: ColumnElement[bool] | None = None,
 ) -> Step:
+    """Rows of ``table`` whose ``moment`` is earlier, by an index on both. ``spared``: devices whose rows stay."""
     next_ = select(_DEVICE.c.id).where(_DEVICE.c.tenant_id == tenant_id, _DEVICE.c.id > after)
     ids = list(session.execute(next_.order_by(_DEVICE.c.id).limit(_DEVICES)).scalars())
     # One look into the index for each device; a join would leave it to the planner to read the whole table.
     oldest = select(moment).where(table.c.device_id == _DEVICE.c.id).order_by(moment).limit(1).scalar_subquery()
     have_old = select(_DEVICE.c.id).where(_DEVICE.c.id.in_(ids), oldest < before).order_by(_DEVICE.c.id)
+    if spared is not None:
+        have_old = have_old.where(~spared)
     forgotten = 0
     for device_id in session.execute(have_old).scalars().all() if ids else ():
         forgotten += _forget_of(session, table, moment, device_id, before, batch - forgotten)

@@ -33,6 +33,7 @@ DO $$ DECLARE one record; others integer; BEGIN
   FOR one IN SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname = 'public' LOOP
     EXECUTE 'DROP TABLE ' || one.name || ' CASCADE';
   END LOOP;
+  DROP SCHEMA IF EXISTS health_parts CASCADE;
   FOR one IN SELECT p.oid::regprocedure AS name FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e') LOOP
     EXECUTE 'DROP ROUTINE ' || one.name || ' CASCADE';

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import Engine
@@ -25,6 +26,8 @@ from fleet_server.devices.condition import sweep_conditions
 from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
 from fleet_server.executions.outbound import Courier, Outbound
 from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.health import upkeep
+from fleet_server.health.folding import fold_due
 from fleet_server.ingest import retention
 from fleet_server.ingest.gaps import show_open
 from fleet_server.kit.leadership import Leadership
@@ -82,8 +85,9 @@ class Scheduler:
         self._clock = clock
         self._leads_since: datetime | None = None
         self._conditions_after = ""
-        self._forgotten_after: dict[Callable[..., memory.Step], str] = {}
+        self._forgotten_after: dict[str, str] = {}  # by table
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
+        kept = upkeep.kept(settings.health_kept)
         self._chores = (
             Chore("executions", timedelta(seconds=1), self._executions),
             Chore("presence", timedelta(seconds=2), self._presence),
@@ -93,7 +97,9 @@ class Scheduler:
             Chore("retention", timedelta(minutes=10), self._retention),
             Chore("old_events", timedelta(minutes=10), self._old_events),
             Chore("old_records", timedelta(minutes=10), self._old_records),
-            Chore("old_health", timedelta(minutes=10), self._old_health),
+            Chore("health_partitions", timedelta(minutes=10), self._partitions),
+            Chore("health_folding", timedelta(seconds=15), self._folding),
+            *(Chore(f"old_{one.kind.table}", timedelta(minutes=10), partial(self._old_health, one)) for one in kept),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
 
@@ -164,18 +170,28 @@ class Scheduler:
         before = _kept_since(now, self._settings.events_kept_days)
         return Done(soon=before is not None and memory.forget_events(session, before) >= memory.BATCH)
 
+    def _partitions(self, session: Session, now: datetime) -> Done:
+        upkeep.make_partitions(session, now)
+        return Done()
+
+    def _folding(self, session: Session, now: datetime) -> Done:
+        more = fold_due(session, self._tenant_id, now).more
+        return Done(more=more, soon=more)
+
+    def _old_health(self, one: upkeep.Kept, session: Session, now: datetime) -> Done:
+        if upkeep.drop_partitions(session, one, now):
+            return Done(soon=True)
+        name = one.kind.table
+        after = upkeep.forget(session, self._tenant_id, one, now, self._forgotten_after.get(name, "")).after
+        self._forgotten_after[name] = after
+        return Done(soon=after != "")
+
     def _old_records(self, session: Session, now: datetime) -> Done:
-        return self._old(memory.forget_records, session, now, self._settings.records_kept_days)
-
-    def _old_health(self, session: Session, now: datetime) -> Done:
-        return self._old(memory.forget_health, session, now, self._settings.health_kept_days)
-
-    def _old(self, forget: Callable[..., memory.Step], session: Session, now: datetime, kept_days: int) -> Done:
-        before = _kept_since(now, kept_days)
+        before = _kept_since(now, self._settings.records_kept_days)
         if before is None:
             return Done()
-        after = forget(session, self._tenant_id, before, self._forgotten_after.get(forget, "")).after
-        self._forgotten_after[forget] = after
+        after = memory.forget_records(session, self._tenant_id, before, self._forgotten_after.get("record", "")).after
+        self._forgotten_after["record"] = after
         return Done(soon=after != "")
 
     def _idempotency_keys(self, session: Session, now: datetime) -> Done:

@@ -9,8 +9,25 @@ from typing import Any
 
 from fleet_server.errors import SettingsInvalid
 
-_KEPT = {"events_kept_days", "records_kept_days", "health_kept_days"}
+_KEPT = {
+    "events_kept_days",
+    "records_kept_days",
+    "health_kept_days",
+    "health_5min_kept_days",
+    "health_hour_kept_days",
+    "health_day_kept_days",
+}
 _LONGEST_DAYS = 36_500
+
+
+@dataclass(frozen=True, slots=True)
+class HealthKept:
+    """For how many days single samples and their rollups are kept; 0: for ever."""
+
+    samples_days: int = 14
+    five_minutes_days: int = 60
+    hours_days: int = 400
+    days_days: int = 1825
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +47,17 @@ class ServerSettings:
     # How long what came from devices is kept (`fleet_server.memory`), in days; 0: for ever.
     events_kept_days: int = 400
     records_kept_days: int = 90  # after they were acknowledged
-    health_kept_days: int = 90
+    # Single samples, and what is made of them (`fleet_server.health.rollups`).
+    health_kept_days: int = 14
+    health_5min_kept_days: int = 60
+    health_hour_kept_days: int = 400
+    health_day_kept_days: int = 1825
+
+    @property
+    def health_kept(self) -> HealthKept:
+        return HealthKept(
+            self.health_kept_days, self.health_5min_kept_days, self.health_hour_kept_days, self.health_day_kept_days
+        )
 
     @property
     def server_dir(self) -> Path:

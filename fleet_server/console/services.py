@@ -41,7 +41,7 @@ class Services:
 
     @cached_property
     def health(self) -> HealthService:
-        return HealthService(HealthRepository(self.session, self.tenant_id))
+        return HealthService(HealthRepository(self.session, self.tenant_id), self.state.settings.health_kept)
 
     @cached_property
     def timeline(self) -> TimelineService:

@@ -1,21 +1,23 @@
-"""Tables of health: blocks as they came, and the latest value of each metric."""
+"""Tables of health: blocks of samples, rollups of them, and what each device said last.
+
+On PostgreSQL blocks and rollups are partitioned by time (`fleet_server.health.partitions`). Ids of blocks ascend with
+the commits of a device, because its row of `DeviceHealth` is held before they are given: ``folded_id`` parts what is in
+the rollups already from what is not.
+"""
 
 from datetime import datetime
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Column, Index, Text
 from sqlmodel import Field, SQLModel
 
 from fleet_server.timeline.models import BigId
 
 
 class HealthBlock(SQLModel, table=True):
-    """One `protocol.records.HealthColumns`: the columns as deflated JSON, one row a record."""
+    """One `protocol.records.HealthColumns`, its columns as in `fleet_server.health.packing`; one row a record."""
 
     __tablename__ = "health_block"
-    __table_args__ = (
-        UniqueConstraint("link_id", "stream", "seq", name="uq_health_block_record"),
-        Index("ix_health_block_device", "device_id", "start_at"),
-    )
+    __table_args__ = (Index("ix_health_block_device", "device_id", "start_at"),)
 
     id: int | None = Field(default=None, primary_key=True, sa_type=BigId)
     tenant_id: str = Field(max_length=64)
@@ -30,20 +32,61 @@ class HealthBlock(SQLModel, table=True):
     received_at: datetime
 
 
-class LatestValue(SQLModel, table=True):
-    """The newest sample of each metric of a device; exactly one of ``number`` and ``text`` is set.
+class _Rollup(SQLModel):
+    """All buckets of a device in one span (`fleet_server.health.rollups`)."""
 
-    ``is_abnormal`` and ``crossed_at``: the side of its normal range on which the metric stands (`catalogue.sides`);
-    null where it cannot be judged.
+    device_id: str = Field(primary_key=True, max_length=64)
+    span_at: datetime = Field(primary_key=True)
+    tenant_id: str = Field(max_length=64)
+    packed: bytes
+
+
+class HealthFiveMinutes(_Rollup, table=True):
+    __tablename__ = "health_5min"
+
+
+class HealthHours(_Rollup, table=True):
+    __tablename__ = "health_hour"
+
+
+class HealthDays(_Rollup, table=True):
+    __tablename__ = "health_day"
+
+
+class DeviceHealth(SQLModel, table=True):
+    """The newest sample of each metric of a device (`fleet_server.health.latest`), one row a device.
+
+    ``unfolded_since``: where the oldest block begins that is in no rollup yet; null: none is. ``fold_at``: when that is
+    to be done.
     """
 
-    __tablename__ = "latest_value"
+    __tablename__ = "device_health"
+    __table_args__ = (Index("ix_device_health_fold", "tenant_id", "fold_at"),)
+
+    device_id: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = Field(max_length=64)
+    latest: str = Field(sa_column=Column(Text, nullable=False))
+    unfolded_since: datetime | None = None
+    unfolded: int = 0  # blocks
+    fold_at: datetime | None = None
+    folded_id: int = Field(default=0, sa_type=BigId)
+
+
+class ValueInterval(SQLModel, table=True):
+    """Where a newest value lies: by this the fleet is searched. A number is somewhere from ``low`` to ``high``, which
+    stay while it wanders within them; a text is what it is.
+    """
+
+    __tablename__ = "value_interval"
+    __table_args__ = (
+        Index("ix_value_interval_low", "tenant_id", "metric", "low"),
+        Index("ix_value_interval_high", "tenant_id", "metric", "high"),
+        Index("ix_value_interval_text", "tenant_id", "metric", "text"),
+    )
 
     device_id: str = Field(primary_key=True, max_length=64)
     metric: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(max_length=64)
-    at: datetime
-    number: float | None = None
+    low: float | None = None
+    high: float | None = None
     text: str | None = Field(default=None, max_length=64)
-    is_abnormal: bool | None = None
-    crossed_at: datetime | None = None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
-from fleet_server.health.models import LatestValue
-from fleet_server.health.service import Point
+from fleet_server.health.service import Courses, Newest
 from fleet_server.kit.schemas import Answer, Moment, Words
 from protocol.catalogue import metrics
 from protocol.catalogue.vocabulary import TerminalClass
 
 _CLASSES = {one.value: one for one in TerminalClass}
 PointRead = tuple[Moment, float | int | str]
+ExtentRead = tuple[float, float, int]
 
 
 class MetricRead(Answer):
-    """``judgement``: in_range, below, above, outside or unknown, by the normal range of the device's class."""
+    """``judgement``: in_range, below, above, outside or unknown, by the normal range of the device's class.
+
+    ``points``: single samples; or, with ``bucket_s``, means of buckets of that length that begin at their moment, each
+    with its lowest and highest sample and how many there were in ``extents``.
+    """
 
     metric: str
     title: Words
@@ -26,31 +29,32 @@ class MetricRead(Answer):
     at: Moment | None
     judgement: str
     points: list[PointRead]
+    bucket_s: float | None
+    extents: list[ExtentRead]
 
 
 def metric_reads(
-    latest: Sequence[LatestValue], course: Mapping[str, Sequence[Point]], terminal_class: str, wanted: Sequence[str]
+    latest: Sequence[Newest], courses: Courses, terminal_class: str, wanted: Sequence[str]
 ) -> list[MetricRead]:
     """One for each metric that has a value, by name."""
-    newest: dict[str, tuple[datetime, float | str | None]] = {
-        row.metric: (row.at, row.text if row.number is None else row.number) for row in latest
-    }
-    names = sorted(name for name in {*newest, *course} if not wanted or name in wanted)
-    return [_read(name, newest.get(name), course.get(name, ()), terminal_class) for name in names]
+    newest = {row.metric: row for row in latest}
+    names = sorted(name for name in {*newest, *courses.of} if not wanted or name in wanted)
+    return [_read(name, newest.get(name), courses, terminal_class) for name in names]
 
 
-def _read(
-    name: str, newest: tuple[datetime, float | str | None] | None, points: Sequence[Point], terminal_class: str
-) -> MetricRead:
+def _read(name: str, newest: Newest | None, courses: Courses, terminal_class: str) -> MetricRead:
     known, of_class = metrics.get(name), _CLASSES[terminal_class]
-    at, value = newest or (None, None)
+    value = None if newest is None else newest.text if newest.number is None else newest.number
+    course = courses.of.get(name)
     return MetricRead(
         metric=name,
         title=Words(zh=name, en=name) if known is None else Words(zh=known.title_zh, en=known.title_en),
         unit="" if known is None else known.unit,
         normal=None if known is None else known.normal_text.get(of_class),
         value=value,
-        at=at,
+        at=None if newest is None else newest.at,
         judgement="unknown" if known is None else known.judge(value, of_class).value,
-        points=list(points),
+        points=[] if course is None else course.points,
+        bucket_s=None if courses.bucket is None else courses.bucket.total_seconds(),
+        extents=[] if course is None else [(one.low, one.high, one.count) for one in course.extents],
     )

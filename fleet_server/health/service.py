@@ -1,49 +1,139 @@
-"""Reading health: the newest value of each metric, and the course of some of them."""
+"""Reading health: the newest value of each metric, and the course of some of them as finely as a screen shows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TypeVar
 
-from fleet_server.health.blocks import unpack
-from fleet_server.health.models import LatestValue
-from fleet_server.health.repository import HealthRepository
-from fleet_server.kit.times import from_ms, to_ms
+import numpy as np
 
-Value = float | int | str
+from fleet_server.health.folding import levels_of, samples_of
+from fleet_server.health.latest import Value, read
+from fleet_server.health.packing import Floats, unpack
+from fleet_server.health.repository import BlockRow, HealthRepository
+from fleet_server.health.rollups import Buckets, Level, merged, numbered, unpack_row
+from fleet_server.kit.times import from_ms, to_ms, utc_now
+from fleet_server.settings import HealthKept
+
 Point = tuple[datetime, Value]
 Moment = TypeVar("Moment", int, datetime)
-# A day of one-minute blocks, or weeks of half-hour ones.
+# As many single samples as a chart unpacks; what holds more is drawn from rollups.
 MAX_BLOCKS = 2000
-MAX_POINTS = 500
+MAX_POINTS = 600
+# Below it five minutes are too coarse for a screen.
+_FEWEST_BUCKETS = 100
+# How many buckets of a level are put together at most, before the next one serves.
+_MOST_TOGETHER = {Level.FIVE_MINUTES: 12, Level.HOUR: 24, Level.DAY: 10_000}
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest sample of a metric; exactly one of ``number`` and ``text`` is set."""
+
+    metric: str
+    at: datetime
+    number: float | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What lies in one bucket of a course, beside its mean."""
+
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """``points``: samples, or means of buckets that begin at their moment; then ``extents`` has one for each."""
+
+    points: list[Point]
+    extents: list[Extent]
+
+
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """By metric. ``bucket``: how long each is; None: single samples."""
+
+    bucket: timedelta | None
+    of: dict[str, Course]
 
 
 class HealthService:
-    def __init__(self, health: HealthRepository) -> None:
+    def __init__(self, health: HealthRepository, kept: HealthKept | None = None) -> None:
         self._health = health
+        self._kept = kept or HealthKept()
 
-    def latest(self, device_id: str) -> Sequence[LatestValue]:
+    def latest(self, device_id: str) -> list[Newest]:
         """By name of the metric. Whether the device exists is asked of its own service."""
-        return self._health.latest(device_id)
+        found = self._health.latest(device_id)
+        entries = {} if found is None else read(found)
+        return [Newest(metric, one.at, one.number, one.text) for metric, one in sorted(entries.items())]
 
     def range(
         self, device_id: str, metrics: Collection[str], begin: datetime, end: datetime, points: int = MAX_POINTS
     ) -> dict[str, list[Point]]:
-        """Samples from ``begin`` (in) to ``end`` (out), thinned to ``points``; no metrics means all."""
-        begin_ms, end_ms = to_ms(begin), to_ms(end)
-        series: dict[str, list[tuple[int, Value]]] = {}
-        for block in self._health.blocks(device_id, begin, end, MAX_BLOCKS):
-            start_ms, step_ms = to_ms(block.start_at), block.step_ms
-            for metric, values in unpack(block.columns).items():
-                if metrics and metric not in metrics:
-                    continue
-                found = series.setdefault(metric, [])
-                for number, value in enumerate(values):
-                    at_ms = start_ms + number * step_ms
-                    if value is not None and begin_ms <= at_ms < end_ms:
-                        found.append((at_ms, value))
-        return {metric: _moments(thinned(sorted(found, key=_moment), points)) for metric, found in series.items()}
+        """The points of `course`."""
+        return {metric: one.points for metric, one in self.course(device_id, metrics, begin, end, points).of.items()}
+
+    def course(
+        self, device_id: str, metrics: Collection[str], begin: datetime, end: datetime, points: int = MAX_POINTS
+    ) -> Courses:
+        """From ``begin`` (in) to ``end`` (out), at most ``points`` a metric; no metrics means all. Single samples when
+        they are few, with texts among them; numbers of the finest rollup that fits and is kept so long otherwise.
+        """
+        level, together = self._level(begin, end, points)
+        if end - begin < _FEWEST_BUCKETS * timedelta(milliseconds=Level.FIVE_MINUTES.bucket_ms):
+            blocks = self._health.blocks(device_id, begin, end, MAX_BLOCKS + 1)
+            if 0 < len(blocks) <= MAX_BLOCKS:
+                return Courses(None, _samples(blocks, frozenset(metrics), begin, end, points))
+        found = self._buckets(device_id, frozenset(metrics), level, begin, end)
+        return Courses(
+            timedelta(milliseconds=level.bucket_ms * together),
+            {metric: _course(one.coarser(together), level.bucket_ms * together) for metric, one in found.items()},
+        )
+
+    def _level(self, begin: datetime, end: datetime, points: int) -> tuple[Level, int]:
+        """The level, and how many of its buckets make one of the course."""
+        span_ms = max(1, to_ms(end) - to_ms(begin))
+        now = utc_now()
+        for level in Level:
+            together = -(-span_ms // (level.bucket_ms * max(1, points - 1)))
+            kept_days = kept_days_of(self._kept, level)
+            is_kept = kept_days == 0 or begin >= now - timedelta(days=kept_days)
+            if level is Level.DAY or (together < _MOST_TOGETHER[level] and is_kept):
+                return level, together
+        raise AssertionError("days serve every range")
+
+    def _buckets(
+        self, device_id: str, metrics: frozenset[str], level: Level, begin: datetime, end: datetime
+    ) -> dict[str, Buckets]:
+        found = self._health.rolled_up(device_id, level, begin, end)
+        parts: dict[str, list[Buckets]] = {}
+        for packed in found.rows:
+            for metric, buckets in unpack_row(packed, metrics or None).items():
+                parts.setdefault(metric, []).append(buckets)
+        fresh = samples_of(((device_id, block) for block in found.unfolded), metrics or None)
+        buckets = levels_of(fresh)[level]
+        for number, (_, metric) in enumerate(fresh.names):
+            parts.setdefault(metric, []).append(numbered(buckets.where(buckets.series == number), 0))
+        first, last = to_ms(begin) // level.bucket_ms, (to_ms(end) - 1) // level.bucket_ms
+        courses = {metric: merged(pieces) for metric, pieces in sorted(parts.items())}
+        return {metric: one.where((one.at >= first) & (one.at <= last)) for metric, one in courses.items()}
+
+
+def kept_days_of(kept: HealthKept, level: Level) -> int:
+    match level:
+        case Level.FIVE_MINUTES:
+            return kept.five_minutes_days
+        case Level.HOUR:
+            return kept.hours_days
+        case Level.DAY:
+            return kept.days_days
 
 
 def thinned(points: Sequence[tuple[Moment, Value]], limit: int) -> list[tuple[Moment, Value]]:
@@ -63,12 +153,47 @@ def thinned(points: Sequence[tuple[Moment, Value]], limit: int) -> list[tuple[Mo
     return kept
 
 
-def _moments(points: Sequence[tuple[int, Value]]) -> list[Point]:
-    return [(from_ms(at_ms), value) for at_ms, value in points]
+def plain(number: float) -> float | int:
+    """Whole numbers as such: a block no longer knows how they were written."""
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
-def _moment(point: tuple[int, Value]) -> int:
-    return point[0]
+def _samples(
+    blocks: Sequence[BlockRow], metrics: frozenset[str], begin: datetime, end: datetime, points: int
+) -> dict[str, Course]:
+    begin_ms, end_ms = to_ms(begin), to_ms(end)
+    numbers: dict[str, list[tuple[int, int, Floats]]] = {}
+    series: dict[str, list[tuple[int, Value]]] = {}
+    for block in blocks:
+        start_ms, step_ms = to_ms(block.start_at), block.step_ms
+        found = unpack(block.columns, metrics or None)
+        for metric, values in found.numbers.items():
+            numbers.setdefault(metric, []).append((start_ms, step_ms, values))
+        for metric, column in found.odd.items():
+            placed = ((start_ms + place * step_ms, value) for place, value in enumerate(column))
+            kept = [(at, value) for at, value in placed if value is not None and begin_ms <= at < end_ms]
+            series.setdefault(metric, []).extend(kept)
+    for metric, pieces in numbers.items():
+        at_ms = np.concatenate([start + np.arange(len(values)) * step for start, step, values in pieces])
+        all_values = np.concatenate([values for _, _, values in pieces])
+        is_wanted = ~np.isnan(all_values) & (at_ms >= begin_ms) & (at_ms < end_ms)
+        found_points = zip(at_ms[is_wanted].tolist(), map(plain, all_values[is_wanted].tolist()), strict=True)
+        series.setdefault(metric, []).extend(found_points)
+    return {metric: _drawn(found, points) for metric, found in sorted(series.items())}
+
+
+def _drawn(found: Sequence[tuple[int, Value]], points: int) -> Course:
+    ordered = sorted(found, key=lambda one: one[0])
+    return Course([(from_ms(at_ms), value) for at_ms, value in thinned(ordered, points)], [])
+
+
+def _course(buckets: Buckets, bucket_ms: int) -> Course:
+    moments = (buckets.at * bucket_ms).tolist()
+    columns = (buckets.low.tolist(), buckets.high.tolist(), buckets.count.tolist())
+    return Course(
+        [(from_ms(at), mean) for at, mean in zip(moments, buckets.mean.tolist(), strict=True)],
+        [Extent(low, high, int(count)) for low, high, count in zip(*columns, strict=True)],
+    )
 
 
 def _height(point: tuple[Moment, Value]) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import RowMapping, delete, func, select, tuple_
+from sqlalchemy import RowMapping, delete, func, select, true, tuple_
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
@@ -40,7 +40,8 @@ PIECE_BYTES = 4 * 1024 * 1024
 RECORD_KIND = "record"
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _STREAM = LinkStream.__table__  # type: ignore[attr-defined]  # as above
-_STORED = (StoredRecord.__table__, HealthBlock.__table__)  # type: ignore[attr-defined]  # as above
+_RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # as above
+_BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # as above
 
 Key = tuple[str, str, int]
 
@@ -82,7 +83,7 @@ def replay(
     played = _understood(session, letters, done.left)
     hold(session, {str(one.entry.record.device) for one in played if isinstance(one.entry.record, Record)})
     mine = _take(session, played)
-    known = _stored_before(session, [key for one in mine for key in one.keys])
+    known = _stored_before(session, mine)
     sorter = Sorter(now)
     for one in mine:
         if known.isdisjoint(one.keys):
@@ -181,12 +182,16 @@ def _take(session: Session, played: Sequence[_Played]) -> list[_Played]:
     return sorted((one for one in played if one.id in taken), key=lambda one: one.key)
 
 
-def _stored_before(session: Session, keys: Sequence[Key]) -> set[Key]:
+def _stored_before(session: Session, played: Sequence[_Played]) -> set[Key]:
     """Such as after a restore, when a letter came back and its sender sent the record again."""
+    if not played:
+        return set()
+    keys = [key for one in played for key in one.keys]
+    devices = {str(one.entry.record.device) for one in played if isinstance(one.entry.record, Record)}
     found: set[Key] = set()
-    if keys:
-        for table in _STORED:
-            named = tuple_(table.c.link_id, table.c.stream, table.c.seq)
-            rows = session.execute(select(table.c.link_id, table.c.stream, table.c.seq).where(named.in_(keys)))
-            found |= {(link, stream, seq) for link, stream, seq in rows}
+    # Blocks are found by their device: they have no key of their own.
+    for table, narrowed in ((_RECORD, true()), (_BLOCK, _BLOCK.c.device_id.in_(devices))):
+        named = tuple_(table.c.link_id, table.c.stream, table.c.seq)
+        rows = session.execute(select(table.c.link_id, table.c.stream, table.c.seq).where(narrowed, named.in_(keys)))
+        found |= {(link, stream, seq) for link, stream, seq in rows}
     return found

@@ -13,13 +13,13 @@ from sqlmodel import Session, col, select
 from fleet_server.console import live_readings
 from fleet_server.devices.models import Device
 from fleet_server.executions.models import Execution
-from fleet_server.health.models import LatestValue
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import NewEvent
 from protocol.live import LiveProgress, LiveReport
 from tests.browser.conftest import Served, Windows
 from tests.fleet_server.console.examples import TENANT, device_id
 from tests.fleet_server.console.history import verdict
+from tests.support.health_rows import put_newest
 
 # Devices of these tests alone.
 TILL, METERED = device_id("z_spare_03"), device_id("z_spare_04")
@@ -37,7 +37,7 @@ _SHIFTS = """() => {
 def _measured(served: Served) -> None:
     def change(session: Session) -> None:
         for device in (TILL, METERED):
-            session.merge(LatestValue(device_id=device, metric=METRIC, tenant_id=TENANT, at=utc_now(), number=38.0))
+            put_newest(session, TENANT, device, {METRIC: 38.0}, utc_now())
         metered = session.get(Device, METERED)
         assert metered is not None
         metered.profile = "metered"

@@ -15,11 +15,11 @@ from sqlmodel import Session, select
 
 from fleet_server.devices.models import Device
 from fleet_server.faults.models import Fault
-from fleet_server.health.models import LatestValue
 from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.timeline.writer import NewEvent
 from tests.browser.conftest import SCREENSHOTS, Served, Windows
 from tests.fleet_server.console.examples import TENANT, device_id
+from tests.support.health_rows import put_newest
 
 TILL = device_id("till_two")
 CODE = "term.PRN_NO_PAPER"
@@ -44,8 +44,8 @@ def take_paper_out(session: Session) -> None:
             evidence=EVIDENCE,
         )
     )
-    for metric, value in {"net.rtt_ms": 41.0, "modem.rsrp_dbm": -88.0, "sys.mem_avail_pct": 44.0}.items():
-        session.merge(LatestValue(device_id=TILL, metric=metric, tenant_id=TENANT, at=raised_at, number=value))
+    values = {"net.rtt_ms": 41.0, "modem.rsrp_dbm": -88.0, "sys.mem_avail_pct": 44.0}
+    put_newest(session, TENANT, TILL, values, raised_at)
     device = session.get(Device, TILL)
     assert device is not None
     device.condition, device.condition_rank, device.worst_code = "faulty", 0, CODE

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from fleet_server.db import open_engine
-from fleet_server.health.blocks import unpack
+from fleet_server.health.packing import samples
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.chaos.checker import Row, Stored
 from tests.chaos.marks import PREFIX, mark_of, mark_of_columns
@@ -83,7 +83,7 @@ def _records(db: Connection) -> Stored:
         elif isinstance(said, SpoolLost):
             stored.losses.append((link, said))
     for link, stream, seq, columns in _rows(db, "SELECT link_id, stream, seq, columns FROM health_block"):
-        stored.rows.append(Row(link, stream, seq, mark_of_columns(unpack(bytes(columns)))))
+        stored.rows.append(Row(link, stream, seq, mark_of_columns(samples(bytes(columns)))))
     return stored
 
 

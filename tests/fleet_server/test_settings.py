@@ -35,7 +35,7 @@ def test_what_has_no_default_is_named_when_it_is_missing(tmp_path: Path, written
 
 
 def test_kept_days_of_an_operator_stay(tmp_path: Path, written: Path) -> None:
-    change(written, "health_kept_days = 90", "health_kept_days = 0")
+    change(written, "health_kept_days = 14", "health_kept_days = 0")
     again = ensure_settings(tmp_path, Wishes(mqtt_port=18883))
     assert again == replace(load_settings(tmp_path), mqtt_port=18883, health_kept_days=0)
 

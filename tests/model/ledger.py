@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleet_server.health.blocks import unpack
+from fleet_server.health.packing import samples
 from fleet_server.ingest.gaps import SPOOL_LOST
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.model.marks import CODE_PREFIX, Mark, mark_of, mark_of_columns
@@ -61,7 +61,7 @@ class Ledger:
             "SELECT link_id, stream, seq, device_id, columns FROM health_block"
         ):
             self._numbers[link, stream].add(seq)
-            mark = mark_of_columns(device, unpack(columns))
+            mark = mark_of_columns(device, samples(columns))
             if mark is not None:
                 self.marks[mark] += 1
         for link, grave in self.tombstones:

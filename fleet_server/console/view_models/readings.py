@@ -56,7 +56,7 @@ SHOWN_AT_ONCE = 8
 
 
 class Latest(Protocol):
-    """A row of latest values (`fleet_server.health.models.LatestValue`), or what is said live."""
+    """A newest value (`fleet_server.health.service.Newest`), or what is said live."""
 
     @property
     def metric(self) -> str: ...

@@ -17,9 +17,9 @@ from fleet_server.auth.roles import Role
 from fleet_server.devices.condition import Condition
 from fleet_server.devices.models import Capability, Device, HeardHour, Site
 from fleet_server.faults.models import Fault
-from fleet_server.health.models import LatestValue
 from fleet_server.kit.times import to_ms
 from tests.fleet_server.console.declared import capabilities_of
+from tests.support.health_rows import put_newest
 
 TENANT = "default"
 PASSWORD = "correct horse battery"
@@ -190,12 +190,8 @@ def _add_contact(session: Session, example: Example, now: datetime) -> None:
     for hours in range(1, 6):
         hour = (now - timedelta(hours=hours)).replace(minute=0, second=0, microsecond=0)
         session.add(HeardHour(device_id=example.id, hour_at=hour, tenant_id=TENANT))
-    for metric, value in example.latest.items():
-        number = value if isinstance(value, float) else None
-        text = value if isinstance(value, str) else None
-        session.add(
-            LatestValue(device_id=example.id, metric=metric, tenant_id=TENANT, at=now, number=number, text=text)
-        )
+    if example.latest:
+        put_newest(session, TENANT, example.id, example.latest, now)
 
 
 def _capability(example: Example, now: datetime) -> Capability:

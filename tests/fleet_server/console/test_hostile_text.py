@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 from fleet_server.db import transaction
 from fleet_server.devices.models import Capability, Device, Site
 from fleet_server.faults.models import Fault
-from fleet_server.health.models import LatestValue
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.commands import ExecutionState
@@ -19,6 +18,7 @@ from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.declared import SYNC
 from tests.fleet_server.console.examples import TENANT, device_id
 from tests.fleet_server.console.history import execution, run_id, verdict
+from tests.support.health_rows import put_newest
 
 TILL = device_id("till_one")
 RUN = run_id(ExecutionState.RUNNING, 9)
@@ -75,7 +75,7 @@ def hostile(request: pytest.FixtureRequest, console_engine: Engine) -> str:
         for name in ("merchant_name_zh", "merchant_name_en", "name_zh", "name_en", "city_zh", "city_en", "merchant_id"):
             setattr(site, name, text)
         declared.document = _declared(declared.document, text)
-        session.add(LatestValue(device_id=TILL, metric=text, tenant_id=TENANT, at=utc_now(), text=text[:64]))
+        put_newest(session, TENANT, TILL, {text: text[:64]}, utc_now())
         session.add(_fault(text))
         row = execution(ExecutionState.FAILED, SYNC, utc_now(), number=9)
         row.id, row.code, row.detail, row.actor, row.output_tail = RUN, text, text, text, text

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sqlalchemy import Engine, select
 
 from fleet_server.db import reading, transaction
 from fleet_server.health.apply import MAX_CHANGES_PER_BLOCK, HealthReport, apply_health
-from fleet_server.health.blocks import BlockDamaged, Columns, pack, unpack
-from fleet_server.health.models import HealthBlock, LatestValue
+from fleet_server.health.models import HealthBlock
+from fleet_server.health.packing import samples
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.catalogue import metrics
 from protocol.catalogue.normal_range import AtLeast
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
+from tests.support.health_rows import newest_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DEVICE = "d-terminal0000001"
@@ -51,14 +49,14 @@ def apply(engine: Engine, *reports: HealthReport) -> list[NewEvent]:
 
 def latest(engine: Engine) -> dict[str, tuple[datetime, float | None, str | None]]:
     with reading(engine) as session:
-        return {row.metric: (row.at, row.number, row.text) for row in session.execute(select(LatestValue)).scalars()}
+        return {metric: (one.at, one.number, one.text) for metric, one in newest_of(session, DEVICE).items()}
 
 
 def test_a_block_is_kept_as_it_came(engine: Engine) -> None:
     apply(engine, report(GOOD, None, BAD))
     with reading(engine) as session:
         block = session.execute(select(HealthBlock)).scalar_one()
-    assert unpack(block.columns) == {METRIC: [GOOD, None, BAD]}
+    assert samples(block.columns) == {METRIC: [GOOD, None, BAD]}
     assert (block.steps, block.step_ms, block.start_at) == (3, 1000, NOW - timedelta(seconds=600))
 
 
@@ -111,18 +109,3 @@ def test_a_text_where_a_number_belongs_is_neither_normal_nor_a_fault(engine: Eng
 def test_samples_of_the_future_are_put_to_now(engine: Engine) -> None:
     apply(engine, report(GOOD, GOOD, ago_s=-500))
     assert latest(engine)[METRIC][0] == NOW
-
-
-SAMPLES = st.lists(st.none() | st.floats(-1e6, 1e6) | st.integers(-10, 10) | st.text(max_size=8), max_size=20)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.sampled_from(["a", "b.c"]), SAMPLES, max_size=2))
-def test_blocks_come_out_as_they_went_in(columns: Columns) -> None:
-    assert unpack(pack(columns)) == columns
-
-
-def test_a_damaged_block_says_so() -> None:
-    for broken in (b"", b"junk", pack({"a": [1]})[:-3] + b"xyz"):
-        with pytest.raises(BlockDamaged):
-            unpack(broken)

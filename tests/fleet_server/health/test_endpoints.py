@@ -5,17 +5,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from fleet_server.db import transaction
-from fleet_server.health.blocks import pack
-from fleet_server.health.models import HealthBlock, LatestValue
+from fleet_server.health.models import HealthBlock
+from fleet_server.health.packing import pack
 from fleet_server.health.service import thinned
 from tests.fleet_server.api import Api, running_api
 from tests.fleet_server.factories import NOON, TENANT
+from tests.support.health_rows import put_newest
 
 MINUTE = timedelta(minutes=1)
 
@@ -34,24 +36,14 @@ def api(engine: Engine, tmp_path: Path) -> Iterator[Api]:
                     start_at=NOON + number * 10 * MINUTE,
                     step_ms=60_000,
                     steps=2,
-                    columns=pack({"batt.level_pct": [50 + number, None], "sys.unheard_of": [1, 2]}),
+                    columns=pack(
+                        {"batt.level_pct": np.array([50 + number, np.nan]), "sys.unheard_of": np.array([1.0, 2.0])}
+                    ),
                     received_at=NOON,
                 )
                 session.add(block)
-            newest: list[tuple[str, float | None, str | None]] = [
-                ("batt.level_pct", 52.0, None),
-                ("sys.state", None, "idle"),
-            ]
-            for metric, value, text in newest:
-                row = LatestValue(
-                    device_id=running.fleet.terminal,
-                    metric=metric,
-                    tenant_id=TENANT,
-                    at=NOON + 20 * MINUTE,
-                    number=value,
-                    text=text,
-                )
-                session.add(row)
+            newest: dict[str, float | int | str] = {"batt.level_pct": 52.0, "sys.state": "idle"}
+            put_newest(session, TENANT, running.fleet.terminal, newest, NOON + 20 * MINUTE)
         yield running
 
 

@@ -13,7 +13,7 @@ from fleet_server.audit.models import AuditEntry
 from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
-from fleet_server.health.models import HealthBlock, LatestValue
+from fleet_server.health.models import HealthBlock
 from fleet_server.ingest import replay as replay_module
 from fleet_server.ingest.decode import decode
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
@@ -25,6 +25,7 @@ from protocol.streams import Batch, StreamKind
 from tests.fleet_server.factories import actor
 from tests.support.fleet_rows import GATEWAY, OTHER, PRINTER, TERMINAL, make_fleet
 from tests.support.flush_rig import BULK, FlushRig
+from tests.support.health_rows import newest_of
 
 PAPER_OUT = "escpos.PAPER_OUT"
 
@@ -88,7 +89,7 @@ def test_samples_go_to_the_health_of_their_device(rig: FlushRig) -> None:
     assert play(rig).taken == 1
     with reading(rig.engine) as session:
         assert [block.seq for block in session.exec(select(HealthBlock)).all()] == [1]
-        assert [value.number for value in session.exec(select(LatestValue)).all()] == [79.0]
+        assert [one.number for one in newest_of(session, TERMINAL).values()] == [79.0]
 
 
 def test_a_large_block_of_samples_is_kept_whole_and_played(rig: FlushRig) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlmodel import Session
 
 from fleet_server.db import reading, transaction
-from fleet_server.health.models import LatestValue
+from fleet_server.health.models import DeviceHealth
 from fleet_server.ingest.models import DeadLetter, ServerState
 from fleet_server.kit import bulk
 from fleet_server.timeline.models import Event
@@ -23,31 +23,35 @@ from tests.support.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
-LATEST = LatestValue.__table__  # type: ignore[attr-defined]  # as above
+LATEST = DeviceHealth.__table__  # type: ignore[attr-defined]  # as above
 EVENT = Event.__table__  # type: ignore[attr-defined]  # as above
 STATE = ServerState.__table__  # type: ignore[attr-defined]  # as above
-NEWEST = bulk.OnConflict(("device_id", "metric"), ("at", "number", "text"), newer="at")
+NEWEST = bulk.OnConflict(("device_id",), ("unfolded", "unfolded_since"), newer="unfolded_since")
 
 
-def latest(number: float, at: datetime, metric: str = "m") -> dict[str, object]:
-    return {"device_id": "d", "metric": metric, "tenant_id": "t", "at": at, "number": number, "text": None}
+def latest(number: int, at: datetime, device_id: str = "m") -> dict[str, object]:
+    row = {"device_id": device_id, "tenant_id": "t", "latest": "{}", "folded_id": 0}
+    return {**row, "unfolded": number, "unfolded_since": at}
 
 
 def test_a_row_that_exists_is_left_alone(engine: Engine) -> None:
     with transaction(engine) as session:
-        bulk.write(session, LATEST, [latest(1.0, NOW)])
-        bulk.write(session, LATEST, [latest(2.0, NOW), latest(3.0, NOW, "other")])
+        bulk.write(session, LATEST, [latest(1, NOW)])
+        bulk.write(session, LATEST, [latest(2, NOW), latest(3, NOW, "other")])
     with reading(engine) as session:
-        assert dict(session.execute(select(LATEST.c.metric, LATEST.c.number)).all()) == {"m": 1.0, "other": 3.0}
+        assert dict(session.execute(select(LATEST.c.device_id, LATEST.c.unfolded)).all()) == {"m": 1, "other": 3}
 
 
 def test_an_update_takes_only_what_is_newer(engine: Engine) -> None:
     with transaction(engine) as session:
-        bulk.write(session, LATEST, [latest(1.0, NOW)], NEWEST)
-        bulk.write(session, LATEST, [latest(2.0, NOW - timedelta(seconds=1))], NEWEST)
-        assert session.execute(select(LATEST.c.number)).scalar_one() == 1.0
-        bulk.write(session, LATEST, [latest(3.0, NOW + timedelta(microseconds=1))], NEWEST)
-        assert session.execute(select(LATEST.c.number, LATEST.c.at)).one() == (3.0, NOW + timedelta(microseconds=1))
+        bulk.write(session, LATEST, [latest(1, NOW)], NEWEST)
+        bulk.write(session, LATEST, [latest(2, NOW - timedelta(seconds=1))], NEWEST)
+        assert session.execute(select(LATEST.c.unfolded)).scalar_one() == 1
+        bulk.write(session, LATEST, [latest(3, NOW + timedelta(microseconds=1))], NEWEST)
+        assert session.execute(select(LATEST.c.unfolded, LATEST.c.unfolded_since)).one() == (
+            3,
+            NOW + timedelta(microseconds=1),
+        )
 
 
 def test_no_rows_are_no_statement(engine: Engine) -> None:
@@ -100,30 +104,30 @@ def test_texts_bytes_and_numbers_come_back_as_they_went(
 
 def test_two_writes_of_one_transaction_are_two_writes(engine: Engine) -> None:
     with transaction(engine) as session:
-        bulk.write(session, LATEST, [latest(1.0, NOW)], NEWEST)
-        bulk.write_tuples(session, LATEST, tuple(latest(0.0, NOW)), [tuple(latest(2.0, NOW, "n").values())], NEWEST)
-        session.execute(LATEST.update().values(number=5.0))
-        bulk.write(session, LATEST, [latest(3.0, NOW, "o")], NEWEST)
+        bulk.write(session, LATEST, [latest(1, NOW)], NEWEST)
+        bulk.write_tuples(session, LATEST, tuple(latest(0, NOW)), [tuple(latest(2, NOW, "n").values())], NEWEST)
+        session.execute(LATEST.update().values(unfolded=5))
+        bulk.write(session, LATEST, [latest(3, NOW, "o")], NEWEST)
     with reading(engine) as session:
-        assert dict(session.execute(select(LATEST.c.metric, LATEST.c.number)).all()) == {"m": 5.0, "n": 5.0, "o": 3.0}
+        assert dict(session.execute(select(LATEST.c.device_id, LATEST.c.unfolded)).all()) == {"m": 5, "n": 5, "o": 3}
 
 
 def test_a_transaction_that_is_taken_back_leaves_the_connection_usable(engine: Engine) -> None:
-    for number in (1.0, 2.0):
+    for number in (1, 2):
         with engine.connect() as connection, Session(connection) as session:
             bulk.write(session, LATEST, [latest(number, NOW)])
             session.rollback()
             bulk.write(session, LATEST, [latest(number, NOW, f"m{number}")])
             session.commit()
     with reading(engine) as session:
-        assert set(session.execute(select(LATEST.c.metric)).scalars()) == {"m1.0", "m2.0"}
+        assert set(session.execute(select(LATEST.c.device_id)).scalars()) == {"m1", "m2"}
 
 
 class Cutting(list[tuple[object, ...]]):
     """Rows during whose reading the connection that takes them is lost."""
 
     def __init__(self, engine: Engine, pid: int) -> None:
-        super().__init__([tuple(latest(1.0, NOW).values())])
+        super().__init__([tuple(latest(1, NOW).values())])
         self._engine, self._pid = engine, pid
 
     def __iter__(self) -> Iterator[tuple[object, ...]]:
@@ -143,7 +147,7 @@ def on_postgres(postgres_server: PostgresServer) -> Iterator[Engine]:
 def test_a_row_that_the_database_refuses_is_not_taken_for_a_lost_connection(on_postgres: Engine) -> None:
     with transaction(on_postgres) as session:
         with pytest.raises(sqlalchemy.exc.DataError) as refused:
-            bulk.write(session, LATEST, [latest(1.0, NOW) | {"tenant_id": "x" * 65}])
+            bulk.write(session, LATEST, [latest(1, NOW) | {"tenant_id": "x" * 65}])
         session.rollback()
     assert not refused.value.connection_invalidated
 
@@ -153,10 +157,10 @@ def test_a_connection_lost_in_between_is_told_as_such_and_replaced(on_postgres: 
     with Session(on_postgres) as session:
         pid = session.execute(select(func.pg_backend_pid())).scalar_one()
         with pytest.raises(sqlalchemy.exc.OperationalError) as away:
-            bulk.write_tuples(session, LATEST, tuple(latest(0.0, NOW)), Cutting(on_postgres, pid))
+            bulk.write_tuples(session, LATEST, tuple(latest(0, NOW)), Cutting(on_postgres, pid))
         assert away.value.connection_invalidated
     with transaction(on_postgres) as session:
-        bulk.write(session, LATEST, [latest(1.0, NOW)])
+        bulk.write(session, LATEST, [latest(1, NOW)])
 
 
 def event_row(text: str) -> dict[str, object]:

@@ -1,0 +1,156 @@
+"""Rollups of samples: lowest, highest, how many and their mean, in buckets of five minutes, an hour and a day (UTC).
+
+A sum is kept in three whole numbers, of units of 2**30, of one and of a millionth, because adding those is exact: so a
+bucket is a function of the set of its samples, in whatever order and pieces they come. Each sample is rounded to a
+millionth for its part in the mean; lowest and highest are the samples themselves.
+
+A row holds what a device has in one span of 288 buckets. Pure: arrays in, arrays out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+from fleet_server.health.packing import Floats, Ints, pack_many, unpack
+
+SPAN_BUCKETS: Final = 288
+_GIGA: Final = 2.0**30
+_MILLION: Final = 1e6
+# Beyond it the sum of a day of seconds might not be exact.
+_LARGEST: Final = 2.0**62
+Stats = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
+_STATS = ("at", "low", "high", "count", "giga", "whole", "micro")
+
+
+class Level(Enum):
+    """By the length of a bucket in milliseconds."""
+
+    FIVE_MINUTES = 300_000
+    HOUR = 3_600_000
+    DAY = 86_400_000
+
+    @property
+    def bucket_ms(self) -> int:
+        return self.value
+
+    @property
+    def span_ms(self) -> int:
+        return self.value * SPAN_BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """One entry each a bucket: ``series`` numbers a metric of a device, ``at`` the bucket from 1970 on. In the order of
+    both, none twice.
+    """
+
+    series: Ints
+    at: Ints
+    low: Floats
+    high: Floats
+    count: Floats
+    giga: Floats
+    whole: Floats
+    micro: Floats
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    @property
+    def mean(self) -> Floats:
+        return (self.giga * _GIGA + self.whole + self.micro / _MILLION) / self.count
+
+    def where(self, is_wanted: np.typing.NDArray[np.bool_]) -> Buckets:
+        return Buckets(self.series[is_wanted], self.at[is_wanted], *(stat[is_wanted] for stat in self.stats))
+
+    def coarser(self, factor: int) -> Buckets:
+        """Buckets ``factor`` times as long."""
+        return _summed(self.series, self.at // factor, self.stats)
+
+    @property
+    def stats(self) -> Stats:
+        return self.low, self.high, self.count, self.giga, self.whole, self.micro
+
+
+def of_samples(series: Ints, at_ms: Ints, values: Floats, bucket_ms: int) -> Buckets:
+    """What was not measured (NaN) is left out."""
+    is_there = ~np.isnan(values)
+    series, at_ms, values = series[is_there], at_ms[is_there], values[is_there]
+    bounded = np.clip(values, -_LARGEST, _LARGEST)
+    giga = np.floor(bounded / _GIGA)
+    rest = bounded - giga * _GIGA
+    whole = np.floor(rest)
+    micro = np.rint((rest - whole) * _MILLION)
+    return _summed(series, at_ms // bucket_ms, (values, values, np.ones(len(values)), giga, whole, micro))
+
+
+def merged(parts: Sequence[Buckets]) -> Buckets:
+    series = np.concatenate([part.series for part in parts])
+    at = np.concatenate([part.at for part in parts])
+    stats = [np.concatenate(columns) for columns in zip(*(part.stats for part in parts), strict=True)]
+    return _summed(series, at, stats)
+
+
+def pack_rows(buckets: Buckets, rows: Sequence[Sequence[tuple[str, slice]]]) -> list[bytes]:
+    """One block a row: of each of its metrics the buckets that the slice cuts out."""
+    values: list[Floats] = []
+    names: list[tuple[str, ...]] = []
+    stats = (buckets.at, *buckets.stats[:-1], buckets.micro / _MILLION)
+    for row in rows:
+        names.append(tuple(f"{metric}:{stat}" for metric, _ in row for stat in _STATS))
+        values += [stat[piece].astype(np.float64) for _, piece in row for stat in stats]
+    lengths = np.array([len(one) for one in values], dtype=np.int64)
+    flat = np.concatenate(values) if values else np.empty(0)
+    return pack_many(flat, lengths, [(each, {}) for each in names])
+
+
+def unpack_row(packed: bytes, wanted: Collection[str] | None = None) -> dict[str, Buckets]:
+    """By metric; each as series 0. Raises ``BlockDamaged``."""
+    names = None if wanted is None else {f"{metric}:{stat}" for metric in wanted for stat in _STATS}
+    found = unpack(packed, names).numbers
+    return {metric: _bucket_columns(found, metric) for metric in _metrics_of(found)}
+
+
+def numbered(buckets: Buckets, series: int) -> Buckets:
+    """The same of another series."""
+    return Buckets(np.full(len(buckets), series, dtype=np.int64), buckets.at, *buckets.stats)
+
+
+def _metrics_of(names: Iterable[str]) -> list[str]:
+    return [name.removesuffix(":at") for name in names if name.endswith(":at")]
+
+
+def _bucket_columns(found: dict[str, Floats], metric: str) -> Buckets:
+    at, low, high, count, giga, whole, micro = (found[f"{metric}:{stat}"] for stat in _STATS)
+    series = np.zeros(len(at), dtype=np.int64)
+    return Buckets(series, at.astype(np.int64), low, high, count, giga, whole, np.rint(micro * _MILLION))
+
+
+def _summed(series: Ints, at: Ints, stats: Sequence[Floats]) -> Buckets:
+    """Entries of the same bucket become one."""
+    if not len(at):
+        return Buckets(series, at, *stats)
+    order = np.lexsort((at, series))
+    series, at = series[order], at[order]
+    is_first = np.concatenate(([True], (series[1:] != series[:-1]) | (at[1:] != at[:-1])))
+    starts = np.flatnonzero(is_first)
+    low, high, count, giga, whole, micro = (stat[order] for stat in stats)
+    micro_sum = np.add.reduceat(micro, starts)
+    carried = np.floor(micro_sum / _MILLION)
+    whole_sum = np.add.reduceat(whole, starts) + carried
+    carried_on = np.floor(whole_sum / _GIGA)
+    return Buckets(
+        series[starts],
+        at[starts],
+        np.minimum.reduceat(low, starts),
+        np.maximum.reduceat(high, starts),
+        np.add.reduceat(count, starts),
+        np.add.reduceat(giga, starts) + carried_on,
+        whole_sum - carried_on * _GIGA,
+        micro_sum - carried * _MILLION,
+    )
