@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
 from tests.support.chromium import PATIENCE_MS
 
+MAX_STORY = 100
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
 
 
@@ -126,6 +128,8 @@ class Windows:
         self._states: dict[str, Any] = {}
         self._open: list[BrowserContext] = []
         self.complaints: list[str] = []
+        # What pages asked of the server and how that went, for a test that fails.
+        self.story: deque[str] = deque(maxlen=MAX_STORY)
 
     def open(
         self,
@@ -150,6 +154,9 @@ class Windows:
         page = context.new_page()
         page.on("console", lambda message: self._note(message.type, message.text))
         page.on("pageerror", lambda error: self._note("error", str(error)))
+        page.on("request", lambda asked: self._tell("asks", asked.url))
+        page.on("response", lambda answer: self._tell(str(answer.status), answer.url))
+        page.on("requestfailed", lambda asked: self._tell(f"failed ({asked.failure})", asked.url))
         if role and role not in self._states:
             sign_in(page, role)
             self._states[role] = context.storage_state()
@@ -159,6 +166,10 @@ class Windows:
     def close(self) -> None:
         while self._open:
             self._open.pop().close()
+
+    def _tell(self, what: str, url: str) -> None:
+        if "/static/" not in url:
+            self.story.append(f"{time.monotonic():.3f} {what} {url.removeprefix(self._served.url)}")
 
     def _note(self, kind: str, text: str) -> None:
         if kind == "error":
@@ -181,5 +192,8 @@ def all_windows(chromium: Browser, served: Served) -> Windows:
 @pytest.fixture
 def windows(all_windows: Windows) -> Iterator[Windows]:
     all_windows.complaints.clear()
+    all_windows.story.clear()
     yield all_windows
+    # Shown when the test has failed.
+    print("pages asked:", *all_windows.story, "pages complained:", *all_windows.complaints, sep="\n")  # noqa: T201
     all_windows.close()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sqlmodel import Session, select
 
 from fleet_server.devices.models import Device
@@ -131,6 +132,22 @@ def test_a_fix_shows_its_states_as_they_come_and_its_proof_at_the_end(windows: W
     _move(served, run, ExecutionState.SUCCEEDED, is_final=True, finished_at=utc_now())
     expect(page.locator("#run")).to_contain_text("Proved.")
     assert is_same(page)
+
+
+def test_a_page_is_live_though_its_scripts_come_late_and_one_after_the_other(windows: Windows, served: Served) -> None:
+    page = windows.open("/account", language="en")
+    asked = []
+
+    def come_late(route: Route) -> None:
+        asked.append(route.request.url)
+        time.sleep(0.3)
+        route.continue_()
+
+    page.context.route("**/static/**/*.js*", come_late)
+    with page.expect_response(lambda answer: "/stream" in answer.url) as stream:
+        page.goto(f"/devices/{TILL}")
+    assert stream.value.status == 200
+    assert asked
 
 
 def test_a_cut_stream_says_so_and_catches_up_when_it_is_back(windows: Windows, served: Served) -> None:
