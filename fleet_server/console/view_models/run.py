@@ -259,16 +259,18 @@ def _compared(verdicts: Sequence[ResultRow]) -> list[Compared]:
 
 
 def _steps(execution: Execution, declared: Action | None, state: ExecutionState, calendar: Calendar) -> list[StepRow]:
+    """``step_index`` counts the steps that are done; the next one is begun when the device names it."""
     rows = []
     done_all = state in {_S.SUCCEEDED, _S.VERIFYING}
-    for index, step in enumerate(declared.steps if declared is not None else [], start=1):
+    for index, step in enumerate(declared.steps if declared is not None else []):
         title = pick(step.title, calendar)
+        is_begun = index == execution.step_index and step.name == execution.step
         if done_all or index < execution.step_index:
             rows.append(StepRow("ok", "ok", title, "", calendar.texts.gettext("done")))
-        elif index == execution.step_index and state is _S.RUNNING:
+        elif is_begun and state is _S.RUNNING:
             pct = "" if execution.progress_pct is None else f"{execution.progress_pct}%"
             rows.append(StepRow("run", "go", title, pct, calendar.texts.gettext("running")))
-        elif index == execution.step_index and state in FINAL:
+        elif is_begun and state in FINAL:
             rows.append(StepRow("bad", "bad", title, "", calendar.texts.gettext("stopped here")))
         else:
             words = N_("not begun") if state in FINAL else N_("to come")

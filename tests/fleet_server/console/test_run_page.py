@@ -1,10 +1,23 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import msgspec
 import pytest
 
+from fleet_server.console.language import Language, translations
+from fleet_server.console.moments import Calendar, zone_of
+from fleet_server.console.view_models.run import run_view
+from protocol.capabilities import Step, StepNature
 from protocol.commands import FINAL, ExecutionState
+from protocol.parameters import Words
 from tests.fleet_server.console.conftest import Browser
+from tests.fleet_server.console.declared import SYNC
+from tests.fleet_server.console.history import execution as a_run
 from tests.fleet_server.console.history import run_id
+
+NOW = datetime(2026, 3, 2, 6, tzinfo=UTC)
+ENGLISH = Calendar(Language.EN, translations(Language.EN), zone_of("Asia/Shanghai"), NOW)
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
@@ -36,6 +49,27 @@ def test_why_a_run_failed_is_said_in_words_and_what_the_device_wrote_is_folded_u
     said = html[html.index("修复之后的检查没有通过") :]
     assert said.index("<summary>原始证据</summary>") < said.index("clock.read: 900 s after 5 s")
     assert "post_check_failed" not in html
+
+
+@pytest.mark.parametrize(
+    ("step", "index", "state", "shown"),
+    [
+        ("read_before", 0, "RUNNING", ["to come", "to come"]),  # the check before the first step
+        ("first", 0, "RUNNING", ["running", "to come"]),
+        ("second", 1, "RUNNING", ["done", "running"]),
+        ("first", 0, "FAILED", ["stopped here", "not begun"]),
+        ("first", 1, "CANCELLED", ["done", "not begun"]),
+        ("read_after", 2, "FAILED", ["done", "done"]),
+    ],
+)
+def test_each_step_says_how_far_it_came(step: str, index: int, state: str, shown: list[str]) -> None:
+    words = Words("步骤", "Step")
+    action = msgspec.structs.replace(
+        SYNC, steps=[Step(name, words, StepNature.IDEMPOTENT) for name in ("first", "second")]
+    )
+    execution = a_run(ExecutionState(state), action, NOW)
+    execution.step, execution.step_index = step, index
+    assert [row.value for row in run_view(execution, [], ENGLISH, {}).steps] == shown
 
 
 def test_a_run_that_has_ended_is_not_streamed_and_cannot_be_cancelled(browser: Browser) -> None:
