@@ -5,6 +5,7 @@ The configuration is text made by `protocol.broker_rules`; whoever starts the br
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -58,8 +59,11 @@ def free_port() -> int:
 
 
 def is_free(host: str, port: int) -> bool:
+    """Raises ``OSError`` for an address that is none of this machine's."""
     try:
         with socket.create_server((host, port)):
             return True
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
         return False

@@ -83,8 +83,7 @@ class Demo:
         began = time.monotonic()
         self._take_folder()
         mosquitto = find_mosquitto()
-        if not is_free(self._host, self._port):
-            raise DemoCannotStart(f"port {self._port} on {self._host} is taken: choose another with PORT=")
+        self._look_at_address()
         _say(f"state folder {self.data}")
         installation = initialise(
             self.data,
@@ -167,6 +166,16 @@ class Demo:
             port = free_port()
             write_private(kept, str(port))
         return port
+
+    def _look_at_address(self) -> None:
+        where = f"port {self._port} on {self._host}"
+        try:
+            is_ours = is_free(self._host, self._port)
+        except (OSError, OverflowError) as error:
+            words = getattr(error, "strerror", None) or str(error)
+            raise DemoCannotStart(f"{where} cannot be used: {words}; choose others with HOST= and PORT=") from error
+        if not is_ours:
+            raise DemoCannotStart(f"{where} is taken: choose another with PORT=")
 
     def _child(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> Child:
         child = Child(name, command, self.data / "logs" / f"{name}.log", environment, hold=self._signals.held)

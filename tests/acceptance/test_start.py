@@ -55,6 +55,14 @@ def test_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert refused.stderr == f"simulators: port {port} on 127.0.0.1 is taken: choose another with PORT=\n"
 
 
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", "80000"), ("not.a.host.invalid", "8700")])
+def test_address_that_cannot_be_is_one_sentence_and_not_called_taken(tmp_path: Path, host: str, port: str) -> None:
+    refused = run_command("simulators", "demo", "--data", str(tmp_path / "state"), "--host", host, "--port", port)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"simulators: port {port} on {host} cannot be used: ")
+    assert refused.stderr.count("\n") == 1
+
+
 def test_state_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("not a folder")
     refused = run_command("simulators", "demo", "--data", str(tmp_path / "state"), "--port", str(free_port()))
