@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
+from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
 from fleet_server.devices import endpoints as devices
 from fleet_server.devices.service import CapabilityCache
@@ -76,6 +77,7 @@ def create_app(
     _describe_security(app)
     add_problem_answers(app)
     mount_console(app)
+    app.add_middleware(BodyLimit)
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     return app
 
