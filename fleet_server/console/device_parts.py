@@ -28,6 +28,7 @@ from fleet_server.console.view_models.device import (
     lead,
 )
 from fleet_server.console.view_models.fleet import condition_shape
+from fleet_server.console.view_models.keeping import Keeping, keeping
 from fleet_server.console.view_models.readings import Latest, Points, Report, any_out, report
 from fleet_server.console.view_models.run import Run, run_view
 from fleet_server.console.view_models.timeline import FILTERS, Entry, entries
@@ -37,6 +38,7 @@ from fleet_server.devices.service import DeviceAtSite
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.faults.models import Fault
 from fleet_server.health.service import Point
+from fleet_server.ingest.standing import standing_of
 from fleet_server.timeline.models import Event
 from protocol.capabilities import Action
 
@@ -181,6 +183,14 @@ class DeviceParts:
             return []
         rows = [one.device for one in self._services.devices.attached_to(self._id)]
         return [self._attached_row(device) for device in rows]
+
+    def keeping(self) -> Keeping | None:
+        """None for a device without an agent of its own: its gateway keeps its records."""
+        if self.at_site.device.link_id != self._id:
+            return None
+        standing = standing_of(self._services.session, self._id, self._frame.calendar.now)
+        told = self._services.timeline.gap_states(self._id)
+        return keeping(self._services.health.latest(self._id), standing, told, self._frame.calendar)
 
     def latest_run(self, *, has_news: bool = False) -> Run | None:
         newest = self._services.executions.list(ExecutionFilters(device=self._id), None, 1).items

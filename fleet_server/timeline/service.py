@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
@@ -14,6 +15,8 @@ from fleet_server.timeline.repository import TimelineRepository
 
 # An execution makes a few events a step; a device that reports more than this is not believed to be of use.
 MAX_EXECUTION_EVENTS = 2000
+# More than a person reads; the page says so where there are more.
+MAX_GAPS_COUNTED = 100
 
 
 class TimelineService:
@@ -30,6 +33,11 @@ class TimelineService:
     def of_execution(self, execution_id: str, after_id: int = 0) -> list[Event]:
         """In the order in which they were recorded, at most `MAX_EXECUTION_EVENTS`."""
         return self._timeline.of_execution(execution_id, after_id, MAX_EXECUTION_EVENTS)
+
+    def gap_states(self, device_id: str) -> Counter[str]:
+        """How often the timeline tells of a gap as open, filled or declared: of its newest `MAX_GAPS_COUNTED`."""
+        rows = self._timeline.newest_first(device_id, ["gap"], None, MAX_GAPS_COUNTED)
+        return Counter(str(row.data.get("state", "")) for row in rows)
 
     def newest_id(self) -> int:
         """Where a stream that wants only what is new begins."""

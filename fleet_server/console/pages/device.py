@@ -58,6 +58,7 @@ def device_page(
         health=parts.health(),
         timeline=parts.timeline(types, before),
         attached=parts.attached(),
+        keeping=parts.keeping(),
         run=parts.latest_run(),
         groups=parts.groups(),
         is_offline=parts.is_offline,

@@ -32,7 +32,8 @@ router = APIRouter(include_in_schema=False)
 
 # Which parts of a device's page an event may change; the timeline changes with every one.
 _PARTS = {
-    "presence": ("device_head", "lead", "actions", "attached"),
+    "presence": ("device_head", "lead", "actions", "attached", "keeping"),
+    "gap": ("keeping",),
     "fault_raised": ("device_head", "lead", "faults"),
     "fault_cleared": ("device_head", "lead", "faults"),
     "execution": ("run_panel",),
@@ -98,7 +99,7 @@ def device_stream(
         wanted = {name for event in burst for name in _PARTS.get(event.type, ())}
         if not burst:
             wanted |= _ON_BEAT
-            wanted |= {"health"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
+            wanted |= {"health", "keeping"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
         with reading(request.app.state.engine) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
             html = _device_parts(parts, frame, wanted, burst, watching)
@@ -203,6 +204,7 @@ def _device_parts(
         "faults": lambda: {"faults": parts.faults()},
         "health": lambda: {"health": parts.health(is_whole=watching.is_whole, live=watching.readings)},
         "attached": lambda: {"attached": parts.attached()},
+        "keeping": lambda: {"keeping": parts.keeping()},
         "run_panel": lambda: {"run": watching.readings.on_run(parts.latest_run(has_news=has_news))},
         "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},
     }

@@ -21,6 +21,7 @@ from fleet_server.console.words import (
     known_state,
     state_shape,
 )
+from fleet_server.ingest.gaps import SET_BACK, SPOOL_LOST
 from protocol.commands import ActionKind
 
 FILTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -28,6 +29,7 @@ FILTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "faults": (N_("Faults"), ("fault_raised", "fault_cleared")),
     "runs": (N_("Checks and fixes"), ("execution", "verdict")),
     "connection": (N_("Connection"), ("presence", "gap", "capabilities")),
+    "gaps": (N_("Gaps"), ("gap",)),
     "readings": (N_("Readings"), ("reading",)),
     "notes": (N_("Notes and security"), ("note", "security")),
 }
@@ -185,13 +187,21 @@ def _reading(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -
     )
 
 
+_WHY_DECLARED: Mapping[str, str] = {
+    SET_BACK: N_("Records are gone: the server's database went back, and the device no longer had them"),
+    SPOOL_LOST: N_("Records are gone: the device's file of them was damaged; what could be read was saved"),
+}
+
+
 def _gap(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
     words = {
         "open": N_("No data for a while; it may still come"),
         "filled": N_("No data for a while; it has arrived since"),
         "declared": N_("No data for a while; the device gave it up"),
     }
-    text = words.get(str(event.data.get("state")), N_("No data for a while"))
+    state, reason = str(event.data.get("state")), str(event.data.get("reason"))
+    text = _WHY_DECLARED.get(reason) if state == "declared" else None
+    text = text or words.get(state, N_("No data for a while"))
     first, last = event.data.get("first"), event.data.get("last")
     sub = ""
     if isinstance(first, int) and isinstance(last, int):

@@ -74,6 +74,8 @@ DEVICES = (
             "sys.clock_drift_s": -212975940.0,
             "net.rtt_ms": 38.0,
             "agent.queue_depth": 3.0,
+            "agent.spool_used_pct": 84.5,
+            "agent.spool_oldest_h": 26.2,
             "modem.rsrp_dbm": -91.0,
         },
     ),

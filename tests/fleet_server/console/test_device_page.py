@@ -57,3 +57,22 @@ def test_all_readings_stand_on_a_page_of_their_own(browser: Browser) -> None:
     html = browser("viewer", language="en").get(f"/devices/{device_id('till_one')}/readings").text
     assert "Clock offset" in html
     assert "±30 s" in html
+
+
+def test_what_the_device_keeps_is_told_in_words_and_leads_to_the_gaps(browser: Browser) -> None:
+    address = f"/devices/{device_id('till_one')}"
+    for language, words in (
+        ("en", ("Records kept on the device", "84.5 %", "26 h 12 min", "1 have arrived since", "more than usual")),
+        ("zh-CN", ("设备上留存的记录", "84.5 %", "1 处后来补上了", "记录送不出去")),
+    ):
+        client = browser("viewer", language=language)
+        html = client.get(address).text
+        assert [one for one in words if one not in html] == []
+        assert f'href="{address}?types=gaps#tlh"' in html
+        gaps = client.get(f"{address}?types=gaps").text
+        assert gaps.count('id="event-') == gaps.count('class="gap"') > 0
+
+
+def test_a_device_on_a_gateway_keeps_nothing_of_its_own(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(f"/devices/{device_id('printer')}").text
+    assert "Room used" not in html

@@ -49,6 +49,7 @@ names = st.sampled_from(
         "metrics",
         "first",
         "last",
+        "count",
         "text",
         "detail",
         "item",
@@ -118,3 +119,15 @@ def test_an_item_of_a_full_check_names_its_check_and_its_part() -> None:
     assert (row.title, row.value, row.unit) == ("Network path · Name resolution", "12", "ms")
     row = result_row({"item": "net.path net.rtt_ms", "value": 38, "unit": "ms"}, CHINESE, TITLES)
     assert (row.title, row.value, row.unit) == ("Network path · 往返时延", "38", "毫秒")
+
+
+def test_a_gap_says_how_many_records_it_was_and_why_they_are_gone() -> None:
+    declared = {"state": "declared", "first": 5, "last": 90, "count": 7}
+    told = [
+        entries([Happened("gap", {**declared, "reason": reason})], ENGLISH, TITLES)[0]
+        for reason in ("no_room", "set_back", "spool_lost")
+    ]
+    assert {one.sub for one in told} == {"7 records"}
+    assert ["the device gave it up" in told[0].text, "went back" in told[1].text, "damaged" in told[2].text] == [
+        True
+    ] * 3
