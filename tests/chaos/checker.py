@@ -159,12 +159,24 @@ def _check_lost(history: History, rows: Sequence[Row], stored: Stored, verdict: 
 
 
 def _check_shed(history: History, stored: Stored, verdict: Verdict, *, is_set_back: bool) -> None:
-    graves = [grave for link, grave in stored.tombstones if link == history.link]
-    wrong = [grave for grave in graves if grave.count != grave.last_seq - grave.first_seq + 1]
-    verdict.add("shed_count", history.link, (f"{grave} does not cover what it counts" for grave in wrong))
-    told = sum(grave.count for grave in graves)
-    if told > history.shed() or (told < history.shed() and not is_set_back):
-        verdict.add("shed_count", history.link, [f"gave up {history.shed()}, declared {told}"])
+    """A range may also cover declarations that were given up and said again; those are not counted."""
+    kept: defaultdict[str, set[int]] = defaultdict(set)
+    for intent in history.intents:
+        if intent.standing is Standing.KEPT:
+            kept[intent.stream].add(intent.seq)
+    # What a kill came between may have been kept as well, under whatever number.
+    unknown = sum(intent.standing is Standing.INTENDED for intent in history.intents)
+    declared: defaultdict[str, set[int]] = defaultdict(set)
+    wrong = []
+    for grave in (grave for link, grave in stored.tombstones if link == history.link):
+        covered = kept[grave.stream].intersection(range(grave.first_seq, grave.last_seq + 1))
+        declared[grave.stream] |= covered
+        if not len(covered) <= grave.count <= len(covered) + unknown:
+            wrong.append(f"{grave} covers {len(covered)}")
+    verdict.add("shed_count", history.link, wrong)
+    told, shed = sum(map(len, declared.values())), history.shed()
+    if told > shed or (told < shed - unknown and not is_set_back):
+        verdict.add("shed_count", history.link, [f"gave up {shed}, declared {told}"])
 
 
 def _check_known(history: History, rows: Sequence[Row], verdict: Verdict) -> None:

@@ -13,6 +13,7 @@ What write(2) returned from survives kill -9. A line that a kill cut off was not
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass, field
 from enum import Enum
@@ -62,7 +63,18 @@ class History:
 
     @property
     def is_drained(self) -> bool:
-        return self.is_fed and all(place.acked >= place.last for place in self.places.values())
+        return self.is_fed and self.has_heard_of(self)
+
+    def has_heard_of(self, before: History) -> bool:
+        """Whether by now all that there was ``before`` is acknowledged."""
+        return all(
+            (now := self.places.get(kind)) is not None and (now.stream != place.stream or now.acked >= place.last)
+            for kind, place in before.places.items()
+        )
+
+    def snapshot(self) -> History:
+        """What it says now; the reader goes on with the original."""
+        return copy.deepcopy(self)
 
     def acked(self) -> dict[str, int]:
         """By stream."""

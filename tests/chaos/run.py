@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from simulators.api import ApiClient, ServerRefused
 from tests.chaos.checker import Verdict, Violation, check, check_promises
 from tests.chaos.database import read_all, read_promises
+from tests.chaos.history import History
 from tests.chaos.nemesis import CommandFailed, Nemesis
 from tests.chaos.plan import Plan
 from tests.chaos.site import Site
@@ -23,6 +24,7 @@ DRAINED_WITHIN_S: Final = 60.0
 _TICK_S: Final = 0.02
 _PROMISES_EVERY_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.5
+_ON_ITS_WAY_S: Final = 5.0
 _ASK_EVERY_S: Final = 1.0
 
 
@@ -98,9 +100,11 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
 
 def _is_settled(world: World, outcome: Outcome, *, is_late: bool, is_set_back: bool) -> bool:
     """Whether there is nothing left to wait for. What is wrong for good is seen when it is too late."""
-    before = world.histories()
-    if not is_late and not all(history.is_drained for history in before):
+    if not is_late and not all(history.is_drained for history in world.histories()):
         return False
+    before = [history.snapshot() for history in world.histories()]
+    # Agents live and speak: what they have just made is still on its way.
+    waiting = _not_heard(world, before) if is_late else []
     try:
         stored = read_all(world.database_url)
     except DBAPIError as error:
@@ -108,10 +112,19 @@ def _is_settled(world: World, outcome: Outcome, *, is_late: bool, is_set_back: b
             outcome.verdict.violations.append(Violation("lost", "server", f"the database is away: {error}"[:300]))
         return is_late
     outcome.verdict = check(before, stored, world.histories(), is_set_back=is_set_back)
-    if is_late:
-        waiting = [history.link for history in before if not history.is_drained]
-        outcome.verdict.add("not_drained", "agents", waiting)
+    outcome.verdict.add("not_drained", "agents", waiting)
     return is_late or outcome.is_good
+
+
+def _not_heard(world: World, before: list[History]) -> list[str]:
+    give_up_at = time.monotonic() + _ON_ITS_WAY_S
+    while True:
+        pairs = zip(before, world.histories(), strict=True)
+        waiting = [then.link for then, now in pairs if not (now.is_fed and now.has_heard_of(then))]
+        if not waiting or time.monotonic() > give_up_at:
+            return waiting
+        world.tick()
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _broken_promises(world: World) -> list[Violation]:

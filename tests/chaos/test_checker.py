@@ -102,6 +102,15 @@ def test_a_declaration_that_counts_wrong_is_found() -> None:
     assert rules(*given_up(count=2)) == {"shed_count"}
 
 
+def test_a_declaration_may_cover_one_that_was_given_up_with_the_rest() -> None:
+    agent, server = given_up()
+    server.tombstones[0] = (LINK, Tombstone(STREAM, 3, 4, 2, 1, "no room"))
+    server.gaps[0] = (LINK, STREAM, 3, 4)
+    server.rows[-1] = Row(LINK, STREAM, 5, "~dec1")
+    server.watermarks[LINK, STREAM] = 5
+    assert rules(agent, server) == set()
+
+
 def test_a_loss_that_was_not_declared_is_found_though_others_were() -> None:
     agent, server = given_up()
     server.gaps[0] = (LINK, STREAM, 2, 2)
