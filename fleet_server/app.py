@@ -18,6 +18,7 @@ from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
 from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
+from fleet_server.databases import Databases
 from fleet_server.devices import endpoints as devices
 from fleet_server.devices.service import CapabilityCache
 from fleet_server.executions import endpoints as executions
@@ -53,19 +54,25 @@ def create_app(
     hub: EventHub,
     signer: Signer | None = None,
     live: LiveHub | None = None,
+    databases: Databases | None = None,
 ) -> FastAPI:
-    """``link`` None: commands stay queued for another process to send. ``live`` None: nothing live arrives."""
+    """``link`` None: commands stay queued for another process to send. ``live`` None: nothing live arrives.
+
+    ``databases`` None: no standby, and no restore to give way to.
+    """
     live = live or LiveHub()
     app = FastAPI(
         title="Tillmedic fleet server",
         version=version("tillmedic"),
         description=_DESCRIPTION,
-        lifespan=lambda _app: _running(link, hub, live),
+        lifespan=lambda app: _running(app.state.databases, link, hub, live),
         docs_url=None,  # it loads scripts from other hosts
         redoc_url=None,
     )
     app.state.settings = settings
-    app.state.engine = engine
+    databases = databases or Databases(engine)
+    app.state.databases = databases
+    app.state.engine = databases.engine
     app.state.hub = hub
     app.state.live = live
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
@@ -83,7 +90,8 @@ def create_app(
 
 
 @asynccontextmanager
-async def _running(link: ServerLink | None, hub: EventHub, live: LiveHub) -> AsyncIterator[None]:
+async def _running(databases: Databases, link: ServerLink | None, hub: EventHub, live: LiveHub) -> AsyncIterator[None]:
+    databases.start()
     await hub.start()
     live.start()
     try:
@@ -92,6 +100,7 @@ async def _running(link: ServerLink | None, hub: EventHub, live: LiveHub) -> Asy
     finally:
         await live.stop()
         await hub.stop()
+        await databases.stop()
 
 
 @asynccontextmanager

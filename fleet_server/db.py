@@ -14,9 +14,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -25,6 +26,13 @@ from sqlmodel import Session
 from fleet_server.errors import DatabaseUnreachable
 
 _BUSY_TIMEOUT_MS = 15_000
+# Execution option of an engine: a function that names the engine to read from now.
+READS_FROM = "reads_from"
+# A name in pg_stat_activity: whoever brings a backup back need not wait for it.
+READER_NAME = "tillmedic-reader"
+# How long a reader waits for a table that somebody is replacing.
+_READER_PATIENCE_MS = 400
+_CONNECT_TIMEOUT_S = 5
 # A connection that was used this recently is taken for alive; asking it each time is a round trip each transaction.
 _ASKED_AFTER_S = 1.0
 
@@ -32,12 +40,29 @@ _ASKED_AFTER_S = 1.0
 def open_engine(url: str) -> Engine:
     """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``."""
     if not url.startswith("sqlite"):
-        engine = create_engine(url, pool_size=8, max_overflow=24)
+        options = {"connect_timeout": _CONNECT_TIMEOUT_S}
+        engine = create_engine(url, pool_size=8, max_overflow=24, connect_args=options)
         event.listen(engine, "checkin", _note_idle)
         event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
         return engine
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def open_reader(url: URL) -> Engine:
+    """An engine that can only read, keeps no connection, and gives up soon when it has to wait."""
+    if url.get_backend_name() != "sqlite":
+        settings = f"-c default_transaction_read_only=on -c lock_timeout={_READER_PATIENCE_MS}ms"
+        options = {"application_name": READER_NAME, "options": settings, "connect_timeout": _CONNECT_TIMEOUT_S}
+        return create_engine(url, poolclass=NullPool, connect_args=options)
+    place = Path(url.database or "").resolve()
+    engine = create_engine(
+        f"sqlite:///file:{place}?mode=ro&uri=true",
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "timeout": _READER_PATIENCE_MS / 1000},
+    )
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -72,8 +97,13 @@ def transaction(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """A session that only reads: on SQLite it takes no write lock. Nothing done in it is kept."""
-    with Session(engine.execution_options(reads_only=True), expire_on_commit=False) as session:
+    """A session that only reads: on SQLite it takes no write lock. Nothing done in it is kept.
+
+    An engine that says where to read (`fleet_server.databases`) is asked each time.
+    """
+    choose = engine.get_execution_options().get(READS_FROM)
+    source: Engine = engine if choose is None else choose()
+    with Session(source.execution_options(reads_only=True), expire_on_commit=False) as session:
         yield session
 
 

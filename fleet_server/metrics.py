@@ -12,6 +12,8 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from fleet_server.databases import DatabaseState
+
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -48,6 +50,7 @@ class ServerMetrics:
             "tillmedic_transactions_retried_total", "Transactions done again after a conflict in the database"
         )
         self._broker = self._gauge("tillmedic_broker_connected", "1 while the broker is connected")
+        self._database = self._gauge("tillmedic_database", "1 for the state that the database is in", "state")
         self._executions = self._gauge("tillmedic_executions", "Executions by state", "state")
         self._presence = self._gauge("tillmedic_devices_presence", "Devices by presence", "presence")
         self._ingest = self._gauge(
@@ -91,6 +94,15 @@ class ServerMetrics:
             gauge.clear()
             for name, count in counts.items():
                 gauge.labels(name).set(count)
+
+    def set_database(self, now: DatabaseState) -> None:
+        for state in DatabaseState:
+            self._database.labels(state.value).set(1 if state is now else 0)
+
+    def forget_fleet(self) -> None:
+        """Nothing is better than numbers of before."""
+        for gauge in (self._executions, self._presence, self._condition, self._ingest):
+            gauge.clear()
 
     def set_ingest(self, workers: Mapping[str, Mapping[str, int]]) -> None:
         self._ingest.clear()

@@ -8,14 +8,16 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from fleet_server.databases import DatabaseAway, DatabaseState, Standing
 from fleet_server.db import reading
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import DeviceService
 from fleet_server.errors import FleetError
 from fleet_server.executions.repository import ExecutionRepository
 from fleet_server.ingest.installation import read_counters
+from fleet_server.kit.times import text as moment
 from fleet_server.metrics import ServerMetrics
 from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
@@ -31,16 +33,24 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "not ready; `checks` says what is missing"}})
 def readyz(request: Request) -> JSONResponse:
-    """Ready to serve: database, its revision, broker."""
+    """Ready to serve: database, its revision, broker. `database` says what can be read while it is away."""
     state = request.app.state
+    standing: Standing = state.databases.standing
     checks = {
-        "database": _database(state.engine),
+        "database": _database(state.engine, standing),
         "migrations": _migrations(state.engine),
         "broker": "ok" if state.outbound.is_connected else "not connected",
     }
     is_ready = all(word == "ok" for word in checks.values())
     status = "ready" if is_ready else "not_ready"
-    return JSONResponse({"status": status, "checks": checks}, status_code=200 if is_ready else 503)
+    database = {
+        "state": standing.state.value,
+        "since": None if standing.since is None else moment(standing.since),
+        "reads": standing.reads.value,
+        "as_of": None if standing.as_of is None else moment(standing.as_of),
+    }
+    document = {"status": status, "checks": checks, "database": database}
+    return JSONResponse(document, status_code=200 if is_ready else 503)
 
 
 @router.get("/metrics", response_class=Response)
@@ -56,20 +66,33 @@ def prometheus_metrics(request: Request) -> Response:
     )
     metrics.set_live(state.live.counters)
     metrics.set_conflicts(state.conflicts.retried)
-    with reading(state.engine) as session:
-        census = DeviceService(DeviceRepository(session, settings.tenant)).census()
-        executions = ExecutionRepository(session, settings.tenant).counts_by_state()
-        workers = read_counters(session)
-    metrics.set_fleet(executions, census.presence, census.condition)
-    metrics.set_ingest(workers)
+    metrics.set_database(state.databases.standing.state)
+    try:
+        with reading(state.engine) as session:
+            census = DeviceService(DeviceRepository(session, settings.tenant)).census()
+            executions = ExecutionRepository(session, settings.tenant).counts_by_state()
+            workers = read_counters(session)
+    except (DatabaseAway, OperationalError, InterfaceError):
+        # What is known without it is worth the more just then.
+        metrics.forget_fleet()
+    else:
+        metrics.set_fleet(executions, census.presence, census.condition)
+        metrics.set_ingest(workers)
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _database(engine: Engine) -> str:
+def _database(engine: Engine, standing: Standing) -> str:
+    match standing.state:
+        case DatabaseState.RESTORING:
+            return "restoring"
+        case DatabaseState.AWAY:
+            return "not reachable"
+        case DatabaseState.UP:
+            pass
     try:
         with reading(engine) as session:
             session.execute(text("SELECT 1"))
-    except SQLAlchemyError:
+    except (SQLAlchemyError, DatabaseAway):
         return "not reachable"
     return "ok"
 

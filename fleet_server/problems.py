@@ -12,17 +12,16 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
-from fleet_server.access import TooManyRequests
+from fleet_server.databases import DatabaseAway, Databases
 from fleet_server.errors import FleetError
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "content_type"}
 _MAX_DETAIL_CHARS = 500
-_RETRY_AFTER_S = "2"
 _log = structlog.get_logger(__name__)
 
 
 def add_problem_answers(app: FastAPI) -> None:
-    app.add_exception_handler(FleetError, _refused)
+    app.add_exception_handler(FleetError, refused)
     app.add_exception_handler(RequestValidationError, _not_understood)
     app.add_exception_handler(HTTPException, _of_the_framework)
     for kind in (OperationalError, InterfaceError):
@@ -34,11 +33,12 @@ def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None 
     return JSONResponse({"code": code, "detail": detail[:_MAX_DETAIL_CHARS]}, status_code=status, headers=headers)
 
 
-def _refused(_request: Request, error: Exception) -> JSONResponse:
+def refused(_request: Request, error: Exception) -> JSONResponse:
     code, status = getattr(error, "code", "refused"), getattr(error, "status", 400)
     headers = {}
-    if isinstance(error, TooManyRequests):
-        headers["Retry-After"] = str(error.retry_after_s)
+    retry_after_s = getattr(error, "retry_after_s", None)
+    if retry_after_s is not None:
+        headers["Retry-After"] = str(retry_after_s)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return _answer(status, code, str(error), headers)
@@ -58,14 +58,20 @@ def _said(one: dict[str, Any]) -> str:
 def _of_the_framework(_request: Request, error: Exception) -> JSONResponse:
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "refused"
-    return _answer(status, _CODES.get(status, "request_refused"), detail, getattr(error, "headers", None))
+    return _answer(status, _CODES.get(status, "requestrefused"), detail, getattr(error, "headers", None))
 
 
 def _database_away(request: Request, error: Exception) -> JSONResponse:
     """Lost connections, full disks, locks: the same request may succeed in a moment. Nothing was committed."""
+    return refused(request, away(request, error))
+
+
+def away(request: Request, error: Exception) -> DatabaseAway:
+    """What a person or a program is told of ``error``, which is written down and noted for those who come after."""
     _log.error("the database took nothing", method=request.method, path=request.url.path[:200], error=str(error)[:300])
-    detail = "the database cannot be reached now; nothing was changed"
-    return _answer(503, "database_away", detail, {"Retry-After": _RETRY_AFTER_S})
+    databases: Databases = request.app.state.databases
+    databases.note(error)
+    return databases.refusal()
 
 
 def _our_mistake(request: Request, error: Exception) -> JSONResponse:

@@ -18,6 +18,7 @@ _KEPT = {
     "health_day_kept_days",
 }
 _LONGEST_DAYS = 36_500
+_QUOTAS = {"link_messages_per_s", "link_bytes_per_s", "tenant_messages_per_s", "tenant_bytes_per_s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,21 @@ class ServerSettings:
     health_5min_kept_days: int = 60
     health_hour_kept_days: int = 400
     health_day_kept_days: int = 1825
+    # A standby of PostgreSQL to read from while the database is away; empty: none.
+    read_database_url: str = ""
 
     @property
     def health_kept(self) -> HealthKept:
         return HealthKept(
             self.health_kept_days, self.health_5min_kept_days, self.health_hour_kept_days, self.health_day_kept_days
         )
+
+    # How much a link, and a tenant, may send a second before others go first (`fleet_server.ingest.fair_queue`); 0: no
+    # limit. A gateway with 200 devices that report each minute sends about 4 messages of 1 kB.
+    link_messages_per_s: int = 100
+    link_bytes_per_s: int = 262_144
+    tenant_messages_per_s: int = 2000
+    tenant_bytes_per_s: int = 8_388_608
 
     @property
     def server_dir(self) -> Path:
@@ -101,4 +111,7 @@ def load_settings(data: Path) -> ServerSettings:
     for name in _KEPT & given.keys():
         if not 0 <= given[name] <= _LONGEST_DAYS:
             raise SettingsInvalid(f"{path}: {name}: expected 0 (for ever) to {_LONGEST_DAYS} days, came {given[name]}")
+    for name in _QUOTAS & given.keys():
+        if given[name] < 0:
+            raise SettingsInvalid(f"{path}: {name}: expected 0 (no limit) or more, came {given[name]}")
     return ServerSettings(data=data, **given)

@@ -21,7 +21,7 @@ from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Actor, Role
-from fleet_server.auth.service import ABSOLUTE_LIMIT, AuthService, ConsoleSession
+from fleet_server.auth.service import ABSOLUTE_LIMIT, AuthService, ConsoleSession, Uses
 from fleet_server.auth.token_cache import TokenCache
 from fleet_server.db import reading
 from fleet_server.kit.times import utc_now
@@ -40,8 +40,11 @@ def passwords() -> Passwords:
 
 
 def auth_service(request: Request, hasher: Annotated[Passwords, Depends(passwords)]) -> AuthService:
-    engine: Engine = request.app.state.engine
-    return AuthService(engine, hasher)
+    state = request.app.state
+    if not hasattr(state, "session_uses"):
+        state.session_uses = Uses()
+    engine: Engine = state.engine
+    return AuthService(engine, hasher, state.session_uses)
 
 
 AuthServiceDep = Annotated[AuthService, Depends(auth_service)]

@@ -15,18 +15,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from fleet_server.audit.service import record
 from fleet_server.auth.models import LoginSession, User
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.databases import DatabaseAway
 from fleet_server.db import reading, transaction
 
 IDLE_LIMIT = timedelta(minutes=15)
 ABSOLUTE_LIMIT = timedelta(hours=8)
 MAX_TRIES = 10
 LOCK_TIME = timedelta(minutes=30)
+MAX_USES = 10_000
 # A page that asks every second does not write every second.
 _TOUCH_AFTER = timedelta(seconds=30)
 _STRANGER = Actor("", "unknown", Role.VIEWER, "default", ActorKind.PERSON)
@@ -51,12 +54,29 @@ class SignedIn:
     session: ConsoleSession
 
 
+class Uses:
+    """When sessions were last used, while that cannot be written down: the newest `MAX_USES`."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, datetime] = {}
+
+    def note(self, id_sha256: str, now: datetime) -> None:
+        self._at.pop(id_sha256, None)
+        self._at[id_sha256] = now
+        while len(self._at) > MAX_USES:
+            self._at.pop(next(iter(self._at)), None)
+
+    def last(self, id_sha256: str) -> datetime | None:
+        return self._at.get(id_sha256)
+
+
 class AuthService:
     """Opens its own short transactions, because a refused try must be kept though the request fails."""
 
-    def __init__(self, engine: Engine, passwords: Passwords) -> None:
+    def __init__(self, engine: Engine, passwords: Passwords, uses: Uses | None = None) -> None:
         self._engine = engine
         self._passwords = passwords
+        self._uses = Uses() if uses is None else uses
 
     def sign_in(
         self, name: str, password: str, *, address: str, user_agent: str, now: datetime, replaces: str | None = None
@@ -105,7 +125,8 @@ class AuthService:
         if found is None:
             return None
         row, person = found
-        if row.expires_at <= now or row.last_used_at + IDLE_LIMIT <= now or person.disabled_at is not None:
+        last_used_at = max(row.last_used_at, self._uses.last(row.id_sha256) or row.last_used_at)
+        if row.expires_at <= now or last_used_at + IDLE_LIMIT <= now or person.disabled_at is not None:
             return None
         if row.last_used_at + _TOUCH_AFTER <= now:
             self._touch(row.id_sha256, now)
@@ -144,10 +165,14 @@ class AuthService:
             record(session, actor, "sign_in_refused", target, {"locked": locked}, address=address, now=now)
 
     def _touch(self, id_sha256: str, now: datetime) -> None:
-        with transaction(self._engine) as session:
-            found = AuthRepository(session).find_session(id_sha256)
-            if found is not None:
-                found[0].last_used_at = max(found[0].last_used_at, now)
+        try:
+            with transaction(self._engine) as session:
+                found = AuthRepository(session).find_session(id_sha256)
+                if found is not None:
+                    found[0].last_used_at = max(found[0].last_used_at, now)
+        except (DatabaseAway, OperationalError, InterfaceError):
+            # Read from a standby, or from the old copy of a database that is brought back.
+            self._uses.note(id_sha256, now)
 
 
 def actor_of(person: User) -> Actor:

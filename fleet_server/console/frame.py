@@ -14,6 +14,7 @@ from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.language import COOKIE, Language, choose, translations
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.templating import render
+from fleet_server.databases import UP, Reads, Standing
 from fleet_server.kit.times import utc_now
 
 THEME_COOKIE = "tillmedic_theme"
@@ -54,6 +55,12 @@ class Frame:
     section: str
     calendar: Calendar
     is_demo: bool
+    standing: Standing = UP
+
+    @property
+    def reads_elsewhere(self) -> bool:
+        """What is shown is not from the database itself, and nothing can be changed."""
+        return self.standing.reads in {Reads.STANDBY, Reads.OLD_COPY}
 
     @property
     def next_theme(self) -> str:
@@ -76,6 +83,7 @@ def make_frame(
         section=section,
         calendar=Calendar(language, translations(language), zone_of(zone), now),
         is_demo=bool(request.app.state.settings.demo),
+        standing=request.app.state.databases.standing,
     )
 
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from fleet_server.databases import DatabaseAway
 from fleet_server.errors import FleetError
 from fleet_server.live.hub import LiveUpdate
 from fleet_server.timeline.hub import EventFilter, EventHub, EventRow
@@ -70,6 +72,10 @@ async def _messages(events: AsyncIterator[EventRow], renew: Renew, live: LiveSid
             burst = await _burst(waiting, beat_at - clock())
             try:
                 html = await run_in_threadpool(_html, burst, renew, live)
+            except (DatabaseAway, DBAPIError) as error:
+                # The browser comes back by itself, and goes on where it was as soon as something can be read.
+                _log.warning("a live page was cut off", error=str(error)[:300])
+                return
             except FleetError as error:
                 # What the page shows is no longer to be seen, such as a device that was retired meanwhile.
                 _log.info("a live page ended", code=error.code)

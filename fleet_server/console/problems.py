@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,9 +22,12 @@ from starlette.responses import Response
 from fleet_server.auth.dependencies import console_session, lead_to_sign_in, passwords
 from fleet_server.auth.errors import SignInNeeded
 from fleet_server.auth.service import AuthService, ConsoleSession
+from fleet_server.console.away import away_page
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.language import N_
+from fleet_server.databases import DatabaseAway
 from fleet_server.errors import FleetError
+from fleet_server.problems import away, refused
 
 _log = structlog.get_logger(__name__)
 Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
@@ -63,6 +67,14 @@ BY_CODE: dict[str, str] = {
         "This form was sent before with other values. Load the page again. Nothing was changed."
     ),
     "execution_finished": N_("This run has ended already."),
+    "database_away": N_(
+        "The database cannot be reached just now. Nothing was changed, and what you entered is still here: "
+        "send it again in a moment."
+    ),
+    "database_restoring": N_(
+        "A backup is being brought back, so nothing can be changed just now. What you entered is still here: "
+        "send it again when that is done."
+    ),
     "cursor_invalid": N_("This page of the list does not exist any more. Start from the first one."),
 }
 
@@ -97,13 +109,13 @@ def add_problem_pages(app: FastAPI) -> None:
         FleetError: lambda error: (getattr(error, "status", 400), getattr(error, "code", "")),
         RequestValidationError: lambda _error: (422, "request_invalid"),
         HTTPException: lambda error: (getattr(error, "status_code", 500), ""),
-        OperationalError: lambda _error: (503, "database_away"),
-        InterfaceError: lambda _error: (503, "database_away"),
         Exception: lambda _error: (500, "internal"),
     }
     for kind, describe in handlers.items():
         before: Any = app.exception_handlers.get(kind)
         app.add_exception_handler(kind, _handler(kind, describe, before))
+    for lost in (DatabaseAway, OperationalError, InterfaceError):
+        app.add_exception_handler(lost, _away_handler(app.exception_handlers.get(lost)))
     app.add_exception_handler(SignInNeeded, lead_to_sign_in)
 
 
@@ -117,6 +129,20 @@ def _handler(
             return await run_in_threadpool(problem_page, request, *describe(error))
         answered = before(request, error)
         return answered if isinstance(answered, Response) else await answered
+
+    return answer
+
+
+def _away_handler(before: Any) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """``before``: what answers programs; None leaves that to the handler of refusals."""
+
+    async def answer(request: Request, error: Exception) -> Response:
+        if not is_page(request):
+            return refused(request, error) if before is None else before(request, error)
+        told = error if isinstance(error, DatabaseAway) else away(request, error)
+        # A form was read before anything was asked of the database; what is kept of it is small.
+        typed = await request.form() if request.method == "POST" else FormData()
+        return await run_in_threadpool(away_page, request, told, typed)
 
     return answer
 

@@ -22,6 +22,7 @@ import structlog
 from sqlalchemy import Engine, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from fleet_server.databases import DatabaseAway
 from fleet_server.db import reading
 from fleet_server.timeline.models import Event
 
@@ -129,7 +130,7 @@ class EventHub:
             self._hinted.clear()
             try:
                 rows = await asyncio.to_thread(self._read, self._last)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, DatabaseAway) as error:
                 _log.warning("new events could not be read, trying again", error=str(error)[:300])
                 continue
             self._hand_out(rows)

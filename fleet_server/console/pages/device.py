@@ -17,6 +17,7 @@ from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import place_name
 from fleet_server.console.view_models.forms import form_fields, read_form
 from fleet_server.console.view_models.preview import preview
+from fleet_server.databases import DatabaseAway
 from fleet_server.db import reading
 from fleet_server.errors import FleetError
 from fleet_server.executions.desk import ExecutionDesk
@@ -114,7 +115,10 @@ def _ask(
         # Shown where the person looks: in the form, with what was typed still in it. Nothing was written.
         problem = asking.frame.calendar.texts.gettext(problem_words(error.status, error.code))
         with _asking(request, session, device_id, wish.action) as again:
-            return again.show(request, typed=typed, errors={}, problem=problem, status=error.status)
+            answer = again.show(request, typed=typed, errors={}, problem=problem, status=error.status)
+            if isinstance(error, DatabaseAway):
+                answer.headers["Retry-After"] = str(error.retry_after_s)
+            return answer
     address = f"/runs/{execution.id}"
     if not _is_script(request):
         return RedirectResponse(address, status_code=303)

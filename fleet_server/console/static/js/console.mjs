@@ -30,6 +30,24 @@ document.addEventListener("htmx:sse:error", (event) => {
   if (event.detail.status === 401) location.reload();
 });
 
+/* What was typed stays where it is: no answer about the database takes the place of a form. */
+function keepForm(event) {
+  const { ctx } = event.detail;
+  const words = document.getElementById("away-words");
+  if (!words || (ctx?.response && ctx.response.status !== 503)) return;
+  const form = ctx?.sourceElement?.closest("form");
+  if (!form) return;
+  event.preventDefault();
+  form.querySelector(".away")?.remove();
+  form.append(words.content.cloneNode(true));
+}
+
+document.addEventListener("htmx:before:response", keepForm);
+document.addEventListener("htmx:error", keepForm);
+document.addEventListener("htmx:before:request", (event) => {
+  event.detail.ctx?.sourceElement?.closest("form")?.querySelector(".away")?.remove();
+});
+
 async function copy(button) {
   await navigator.clipboard.writeText(button.dataset.copy);
   button.setAttribute("aria-label", button.dataset.copied);
