@@ -19,7 +19,7 @@ from simulators.errors import SimulatorError
 from simulators.load.fleet import TERMINAL_CLASS, Bundle
 from simulators.load.sayings import Sayings, Talker
 from simulators.load.swarm import BrokerAddress, Credentials, Swarm
-from simulators.load.tally import Tally
+from simulators.load.tally import Tally, Times
 from simulators.load.traffic import Traffic
 from simulators.load.wire_link import LinkPlan, WireLink
 
@@ -125,6 +125,21 @@ class LoadRun:
             link.begin(now)
         self.swarm.touch_all()
         return self._run("talking", seconds, lambda: False, on_step)
+
+    def surge(self, within_s: float) -> Times:
+        """All links report in the same moment, each with the sample just taken; how long the acknowledgements took."""
+        sample_ms = self.traffic.sample_ms
+        taken = clock.now().wall_ms // sample_ms
+        self._run("waiting", self.traffic.sample_s + 1, lambda: clock.now().wall_ms // sample_ms > taken)
+        now = clock.now()
+        self.tally.surge = Times()
+        for link in self.links:
+            link.hurry(now)
+        self.swarm.touch_all()
+        self.swarm.step()
+        self._run("surging", within_s, lambda: self.tally.counts["acked"] >= self.tally.counts["made"])
+        times, self.tally.surge = self.tally.surge, None
+        return times
 
     def drain(self, within_s: float) -> float:
         """Seconds until nothing was left to be acknowledged, or until the time was over."""

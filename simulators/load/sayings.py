@@ -29,7 +29,6 @@ class Talker:
 
     device: str
     number: int
-    has_samples: bool = True
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,9 +86,10 @@ class Sayings:
         if not kept:
             return []
         start_ms = newest_ms - (kept - 1) * step_ms
-        speaking = [talker for talker in self._talkers if talker.has_samples]
-        counts["points"] += kept * len(speaking) * self._traffic.metrics
-        return [self._encoded(talker.device, self._columns(talker.number, start_ms, kept), now) for talker in speaking]
+        counts["points"] += kept * len(self._talkers) * self._traffic.metrics
+        return [
+            self._encoded(talker.device, self._columns(talker.number, start_ms, kept), now) for talker in self._talkers
+        ]
 
     def faults(self, now: Instant, counts: Counter[str]) -> list[bytes]:
         """Faults that begin or end now."""
@@ -107,6 +107,10 @@ class Sayings:
                 counts["faults_raised"] += 1
                 said.append(fault)
         return said
+
+    def hurry(self, now: Instant) -> None:
+        """The next report is due now, whenever it would have been."""
+        self._report_ns = now.monotonic_ns
 
     def silence(self) -> None:
         """Nothing new from now on; a fault that is open stays open."""

@@ -121,6 +121,10 @@ class Stage:
             child.start()
         wait_until_ready(installation, self.children)
 
+    def pids(self) -> dict[str, int]:
+        """Of what was started, by name."""
+        return {child.name: child.pid for child in self.children if child.pid is not None}
+
     def _ports(self) -> tuple[int, int]:
         """Those of an installation that is there already."""
         settings = self.data / "server" / "fleet.toml"

@@ -82,7 +82,9 @@ class _Member:
 
 
 class Swarm:
-    """``counts``: attempts, refused, connects, losses, published, unsent, arrived."""
+    """``counts``: attempts, refused, connects, losses, published, arrived (both also in bytes of topic and payload),
+    unsent.
+    """
 
     def __init__(self, broker: BrokerAddress, now: Callable[[], Instant], counts: Counter[str]) -> None:
         self._broker = broker
@@ -198,6 +200,7 @@ class Swarm:
         topic = up(member.peer.link, message.kind)
         member.client.publish(topic, message.payload, message.qos, properties=_content(message.content_type))
         self.counts["published"] += 1
+        self.counts["published_bytes"] += len(topic) + len(message.payload)
 
     def _client(self, member: _Member, order: Connect) -> mqtt.Client:
         client = mqtt.Client(
@@ -329,6 +332,7 @@ class Swarm:
         kind = parse_down(message.topic)
         if kind is not None:
             self.counts["arrived"] += 1
+            self.counts["arrived_bytes"] += len(message.topic) + len(message.payload)
             content_type = getattr(message.properties, "ContentType", None)
             self._post(member, Arrived(kind, bytes(message.payload), content_type))
 

@@ -52,11 +52,14 @@ class Tally:
     acks: Times = field(default_factory=Times)  # from a record's being there to its acknowledgement
     urgent_acks: Times = field(default_factory=Times)
     recent: Times = field(default_factory=Times)  # as `acks`, since somebody last looked
+    surge: Times | None = None  # as `acks`, while somebody wants to know
 
     def acknowledged(self, seconds: float, records: int, *, is_urgent: bool) -> None:
         self.counts["acked"] += records
         self.acks.add(seconds, records)
         self.recent.add(seconds, records)
+        if self.surge is not None:
+            self.surge.add(seconds, records)
         if is_urgent:
             self.urgent_acks.add(seconds, records)
 

@@ -49,7 +49,6 @@ class Traffic:
     burst_from_s: float = 0.0
     burst_for_s: float = 0.0
     in_step: bool = False
-    own_samples: bool = True  # the link's own device reports too, not only what hangs on it
     metric_names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -144,6 +144,10 @@ class WireLink:
         """From now on it has something to say."""
         self._sayings.begin(now)
 
+    def hurry(self, now: Instant) -> None:
+        """Reports now what it would have reported later."""
+        self._sayings.hurry(now)
+
     def finish(self) -> None:
         """Says nothing new; what is held goes on being sent."""
         self._sayings.silence()

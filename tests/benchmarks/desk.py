@@ -1,0 +1,202 @@
+"""A desk of many terminals held for a while: real broker, server and PostgreSQL, simulated links, everything looked at.
+
+What is told to be durable is asked for again afterwards: values of devices drawn by chance, through the HTTP API, each
+compared with what that device must have measured then; and the database's own count of faults.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+
+from simulators.api import ApiClient
+from simulators.load.fleet import Bundle, FleetSize, read_bundles, read_policy
+from simulators.load.run import LoadRun, Progress, Summary, talkers_of
+from simulators.load.stage import Stage
+from simulators.load.tally import Times
+from simulators.load.traffic import Traffic, expected
+from tests.benchmarks.machine import Machine
+from tests.support.postgres import Durability, PostgresServer, binaries, running_postgres
+
+READ_BACK = 40
+DRAIN_S = 180.0
+_SEED = 11
+_DAY_S = 86_400
+# Not of the day: made once for each device, or gone again with it.
+_STANDING = ("device", "site", "fleet_key", "capability", "latest_value", "issued_certificate", "heard_hour")
+
+
+def minutes(usual: float = 10.0) -> float:
+    """``MINUTES=`` in the environment shortens a run."""
+    return float(os.environ.get("MINUTES", usual))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    devices: int
+    points: int
+    wrong: int
+    missing: int
+
+
+@dataclass(slots=True)
+class Held:
+    """What a run showed."""
+
+    summary: Summary
+    enrol_s: float
+    cores: dict[str, float]
+    peak_mb: dict[str, float]
+    disk_mb_day: float
+    read_back: ReadBack
+    faults_stored: int
+    wire_bytes_s: float  # payloads and topics, both ways
+    messages_s: float
+    surge: Times | None = None
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def points_s(self) -> float:
+        return self.summary.points / self.summary.held_s
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    size: FleetSize
+    traffic: Traffic
+    seconds: float
+    ingest: int = 1
+    has_surge: bool = False
+
+
+def hold(folder: Path, desk: Desk) -> Held:
+    bin_dir = binaries()
+    if bin_dir is None:
+        raise RuntimeError("PostgreSQL's server binaries (initdb, postgres) are not installed")
+    with running_postgres(bin_dir, Durability.DISK) as server:
+        server.create("fleet")
+        with Stage(folder, desk.size, database_url=server.url("fleet"), ingest=desk.ingest) as stage:
+            began_s = time.monotonic()
+            stage.enrol()
+            enrol_s = time.monotonic() - began_s
+            _say(f"{desk.size.terminals} terminals enrolled in {enrol_s:.0f} s")
+            stage.start()
+            return _hold(stage, server, desk, enrol_s)
+
+
+def _hold(stage: Stage, server: PostgresServer, desk: Desk, enrol_s: float) -> Held:
+    bundles = read_bundles(stage.agents, desk.size)
+    run = LoadRun(bundles, read_policy(stage.policy), desk.traffic, tell=_tell)
+    machine = Machine(stage.pids() | {"database": server.pid})
+    counts = run.tally.counts
+    sizes: list[tuple[float, int]] = []
+    try:
+        connect_s = run.connect()
+        machine.begin()
+        before = dict(counts)
+        began_at = datetime.now(UTC)
+        held_s = run.talk(desk.seconds, lambda: _look(machine, server, sizes, desk))
+        sizes.append((time.monotonic(), _growing_bytes(server)))
+        cores, ended_at = machine.cores(), datetime.now(UTC)
+        spent = {name: counts[name] - before.get(name, 0) for name in counts}
+        surge = run.surge(60.0) if desk.has_surge else None
+        summary = run.summary(connect_s, held_s, run.drain(DRAIN_S))
+        found = _read_back(stage, bundles, desk, began_at, ended_at)
+    finally:
+        run.close()
+    return Held(
+        summary=summary,
+        enrol_s=enrol_s,
+        cores=cores,
+        peak_mb=machine.peak_mb(),
+        disk_mb_day=_growth_mb_day(sizes),
+        read_back=found,
+        faults_stored=_count(server, "SELECT count(*) FROM fault"),
+        wire_bytes_s=(spent["published_bytes"] + spent["arrived_bytes"]) / held_s,
+        messages_s=(spent["published"] + spent["arrived"]) / held_s,
+        surge=surge,
+    )
+
+
+def _look(machine: Machine, server: PostgresServer, sizes: list[tuple[float, int]], desk: Desk) -> None:
+    machine.look()
+    # From the second report of each device on: the first makes rows that later ones only change.
+    if not sizes or (len(sizes) == 1 and time.monotonic() - sizes[0][0] > desk.traffic.report_s):
+        sizes.append((time.monotonic(), _growing_bytes(server)))
+
+
+def _growth_mb_day(sizes: Sequence[tuple[float, int]]) -> float:
+    """Between the last two looks."""
+    (from_s, before), (to_s, after) = sizes[-2:]
+    return (after - before) / (to_s - from_s) * _DAY_S / 2**20
+
+
+def _growing_bytes(server: PostgresServer) -> int:
+    standing = ", ".join(f"'{name}'" for name in _STANDING)
+    return _count(
+        server,
+        "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "  # noqa: S608 - our own names
+        f"WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ({standing})",
+    )
+
+
+def _count(server: PostgresServer, question: str) -> int:
+    with psycopg.connect(host=str(server.socket_dir), user="tillmedic", dbname="fleet") as link:
+        row = link.execute(question.encode()).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _read_back(stage: Stage, bundles: Sequence[Bundle], desk: Desk, began_at: datetime, ended_at: datetime) -> ReadBack:
+    installation = stage.installation
+    api = ApiClient(installation.local_url, installation.api_token, installation.ca_file)
+    chance = random.Random(_SEED)
+    traffic = desk.traffic
+    # What every device has reported by now, whenever its report was due.
+    wanted = int((desk.seconds - traffic.report_s) / traffic.sample_s)
+    points = wrong = missing = 0
+    for _ in range(READ_BACK):
+        place = chance.randrange(len(bundles))
+        talker = chance.choice(talkers_of(place, bundles[place]))
+        metric = chance.randrange(traffic.metrics)
+        name = traffic.metric_names[metric]
+        span = f"from={quote(began_at.isoformat())}&to={quote(ended_at.isoformat())}"
+        items = api.get(f"/api/v1/devices/{talker.device}/health?metrics={name}&{span}")["items"]
+        course = _course(items, name)
+        points += len(course)
+        missing += max(wanted - len(course), 0)
+        wrong += sum(
+            value != expected(talker.number, metric, _on_grid(at, traffic.sample_ms), traffic.sample_ms)
+            for at, value in course
+        )
+    return ReadBack(READ_BACK, points, wrong, missing)
+
+
+def _course(items: Sequence[dict[str, Any]], name: str) -> list[tuple[str, float]]:
+    return [(at, value) for item in items if item["metric"] == name for at, value in item["points"]]
+
+
+def _on_grid(at: str, sample_ms: int) -> int:
+    """The server places samples by its own clock, a little beside the device's."""
+    return round(datetime.fromisoformat(at).timestamp() * 1000 / sample_ms) * sample_ms
+
+
+def _tell(one: Progress) -> None:
+    _say(
+        f"{one.elapsed_s:6.0f} s {one.phase:<10} {one.connected} connected, {one.acked_per_s:.0f} of"
+        f" {one.made_per_s:.0f}/s acknowledged, p99 {one.ack_p99_s:.2f} s, {one.open_records} open, {one.resent} again"
+    )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
