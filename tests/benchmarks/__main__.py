@@ -16,6 +16,7 @@ from tests.benchmarks import (
     flush_cost,
     ingest_rate,
     large_desk,
+    offline_month,
     round_trip,
     wire_day,
 )
@@ -27,10 +28,11 @@ ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
     "fault_to_page": fault_to_page.measure,
     "device_page": device_page.measure,
 }
-# Held for ten minutes each: only by name.
+# Minutes each: only by name.
 LONG: dict[str, Callable[[Path], list[Figure]]] = {
     "connected_agents": connected_agents.measure,
     "large_desk": large_desk.measure,
+    "offline_month": offline_month.measure,
 }
 
 
