@@ -100,7 +100,7 @@ class DeviceParts:
 
     @property
     def is_offline(self) -> bool:
-        return has_to_wait(self.at_site.device)
+        return has_to_wait(self.at_site.device, self._gateway(self.at_site.device))
 
     def who(self) -> Identity:
         device, site = self.at_site.device, self.at_site.site

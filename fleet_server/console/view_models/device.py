@@ -158,9 +158,9 @@ def identity(
     )
 
 
-def has_to_wait(device: Device) -> bool:
-    """Whether what is asked for waits. What does not answer on its line has a gateway that takes it at once."""
-    return device.presence != "online" and device.presence_reason != "line"
+def has_to_wait(device: Device, gateway: Device | None) -> bool:
+    """Whether what is asked for waits. A gateway takes it at once also for what does not answer on its line."""
+    return (gateway or device).presence != "online"
 
 
 def lead(

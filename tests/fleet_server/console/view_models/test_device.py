@@ -70,11 +70,18 @@ def test_a_device_behind_a_gateway_that_is_away_is_not_said_to_be_new() -> None:
 
 
 @pytest.mark.parametrize(
-    ("presence", "reason", "waits"),
-    [("online", "", False), ("offline", "", True), ("unknown", "gateway", True), ("unknown", "line", False)],
+    ("presence", "of_gateway", "waits"),
+    [
+        ("online", None, False),
+        ("offline", None, True),
+        ("online", "online", False),
+        ("unknown", "online", False),
+        ("unknown", "offline", True),
+    ],
 )
-def test_only_what_no_agent_can_take_now_has_to_wait(presence: str, reason: str, waits: bool) -> None:
-    assert has_to_wait(device("d-1", "s-1", presence=presence, presence_reason=reason)) is waits
+def test_only_what_no_agent_can_take_now_has_to_wait(presence: str, of_gateway: str | None, waits: bool) -> None:
+    gateway = None if of_gateway is None else device("d-2", "s-1", presence=of_gateway)
+    assert has_to_wait(device("d-1", "s-1", presence=presence), gateway) is waits
 
 
 @pytest.mark.parametrize(("phone", "shown"), [("13812345678", "138 **** 5678"), ("110", "110"), ("", "")])
