@@ -62,6 +62,10 @@ class Suback(msgspec.Struct, frozen=True):
     reasons: bytes
 
 
+class Unsuback(msgspec.Struct, frozen=True):
+    mid: int
+
+
 class Pingresp(msgspec.Struct, frozen=True):
     pass
 
@@ -70,7 +74,7 @@ class Disconnect(msgspec.Struct, frozen=True):
     reason: int = 0
 
 
-Packet = Connack | Publish | Puback | Suback | Pingresp | Disconnect
+Packet = Connack | Publish | Puback | Suback | Unsuback | Pingresp | Disconnect
 
 
 class _BadPacket(Exception):
@@ -133,6 +137,8 @@ def _packet(first: int, buffer: bytes, at: int, end: int) -> Packet:
         case 0x90:
             _, rest = _properties(body, 2)
             return Suback(_two(body, 0), body[rest:])
+        case 0xB0:
+            return Unsuback(_two(body, 0))
         case 0xD0:
             return Pingresp()
         case 0xE0:
@@ -217,6 +223,10 @@ def subscribe(mid: int, filters: Sequence[tuple[str, int]]) -> bytes:
     return _framed(
         0x82, mid.to_bytes(2, "big") + b"\x00" + b"".join(_text(name) + bytes([qos]) for name, qos in filters)
     )
+
+
+def unsubscribe(mid: int, filters: Sequence[str]) -> bytes:
+    return _framed(0xA2, mid.to_bytes(2, "big") + b"\x00" + b"".join(_text(name) for name in filters))
 
 
 def publish(topic: str, payload: bytes, qos: int, mid: int, content_type: str | None) -> bytes:

@@ -27,6 +27,8 @@ ACCEPTS_PER_S = 160
 RECONNECT_CAP_S = 300.0
 # A metered link pays for each try.
 RECONNECT_CAP_METERED_S = 900.0
+# What a link may send on that sends too much: enough for a gateway with hundreds of devices to keep up.
+SLOW_RECORDS_PER_S = 20
 LIVE_EVERY_S = 2.0
 # A terminal with all its readings says about 1.1 kB each time, headers and acknowledgement counted.
 LIVE_EVERY_METERED_S = 5.0
@@ -73,6 +75,13 @@ class Answers:
         every_s = LIVE_EVERY_METERED_S if profile is Profile.METERED else LIVE_EVERY_S
         usual = flow_for(profile, fleet_size)
         flow = msgspec.structs.replace(usual, live_for_s=for_s, live_every_s=every_s)
+        return self._signed(link_id, Down.FLOW, FLOW_TYPE, _dated(flow, now), qos=0)
+
+    def pace(self, link_id: str, profile: Profile, fleet_size: int, now: datetime, *, is_slowed: bool) -> Publication:
+        """The link's usual pace, or one that is kind to others. QoS 0, as above: its next welcome says it anyway."""
+        flow = flow_for(profile, fleet_size)
+        if is_slowed:
+            flow = msgspec.structs.replace(flow, drain_records_per_s=min(flow.drain_records_per_s, SLOW_RECORDS_PER_S))
         return self._signed(link_id, Down.FLOW, FLOW_TYPE, _dated(flow, now), qos=0)
 
     def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:

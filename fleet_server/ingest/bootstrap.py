@@ -9,12 +9,20 @@ from fleet_server.db import reachable_database, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.door import Door
+from fleet_server.ingest.fair_queue import Quota, Quotas
 from fleet_server.ingest.installation import db_epoch
 from fleet_server.ingest.worker import Worker
 from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.keys import load_key
 from fleet_server.signer.service import load_signer
+
+
+def quotas_of(settings: ServerSettings) -> Quotas:
+    return Quotas(
+        link=Quota(settings.link_messages_per_s, settings.link_bytes_per_s),
+        tenant=Quota(settings.tenant_messages_per_s, settings.tenant_bytes_per_s),
+    )
 
 
 @contextmanager
@@ -26,4 +34,4 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
             epoch = db_epoch(session)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
         dispatcher = Dispatcher(load_signer(settings), settings)
-        yield Worker(name, engine, Door(settings, name), answers, dispatcher)
+        yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings))

@@ -19,20 +19,21 @@ import structlog
 from protocol import mqtt_packets as packets
 from protocol.broker_rules import MAX_PACKET_BYTES
 from protocol.errors import Malformed
-from protocol.mqtt_packets import Connack, Disconnect, PacketReader, Pingresp, Puback, Publish, Suback
+from protocol.mqtt_packets import Connack, Disconnect, PacketReader, Pingresp, Puback, Publish, Suback, Unsuback
 
 KEEPALIVE_S = 30
 MAX_WAITING = 10_000
 MAX_OUTGOING_BYTES = 16 * 1024 * 1024
 # MQTT 5, 2.4: reason codes from here on are failures.
 _FAILURE_FROM = 0x80
-_SUBSCRIBE_MID = 1
+_SUBSCRIBE_MID, _UNSUBSCRIBE_MID = 1, 2
 _log = structlog.get_logger(__name__)
 
 
 class Standing(Enum):
     CONNECTING = "connecting"
     OPEN = "open"  # connected and subscribed
+    RETIRED = "retired"  # the broker has confirmed that it gives nothing more
     OVER = "over"
 
 
@@ -45,7 +46,7 @@ class BrokerSession:
         self._receive_maximum = 0
         self._in_flight: set[int] = set()
         self._waiting: deque[tuple[str, bytes, str]] = deque()
-        self._next_mid = _SUBSCRIBE_MID
+        self._next_mid = _UNSUBSCRIBE_MID
         self._pinged_s: float | None = None
         self._wrote_s = self._read_s = now_s
         self.standing = Standing.CONNECTING
@@ -95,6 +96,11 @@ class BrokerSession:
             self._pinged_s = now_s
             self.outgoing += packets.PINGREQ
 
+    def retire(self) -> None:
+        """Messages go to other workers from when the broker confirms it."""
+        if self.standing is Standing.OPEN:
+            self.outgoing += packets.unsubscribe(_UNSUBSCRIBE_MID, [name for name, _ in self._filters])
+
     def leave(self) -> None:
         """So that the broker gives what this one holds to another worker at once."""
         if self.is_connected:
@@ -114,6 +120,8 @@ class BrokerSession:
                     self._end(f"the broker refused a subscription: reasons {reasons.hex()}")
                     return
                 self.standing = Standing.OPEN
+            case Unsuback():
+                self.standing = Standing.RETIRED
             case Puback(mid):
                 # A refusal is an answer too: what was refused is sent again by its own timers.
                 self._in_flight.discard(mid)

@@ -60,6 +60,11 @@ class Directory:
             self._remember(loaded, missing - loaded.keys(), now_s)
         return found
 
+    def tenant_of(self, link_id: str) -> str:
+        """As far as it is remembered, else empty; whose messages it is about is for `find` to say."""
+        link = self._links.get(link_id)
+        return "" if link is None else link.tenant_id
+
     def forget(self, link_ids: Iterable[str]) -> None:
         """After a hello was committed, or when a record tells of a boot that is not the one remembered."""
         for id_ in link_ids:

@@ -53,6 +53,7 @@ class Door:
         self._failures = 0
         self._retry_at_s = 0.0
         self._dropped = 0
+        self._is_retiring = False
 
     @property
     def is_open(self) -> bool:
@@ -67,7 +68,8 @@ class Door:
     def take(self, wait_s: float) -> list[Taken]:
         """What has arrived, after waiting at most ``wait_s`` for a first message. Connects when there is need."""
         if self._stream is None or self._session is None:
-            self._connect(wait_s)
+            if not self._is_retiring:
+                self._connect(wait_s)
             return []
         try:
             return [Taken(one, self._connection) for one in self._read(self._stream, self._session, wait_s)]
@@ -97,6 +99,18 @@ class Door:
         if self._session is not None:
             self._session.on_time(time.monotonic(), may_judge=False)
             self._write()
+
+    def retire(self) -> None:
+        """Asks the broker for nothing more; ``take`` still gives what was on its way."""
+        if self._session is not None and self._session.standing is Standing.OPEN:
+            self._session.retire()
+            self._is_retiring = True
+            self._write()
+
+    @property
+    def is_retiring(self) -> bool:
+        """Whether something may still come after `retire`."""
+        return self._is_retiring and self._session is not None and self._session.standing is Standing.OPEN
 
     def close(self) -> None:
         """Answers that were given before are sent before the goodbye."""

@@ -40,6 +40,9 @@ class Quotas:
     tenant: Quota = Quota()
 
 
+NO_QUOTAS = Quotas()
+
+
 class _Allowance:
     """Tokens of one link or tenant, full at first."""
 

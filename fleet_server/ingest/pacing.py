@@ -55,5 +55,11 @@ class AckPacer:
             self._sent_s = {link: sent_s for link, sent_s in self._sent_s.items() if sent_s > now_s - SPACING_S}
         return [DueAck(link, list(self._waiting.pop(link).acks.values())) for link in due]
 
+    def take_all(self, now_s: float) -> list[DueAck]:
+        """At the end nothing is gathered any more."""
+        for waiting in self._waiting.values():
+            waiting.due_s = now_s
+        return self.take_due(now_s)
+
     def next_due_s(self) -> float | None:
         return min((waiting.due_s for waiting in self._waiting.values()), default=None)

@@ -2,7 +2,8 @@
 
 Invariants: nothing is acknowledged before its commit. A message that the database will never take is parked and passed
 over; one that it cannot take now is kept and tried again, and after ``GIVE_UP_S`` given back to its sender. Memory is
-bounded by one flush.
+bounded by what waits for its turn (`fleet_server.ingest.fair_queue`) and one flush. Who stops it gets everything
+committed and answered that it had begun.
 """
 
 from __future__ import annotations
@@ -21,22 +22,33 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from fleet_server.db import reading, transaction
 from fleet_server.devices.habit import hour_of
 from fleet_server.devices.models import Device
+from fleet_server.ingest import overuse
 from fleet_server.ingest.answers import Answers, Publication
 from fleet_server.ingest.dead_room import DeadRoom
 from fleet_server.ingest.decode import Decoded, decode, unprocessable
 from fleet_server.ingest.directory import Directory
 from fleet_server.ingest.door import Door, Taken
+from fleet_server.ingest.fair_queue import NO_QUOTAS, FairQueue, Quotas
 from fleet_server.ingest.flush import Dispatch, Flush, Flushed
 from fleet_server.ingest.heard import Heard
 from fleet_server.ingest.installation import save_worker
-from fleet_server.ingest.pacing import AckPacer
+from fleet_server.ingest.overuse import Overuse
+from fleet_server.ingest.pacing import AckPacer, DueAck
 from fleet_server.ingest.watching import Watching
 from fleet_server.kit.times import utc_now
-from protocol.codec import JSON
+from protocol.codec import JSON, JSON_DEFLATE
 from protocol.session import Profile
-from protocol.topics import EVENTS, WATCH
+from protocol.topics import EVENTS, PREFIX, WATCH
 
 GIVE_UP_S = 20.0
+# One transaction takes so many messages, or ends with the one that reaches so many bytes: as objects they take more.
+MAX_FLUSH_MESSAGES = 1000
+MAX_FLUSH_BYTES = 6 * 1024 * 1024
+# Columns of samples deflate to about a sixth; a payload made to inflate further is bounded by `codec`.
+_INFLATES_BY = 6
+_LINK_AT = len(PREFIX) + 1
+# Longer than a flush; the broker's confirmation comes behind what it had queued for this worker.
+_FINISH_S = 5.0
 _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 2.0
 _IDLE_WAIT_S = 1.0
@@ -56,7 +68,15 @@ class DatabaseAway(Exception):
 class Worker:
     """``run`` until ``stop`` is set. ``counters`` may be read from other threads."""
 
-    def __init__(self, name: str, engine: Engine, door: Door, answers: Answers, dispatch: Dispatch) -> None:
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        door: Door,
+        answers: Answers,
+        dispatch: Dispatch,
+        quotas: Quotas = NO_QUOTAS,
+    ) -> None:
         self._name = name
         self._engine = engine
         self._door = door
@@ -65,6 +85,8 @@ class Worker:
         self._directory = Directory()
         self._heard = Heard()
         self._room = DeadRoom()
+        self._queue: FairQueue[Taken] = FairQueue(quotas)
+        self._overuse = Overuse()
         self._pacer = AckPacer()
         self._watching = Watching()
         self._fleet_size = 0
@@ -77,6 +99,7 @@ class Worker:
         try:
             while not stop.is_set():
                 self.step()
+            self._finish()
         finally:
             self._door.close()
             self._note_listening()
@@ -85,15 +108,47 @@ class Worker:
 
     def step(self) -> None:
         """Takes what has arrived, waiting for it at most a second, and answers it."""
-        taken = self._door.take(self._wait_s())
-        reports = [one for one in taken if one.message.topic != WATCH]
-        if reports:
-            self._handle(reports)
-        if len(reports) < len(taken):
-            self._answer_watchers([one for one in taken if one.message.topic == WATCH])
+        self._take_in()
+        due = self._queue.take(MAX_FLUSH_MESSAGES, MAX_FLUSH_BYTES, time.monotonic())
+        if due:
+            self._handle(due)
         self._send_due_acks()
+        self._pace_overusers()
         self._note_listening()
         self._save_state()
+
+    def _take_in(self) -> None:
+        """What is read here waits for its turn; what is not, because enough waits, stays in the broker."""
+        if self._queue.is_full:
+            return
+        taken = self._door.take(0.0 if self._queue.count else self._wait_s())
+        now_s = time.monotonic()
+        watchers: list[Taken] = []
+        dropped: list[Taken] = []
+        for one in taken:
+            message = one.message
+            if message.topic == WATCH:
+                watchers.append(one)
+                continue
+            # The link's part of the topic; what it is worth is for `decode` to say.
+            link = message.topic[_LINK_AT : message.topic.find("/", _LINK_AT)]
+            size_bytes = len(message.payload) * (1 if message.content_type != JSON_DEFLATE else _INFLATES_BY)
+            if not self._queue.offer(one, link, self._directory.tenant_of(link), size_bytes, now_s):
+                dropped.append(one)
+        if dropped:
+            self._door.acknowledge(dropped)
+            self.counters["put_off"] += len(dropped)
+            self._overuse.note(self._queue.take_dropped(), now_s)
+        if watchers:
+            self._answer_watchers(watchers)
+
+    def _finish(self) -> None:
+        """Asks for nothing more, stores what came until the broker has confirmed that, and answers all of it."""
+        self._door.retire()
+        give_up_s = time.monotonic() + _FINISH_S
+        while (self._door.is_retiring or self._queue.count) and time.monotonic() < give_up_s:
+            self.step()
+        self._publish_acks(self._pacer.take_all(time.monotonic()))
 
     def _wait_s(self) -> float:
         due_s = self._pacer.next_due_s()
@@ -110,8 +165,9 @@ class Worker:
                 self.counters["retries"] += 1
                 if time.monotonic() > give_up_s:
                     # Their senders still have them; without an answer they send them again.
-                    self.counters["given_back"] += len(messages)
-                    _log.error("database takes nothing, messages are given back", messages=len(messages))
+                    given_back = len(messages) + self._queue.clear()
+                    self.counters["given_back"] += given_back
+                    _log.error("database takes nothing, messages are given back", messages=given_back)
                     self._door.close()
                     return
                 _log.warning("database takes nothing now, trying again", error=str(error.__cause__)[:300])
@@ -193,8 +249,36 @@ class Worker:
         self.counters["watch_refused"] = self._watching.refused
         self._door.acknowledge(taken)
 
+    def _pace_overusers(self) -> None:
+        """What cannot be told now is told at the next turn."""
+        if self._overuse.is_empty:
+            return
+        now, now_s = utc_now(), time.monotonic()
+        due = self._overuse.due(now_s)
+        wanted = [*due.to_slow, *due.to_release, *due.to_tell]
+        if not wanted:
+            return
+        try:
+            with transaction(self._engine) as session:
+                links = self._directory.find(session, wanted, now_s)
+                event_ids = overuse.tell(session, links.values(), due.to_tell, now)
+            size = self._size_of_fleet(now_s)
+        except SQLAlchemyError as error:
+            _log.warning("links could not be slowed down, trying again", error=str(error)[:300])
+            return
+        self._overuse.done(due, now_s)
+        self._door.publish(_hints(event_ids))
+        for names, is_slowed in ((due.to_slow, True), (due.to_release, False)):
+            found = [links[name] for name in names if name in links and links[name].profile]
+            self._door.publish(
+                [self._answers.pace(one.id, Profile(one.profile), size, now, is_slowed=is_slowed) for one in found]
+            )
+            self.counters["slowed" if is_slowed else "released"] += len(found)
+
     def _send_due_acks(self) -> None:
-        due = self._pacer.take_due(time.monotonic())
+        self._publish_acks(self._pacer.take_due(time.monotonic()))
+
+    def _publish_acks(self, due: Sequence[DueAck]) -> None:
         if due:
             now = utc_now()
             self._door.publish([self._answers.acknowledgement(one, now) for one in due])

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from fleet_server.db import transaction
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.ingest.answers import Answers
+from fleet_server.ingest.bootstrap import quotas_of
 from fleet_server.ingest.door import Door
 from fleet_server.ingest.flush import Dispatch
 from fleet_server.ingest.installation import db_epoch
@@ -55,4 +56,4 @@ def worker_on(
     with transaction(engine) as session:
         epoch = db_epoch(session)
     answers = Answers(SigningKey.from_seed(bytes(32)), epoch)
-    return Worker(name, engine, Door(settings, name), answers, dispatch or NothingToSend())
+    return Worker(name, engine, Door(settings, name), answers, dispatch or NothingToSend(), quotas_of(settings))

@@ -108,7 +108,7 @@ def test_a_numbers_turn_comes_again_only_when_it_was_answered(session: BrokerSes
         session.publish("t", b"", 1, "x")
         session.receive(packets.puback(session._next_mid), 0.1)
         take(session)
-    assert session._in_flight == {2}
+    assert session._in_flight == {3}
 
 
 def test_it_asks_a_quiet_broker_and_gives_a_silent_one_up_only_when_everything_was_read(session: BrokerSession) -> None:
