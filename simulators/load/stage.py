@@ -5,8 +5,10 @@ Everything that was started here is stopped at the end.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ from simulators.processes import Child
 
 _HOST: Final = "127.0.0.1"
 _ENROL_WITHIN_S: Final = 1800.0
+_BROKER_WITHIN_S: Final = 30.0
 
 
 class StageUnready(SimulatorError):
@@ -121,6 +124,17 @@ class Stage:
             child.start()
         wait_until_ready(installation, self.children)
 
+    def restart_broker(self) -> None:
+        """Stopped and started again, as by an upgrade; returns when it listens."""
+        broker = next(child for child in self.children if child.name == "broker")
+        broker.stop()
+        broker.start()
+        give_up_s = time.monotonic() + _BROKER_WITHIN_S
+        while not _is_listening(self.installation.mqtt_port):
+            if time.monotonic() > give_up_s:
+                raise StartFailed(f"the broker did not come back: {broker.log_tail()[-600:]}")
+            time.sleep(0.05)
+
     def pids(self) -> dict[str, int]:
         """Of what was started, by name."""
         return {child.name: child.pid for child in self.children if child.pid is not None}
@@ -132,3 +146,9 @@ class Stage:
             return free_port(), free_port()
         known = tomllib.loads(settings.read_text("utf-8"))
         return int(known["http_port"]), int(known["mqtt_port"])
+
+
+def _is_listening(port: int) -> bool:
+    # Asked by connecting: who tried to bind the port would take it from the broker that is just starting.
+    with socket.socket() as probe:
+        return probe.connect_ex((_HOST, port)) == 0

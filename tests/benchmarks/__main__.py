@@ -18,6 +18,7 @@ from tests.benchmarks import (
     large_desk,
     offline_month,
     round_trip,
+    stampede,
     wire_day,
 )
 from tests.benchmarks.figures import Figure
@@ -33,6 +34,7 @@ LONG: dict[str, Callable[[Path], list[Figure]]] = {
     "connected_agents": connected_agents.measure,
     "large_desk": large_desk.measure,
     "offline_month": offline_month.measure,
+    "stampede": stampede.measure,
 }
 
 
