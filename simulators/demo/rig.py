@@ -27,8 +27,10 @@ from simulators.tcp_proxy import TcpProxy
 from simulators.terminal import SimulatedTerminal
 
 _SEED = 20_260_101
-# A busy till: what waits for a settled batch has its moment within half a minute.
-TRADE_EVERY_S = 6.0
+# What waits for a settled batch has its moment within 16 s, and the moment is longer than the 5 s after which an agent
+# looks again: payments take 2 s, the batch is open for 8 s and empty for 6 s, in turn.
+TRADE_EVERY_S = 8.0
+SETTLE_AFTER = 2
 _UNSEEN = {line.key: only_when_asked(DeviceKind(line.driver)) for line in GATEWAY.lines}
 MakeChild = Callable[[str, list[str], dict[str, str]], Child]
 # As the unit of the agent sets it.
@@ -147,7 +149,12 @@ class Rig:
         its_class = TerminalClass[link.model.upper()]
         service, log = folder / "service.sock", folder / "payment.log"
         terminal = SimulatedTerminal(
-            its_class, seed=seed, socket_path=service, log_path=log, trade_every_s=TRADE_EVERY_S
+            its_class,
+            seed=seed,
+            socket_path=service,
+            log_path=log,
+            trade_every_s=TRADE_EVERY_S,
+            settle_after=SETTLE_AFTER,
         )
         terminal.start()
         self._terminals[link.key] = terminal

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from simulators.broker import free_port
 
@@ -22,6 +22,7 @@ START_S = 120.0
 # The last it says when it is started.
 ALL_UP = "Ctrl-C stops everything"
 PATIENCE_S = 30.0
+T = TypeVar("T")
 FINAL = {
     "SUCCEEDED", "FAILED", "ROLLED_BACK", "REJECTED", "EXPIRED", "UNREACHABLE", "TIMED_OUT", "CANCELLED", "SUPERSEDED",
     "UNKNOWN", "INCONSISTENT",
@@ -52,7 +53,9 @@ class Demo:
         """What it said until it was all up."""
         before = self.said().count(ALL_UP)
         self.launch()
-        self.until(lambda: self.said().count(ALL_UP) > before or not self.is_running(), "all up", START_S)
+        self.until(
+            self.said, "all up", START_S, is_so=lambda said: said.count(ALL_UP) > before or not self.is_running()
+        )
         if not self.is_running():
             raise AssertionError(f"the demo ended: {self.said()}\n{self.logs()}")
         self.facts = json.loads((self.data / "demo.json").read_text("utf-8"))
@@ -147,9 +150,7 @@ class Demo:
         self, key: str, action: str, params: dict[str, Any] | None = None, within_s: float = 90.0
     ) -> dict[str, Any]:
         """The execution once it is final."""
-        identifier = self.request(key, action, params)["id"]
-        self.until(lambda: self.execution(identifier)["state"] in FINAL, f"{action} on {key} to end", within_s)
-        return self.execution(identifier)
+        return self.until_state(self.request(key, action, params)["id"], *FINAL, within_s=within_s)
 
     def timeline(self, key: str, types: str = "") -> list[dict[str, Any]]:
         wanted = f"&types={types}" if types else ""
@@ -174,14 +175,48 @@ class Demo:
             answer = json.loads(connection.makefile().readline())
         assert answer["ok"], answer
 
-    def until(self, is_so: Callable[[], Any], what: str, within_s: float = PATIENCE_S) -> float:
-        """Seconds until ``is_so`` was true; fails with what the processes said when it never was."""
+    def until(
+        self, look: Callable[[], T], what: str, within_s: float = PATIENCE_S, *, is_so: Callable[[T], Any] = bool
+    ) -> float:
+        """Seconds until it was so; fails with what was awaited, what was seen last, and what the processes said."""
         began = time.monotonic()
-        while time.monotonic() - began < within_s:
-            if is_so():
+        while True:
+            seen = look()
+            if is_so(seen):
                 return time.monotonic() - began
+            if time.monotonic() - began > within_s:
+                break
             time.sleep(0.05)
-        raise AssertionError(f"waited {within_s:g} s for {what}\n{self.said()[-2000:]}\n{self.logs()}")
+        raise AssertionError(
+            f"waited {within_s:g} s for {what}; saw at last: {seen!r}\n{self.said()[-2000:]}\n{self.logs()}"
+        )
+
+    def until_open(self, key: str, code: str, within_s: float = PATIENCE_S) -> float:
+        return self.until(
+            lambda: self.open_codes(key), f"{code} to be open on {key}", within_s, is_so=lambda codes: code in codes
+        )
+
+    def until_no_fault(self, key: str, within_s: float = PATIENCE_S) -> float:
+        return self.until(
+            lambda: self.open_codes(key), f"no fault to be open on {key}", within_s, is_so=lambda codes: not codes
+        )
+
+    def until_missed(self, key: str) -> float:
+        return self.until(
+            lambda: self.about(key)["presence"], f"{key} to be missed", is_so=lambda presence: presence != "online"
+        )
+
+    def until_state(self, identifier: str, *states: str, within_s: float = PATIENCE_S) -> dict[str, Any]:
+        """The execution as it was seen in one of these states."""
+        seen: list[dict[str, Any]] = []
+
+        def state() -> str:
+            seen[:] = [self.execution(identifier)]
+            return str(seen[0]["state"])
+
+        what = f"execution {identifier} to be {' or '.join(sorted(states))}"
+        self.until(state, what, within_s, is_so=lambda state: state in states)
+        return seen[0]
 
     def processes(self, *words: str) -> list[int]:
         """Pids of this demo's processes whose command line has all ``words`` and our folder."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ssl
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from simulators.broker import BrokerMissing, find_mosquitto
 from tests.acceptance.demo_client import PATIENCE_S, Demo, run_command
@@ -16,8 +15,6 @@ from tests.support.required import missing
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser]
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # asked for in a test, reached by loopback
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 @pytest.fixture(scope="module")
@@ -53,31 +50,29 @@ def test_shell_asks_with_the_demos_authority(demo: Demo) -> None:
     assert demo.device("prn1") in asked.stdout
 
 
-def test_browser_signs_in_with_a_cookie_bound_to_the_host_and_complains_of_nothing(demo: Demo) -> None:
-    if not CHROMIUM.exists():
-        missing(f"{CHROMIUM} is not installed (Debian package chromium)")
+def test_browser_signs_in_with_a_cookie_bound_to_the_host_and_complains_of_nothing(
+    demo: Demo, chromium: Browser
+) -> None:
     person = demo.user("operator")
     complaints: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        # The chain is checked above; a browser takes authorities from its user's own store only.
-        context = browser.new_context(base_url=address(demo), ignore_https_errors=True, locale="en")
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_S * 1000)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto("/sign-in")
-        page.fill("#u", person["name"])
-        page.fill("#p", person["password"])
-        page.click("button.pri")
-        page.wait_for_selector("#main")
-        with page.expect_response(lambda answer: "stream" in answer.url) as stream:
-            page.goto(f"/devices/{demo.device('prn1')}")
-        page.wait_for_selector("#main")
-        assert stream.value.status == 200
-        assert page.evaluate("isSecureContext")
-        (cookie,) = context.cookies()
-        browser.close()
+    # The chain is checked above; a browser takes authorities from its user's own store only.
+    context = chromium.new_context(base_url=address(demo), ignore_https_errors=True, locale="en")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_S * 1000)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto("/sign-in")
+    page.fill("#u", person["name"])
+    page.fill("#p", person["password"])
+    page.click("button.pri")
+    page.wait_for_selector("#main")
+    with page.expect_response(lambda answer: "stream" in answer.url) as stream:
+        page.goto(f"/devices/{demo.device('prn1')}")
+    page.wait_for_selector("#main")
+    assert stream.value.status == 200
+    assert page.evaluate("isSecureContext")
+    (cookie,) = context.cookies()
+    context.close()
     assert cookie["name"].startswith("__Host-")
     assert (cookie["secure"], cookie["httpOnly"], cookie["path"]) == (True, True, "/")
     assert complaints == []

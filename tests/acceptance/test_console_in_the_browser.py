@@ -60,7 +60,7 @@ def test_fault_comes_and_goes_on_the_open_page_without_reload(demo: Demo, desk: 
 
 def test_fix_is_pushed_and_its_proof_is_watched(demo: Demo, desk: Page) -> None:
     demo.break_("esign1", "app_dead")
-    demo.until(lambda: "agent.APP_DEAD" in demo.open_codes("esign1"), "the dead application")
+    demo.until_open("esign1", "agent.APP_DEAD")
     open_device(desk, demo, "esign1")
     expect(desk.locator(".lead")).to_contain_text("支付应用")
     desk.get_by_text("重启支付应用").first.click()
@@ -73,12 +73,12 @@ def test_fix_is_pushed_and_its_proof_is_watched(demo: Demo, desk: Page) -> None:
 
 def test_check_of_an_absent_terminal_waits_with_its_expiry_and_can_be_cancelled(demo: Demo, desk: Page) -> None:
     demo.break_("smart1", "agent_killed")
-    demo.until(lambda: demo.about("smart1")["presence"] != "online", "smart1 to be missed")
+    demo.until_missed("smart1")
     asked = demo.request("smart1", "app.alive")
     desk.goto(f"/runs/{asked['id']}")
     expect(desk.locator("main")).to_contain_text("排队")
     desk.get_by_role("button", name="取消").click()
-    demo.until(lambda: demo.execution(asked["id"])["state"] == "CANCELLED", "the check to be cancelled")
+    demo.until_state(asked["id"], "CANCELLED")
 
 
 def test_demo_panel_breaks_and_mends(demo: Demo, desk: Page) -> None:

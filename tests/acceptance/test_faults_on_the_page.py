@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from tests.acceptance.demo_client import Demo
+from tests.acceptance.demo_client import Demo, run_command
 
 pytestmark = pytest.mark.acceptance
+PAPER_OUT = "term.PRN_NO_PAPER"
 
 
 @pytest.mark.parametrize(
@@ -17,21 +20,21 @@ pytestmark = pytest.mark.acceptance
         ("zvt1", "cable_out", "agent.LINE_SILENT"),
         ("modem1", "sim_dead", "cme.13"),
         ("smart1", "app_dead", "agent.APP_DEAD"),
-        ("smart1", "paper_out", "term.PRN_NO_PAPER"),
+        ("smart1", "paper_out", PAPER_OUT),
     ],
 )
 def test_fault_is_shown_and_its_clearing_too(demo: Demo, key: str, fault: str, code: str) -> None:
     demo.break_(key, fault)
-    demo.until(lambda: code in demo.open_codes(key), f"{code} on {key}, open are {demo.open_codes(key)}")
+    demo.until_open(key, code)
     demo.mend(key, fault)
-    demo.until(lambda: code not in demo.open_codes(key), f"{code} to be cleared")
+    demo.until_no_fault(key)
     kinds = [event["type"] for event in demo.timeline(key) if event["data"].get("code") == code]
     assert {"fault_raised", "fault_cleared"} <= set(kinds)
 
 
 def test_loss_of_the_link_is_noticed_within_one_and_a_half_keepalives(demo: Demo) -> None:
     demo.break_("smart1", "link_down")
-    noticed_s = demo.until(lambda: demo.about("smart1")["presence"] != "online", "smart1 to be missed")
+    noticed_s = demo.until_missed("smart1")
     # Demo profile: keepalive 10 s; a second for the broker's own clock and ours.
     assert noticed_s < 1.5 * 10 + 5
     assert demo.about("smart1")["condition"] == "silent"
@@ -40,18 +43,30 @@ def test_loss_of_the_link_is_noticed_within_one_and_a_half_keepalives(demo: Demo
 def test_what_happens_during_an_outage_is_in_the_timeline_afterwards(demo: Demo) -> None:
     before = {event["id"] for event in demo.timeline("smart1")}
     demo.break_("smart1", "link_down")
-    demo.until(lambda: demo.about("smart1")["presence"] != "online", "smart1 to be missed")
+    demo.until_missed("smart1")
     demo.break_("smart1", "paper_out")
-    demo.until(lambda: True, "nothing", 1.0)
+    demo.until(
+        lambda: own_status(demo, "smart1"), "its agent to see the paper out", is_so=lambda said: PAPER_OUT in said
+    )
+    assert PAPER_OUT not in demo.open_codes("smart1")
+    mended_at = datetime.now(UTC)
     demo.mend("smart1", "link_down")
-    demo.until(lambda: "term.PRN_NO_PAPER" in demo.open_codes("smart1"), "the fault of the outage", 60.0)
-    missed = [event for event in demo.timeline("smart1") if event["id"] not in before]
-    raised = [event for event in missed if event["type"] == "fault_raised"]
-    assert any(event["data"]["code"] == "term.PRN_NO_PAPER" for event in raised)
+    demo.until_open("smart1", PAPER_OUT, 60.0)
+    missed = [event for event in demo.timeline("smart1", "fault_raised") if event["id"] not in before]
+    (raised,) = [event for event in missed if event["data"]["code"] == PAPER_OUT]
+    assert datetime.fromisoformat(raised["at"]) < mended_at
+
+
+def own_status(demo: Demo, key: str) -> str:
+    """What the agent says on its own machine."""
+    configuration = demo.data / "agents" / key / "agent.toml"
+    return run_command("device_agent", "status", "--config", str(configuration), "--json").stdout
 
 
 def test_attached_devices_of_a_dead_gateway_raise_no_alarm_of_their_own(demo: Demo) -> None:
     demo.break_("gw1", "agent_killed")
-    demo.until(lambda: demo.about("gw1")["presence"] != "online", "gw1 to be missed")
-    demo.until(lambda: demo.about("prn1")["presence"] == "unknown", "prn1 to be not known")
+    demo.until_missed("gw1")
+    demo.until(
+        lambda: demo.about("prn1")["presence"], "prn1 to be not known", is_so=lambda presence: presence == "unknown"
+    )
     assert demo.about("prn1")["faults"] == []

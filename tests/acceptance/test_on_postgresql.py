@@ -33,9 +33,9 @@ def test_a_check_runs_and_a_fault_is_raised_and_cleared(demo: Demo) -> None:
     checked = demo.run("esign1", "agent.echo")
     assert (checked["state"], checked["verdict"]) == ("SUCCEEDED", "pass")
     demo.break_("prn1", "paper_out")
-    demo.until(lambda: "escpos.eot4.paper_end" in demo.open_codes("prn1"), "the printer's fault to be raised")
+    demo.until_open("prn1", "escpos.eot4.paper_end")
     demo.mend("prn1")
-    demo.until(lambda: demo.open_codes("prn1") == set(), "the printer's fault to be cleared")
+    demo.until_no_fault("prn1")
     told = {event["type"] for event in demo.timeline("prn1", "fault_raised,fault_cleared")}
     assert told == {"fault_raised", "fault_cleared"}
     assert not (demo.data / "server" / "fleet.db").exists()

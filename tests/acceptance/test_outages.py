@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.acceptance.demo_client import Demo
+from tests.acceptance.demo_client import FINAL, Demo
 
 pytestmark = pytest.mark.acceptance
 
@@ -18,35 +18,39 @@ def test_fault_during_the_death_of_a_process_is_told_once(demo: Demo, victim: tu
     before = raised(demo, "prn1", "escpos.eot3.cutter")
     assert demo.kill(*victim)
     demo.break_("prn1", "cutter_jam")
-    demo.until(lambda: "escpos.eot3.cutter" in demo.open_codes("prn1"), "the fault after the restart", 60.0)
+    demo.until_open("prn1", "escpos.eot3.cutter", 60.0)
     assert raised(demo, "prn1", "escpos.eot3.cutter") == before + 1
 
 
 def test_api_comes_back_by_itself_and_remembers(demo: Demo) -> None:
     answer = demo.run("esign1", "agent.echo")
     assert demo.kill("fleet_server", "api")
-    demo.until(lambda: is_up(demo), "the API to be back", 60.0)
+    demo.until(lambda: ready_status(demo), "the API to be back", 60.0, is_so=lambda status: status == 200)
     assert demo.execution(answer["id"])["state"] == "SUCCEEDED"
 
 
 def test_check_asked_while_ingest_is_dead_still_ends(demo: Demo) -> None:
     assert demo.kill("fleet_server", "ingest")
     asked = demo.request("esign1", "app.alive")
-    demo.until(lambda: demo.execution(asked["id"])["state"] == "SUCCEEDED", "the check to end", 90.0)
+    demo.until_state(asked["id"], "SUCCEEDED", within_s=90.0)
 
 
 def test_agent_killed_in_the_middle_of_a_fix_goes_on_or_says_that_it_does_not_know(demo: Demo) -> None:
     demo.break_("smart1", "app_dead")
-    demo.until(lambda: "agent.APP_DEAD" in demo.open_codes("smart1"), "the dead application")
+    demo.until_open("smart1", "agent.APP_DEAD")
     asked = demo.request("smart1", "app.restart")
-    demo.until(lambda: demo.execution(asked["id"])["state"] in {"RUNNING", "VERIFYING", "SUCCEEDED"}, "the fix to run")
+    demo.until_state(asked["id"], "RUNNING", "VERIFYING", "SUCCEEDED")
     demo.break_("smart1", "agent_killed")
     demo.mend("smart1", "agent_killed")
-    demo.until(lambda: demo.execution(asked["id"])["state"] in {"SUCCEEDED", "UNKNOWN"}, "the fix to end", 90.0)
+    ended = demo.until_state(asked["id"], *FINAL, within_s=90.0)
+    assert ended["state"] in {"SUCCEEDED", "UNKNOWN"}, ended
+    states = [e["data"]["state"] for e in demo.timeline("smart1", "execution") if e["execution"] == asked["id"]]
+    assert [state for state in states if state in FINAL] == [ended["state"]]
 
 
-def is_up(demo: Demo) -> bool:
+def ready_status(demo: Demo) -> int | str:
+    """What the API answers to whether it is ready, or why it does not answer."""
     try:
-        return demo.call("GET", "/readyz").status == 200
-    except OSError:
-        return False
+        return demo.call("GET", "/readyz").status
+    except OSError as error:
+        return str(error)

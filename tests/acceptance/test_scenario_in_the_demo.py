@@ -13,19 +13,19 @@ pytestmark = pytest.mark.acceptance
 SCENARIO = """
 title = { zh = "换纸", en = "A roll is changed" }
 seed = 1
-lasts_s = 30
+lasts_s = 24
 [[devices]]
 key = "prn1"
 family = "escpos"
 [[events]]
 at_s = 2
 device = "prn1"
-break = "paper_out"
-shows = ["escpos.eot4.paper_end"]
+break = "paper_near"
+shows = ["escpos.eot4.near_end"]
 [[events]]
-at_s = 14
+at_s = 12
 device = "prn1"
-mend = "paper_out"
+mend = "paper_near"
 """
 
 
@@ -36,7 +36,7 @@ def test_a_scenario_played_into_the_demo_is_seen_by_its_server(
     path.write_text(SCENARIO, "utf-8")
     assert main(["run", str(path), "--data", str(demo.data), "--speed", "2", "--json"]) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    of_paper = [line for line in told if line.get("code") == "escpos.eot4.paper_end"]
+    of_paper = [line for line in told if line.get("code") == "escpos.eot4.near_end"]
     assert [(line["device"], line["type"]) for line in of_paper] == [
         ("prn1", "fault_raised"),
         ("prn1", "fault_cleared"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import signal
 import socket
 import stat
@@ -26,7 +27,7 @@ def test_start_after_a_kill_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing
     ran = first.run("esign1", "agent.echo")
     passwords = first.facts["users"]
     assert first.stop(signal.SIGKILL) == -signal.SIGKILL
-    first.until(lambda: first.processes() == [], "everything it started to end with it")
+    first.until(first.processes, "everything it started to end with it", is_so=operator.not_)
     second = Demo(tmp_path / "state")
     second.start()
     assert second.facts["users"] == passwords
