@@ -28,13 +28,14 @@ check:
 	@for tool in build_catalogue build_asyncapi build_openapi build_locale build_readme; do echo "$$tool --check"; $(BIN)/python tools/$$tool.py --check || exit 1; done
 	$(BIN)/python -m pytest -q tests/architecture
 
-# First what stands alone, in parallel; then what shares a demo and a browser: two demos on two cores only make each
-# other slow. Unix sockets need short paths, and each worker has a folder of its own.
+# First what keeps the cores busy, then what mostly waits: whole products and browsers, one for each of three workers. Unix
+# sockets need short paths, and each worker has a folder of its own.
 test: check
 	@$(SETUP) test
 	@short=$$(mktemp -d /tmp/tm.XXXXXX) && trap 'rm -rf "$$short"' EXIT && echo "unit and integration tests, side by side" && \
-	$(BIN)/python -m pytest -q -n 3 --dist loadfile --basetemp "$$short/t" -m "not acceptance and not browser"
-	$(BIN)/python -m pytest -q -m "acceptance or browser"
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --basetemp "$$short/t" -m "not acceptance and not browser" && \
+	echo "acceptance and browser tests, side by side" && \
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --basetemp "$$short/t" -m "acceptance or browser"
 
 unit:
 	@$(SETUP) check
