@@ -39,10 +39,12 @@ def mark_of(body: RecordBody) -> str:
 
 
 def mark_of_columns(columns: Columns) -> str:
-    named = [sample for sample in columns.get(METRIC, []) if sample is not None]
+    """The server keeps numbers as numbers: a whole one may come back as a float."""
+    named = [sample for sample in columns.get(METRIC, []) if isinstance(sample, float | int)]
     if named:
-        return f"{HEALTH}{named[0]}"
-    return _digest(msgspec.json.encode(columns, order="sorted"))
+        return f"{HEALTH}{named[0]:.0f}"
+    alike = {name: [float(one) if isinstance(one, int) else one for one in column] for name, column in columns.items()}
+    return _digest(msgspec.json.encode(alike, order="sorted"))
 
 
 def mark_of_payload(payload: bytes) -> str:

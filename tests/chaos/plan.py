@@ -80,7 +80,7 @@ _KINDS = {
     Fault.BAD_LINE: _Kind(3, 2.0, 6.0),
     Fault.RESET: _Kind(2, 0.1, 0.2),
     Fault.DISK_FULL: _Kind(2, 2.0, 5.0),
-    Fault.CLOCK: _Kind(2, 3.0, 8.0),
+    Fault.CLOCK: _Kind(1, 3.0, 8.0),
 }
 _OF_AN_AGENT = frozenset({Fault.PARTITION, Fault.LOSS, Fault.BAD_LINE, Fault.RESET, Fault.DISK_FULL, Fault.CLOCK})
 AGENT_NAMES = tuple(f"agent{n}" for n in range(AGENTS))

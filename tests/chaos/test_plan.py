@@ -50,7 +50,7 @@ def test_steps_are_numbered_in_the_order_of_time_and_can_be_chosen() -> None:
 
 def test_a_seed_is_not_another_plan_tomorrow() -> None:
     steps = [(step.fault.value, step.target, step.start_s) for step in plan_for(1).steps]
-    assert steps[0] == ("kill", "agent0", 4.7)
+    assert steps[0] == ("kill", "ingest-1", 4.58)
 
 
 def test_a_short_run_has_the_same_faults_in_less_time() -> None:
