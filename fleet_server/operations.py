@@ -36,9 +36,10 @@ def readyz(request: Request) -> JSONResponse:
     """Ready to serve: database, its revision, broker. `database` says what can be read while it is away."""
     state = request.app.state
     standing: Standing = state.databases.standing
+    database_word = _database(state.engine, standing)
     checks = {
-        "database": _database(state.engine, standing),
-        "migrations": _migrations(state.engine),
+        "database": database_word,
+        "migrations": _migrations(state.engine) if database_word == "ok" else "not known",
         "broker": "ok" if state.outbound.is_connected else "not connected",
     }
     is_ready = all(word == "ok" for word in checks.values())

@@ -1,4 +1,5 @@
-"""Brings a backup back: database, keys, certificates and settings, while no server runs.
+"""Brings a backup back: database, keys, certificates and settings. Of a server that runs, nothing writes meanwhile, and
+pages are read from the old copy where the database lets them (`fleet_server.restoring`).
 
 A database that went back is older than what agents and terminals were told. Invariants of what comes into being here:
 a new epoch, so that agents send again what they still have; counters of commands, and numbers of events, that nobody
@@ -29,14 +30,17 @@ from fleet_server import migrate, postgres_programs
 from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.backup import SERVER, Backup, DatabaseKind, Say, read_backup, sync
-from fleet_server.db import reachable_database, transaction
+from fleet_server.db import READER_NAME, reachable_database, transaction
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.errors import DatabaseUnreachable, FleetError, SettingsInvalid
 from fleet_server.ingest.installation import db_epoch
+from fleet_server.restoring import declared, has_writers, without_writers
 from fleet_server.schema import head_revision, refuse_unknown
 from fleet_server.settings import ServerSettings, load_settings
 
+# Longer than a flush, a request or a step of the scheduler takes to end.
+WRITERS_LET_GO_S = 20.0
 # More commands than one device can have been sent, and more events than a fleet can have made, since any backup.
 COUNTER_STEP = 1_000_000
 EVENT_STEP = 1_000_000_000
@@ -49,9 +53,11 @@ _RENEWAL = (
 )
 _POSTGRES_NUMBERS = "SELECT setval(pg_get_serial_sequence('event', 'id'), (SELECT max(id) FROM event))"
 _IN_USE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# Readers of the old copy come and go, and wait for nothing.
 _OTHERS = (
-    "SELECT count(*) FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    "SELECT count(*) FROM pg_stat_activity "  # noqa: S608 - a constant of ours
+    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' "
+    f"AND application_name <> '{READER_NAME}'"
 )
 _HUNG_UP_S = 2.0
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
@@ -77,13 +83,24 @@ class Restored:
 
 def restore(data: Path, source: Path, database_url: str | None, now: datetime, say: Say) -> Restored:
     """``database_url``: a PostgreSQL database to replace, when it is not the one of this state folder."""
-    # Before anything that takes long, and for a file once more when its place is to be taken.
-    present = _present_url(data)
-    _refuse_while_used(present, say, must_answer=False)
+    # A server that runs lets go when it is asked to, and is asked when the backup is known to be whole; whoever else
+    # uses the database is refused before anything that takes long.
+    if not has_writers(data):
+        _refuse_while_used(_present_url(data), say, must_answer=False)
     backup = read_backup(source, say)
     refuse_unknown(backup.manifest.revision)
     make_private_dir(data)
-    with _alone(data), _staging(data) as stage:
+    with (
+        _alone(data),
+        declared(data, now),
+        without_writers(data, WRITERS_LET_GO_S) as is_alone,
+        _staging(data) as stage,
+    ):
+        if not is_alone:
+            raise RestoreRefused("the server is running, and a process of it does not stop writing: stop it first")
+        # And for a file once more when its place is to be taken.
+        present = _present_url(data)
+        _refuse_while_used(present, say, must_answer=False)
         url = _target(data, backup, database_url)
         if DatabaseKind.of(url) is DatabaseKind.POSTGRESQL:
             _refuse_while_used(url, say, must_answer=True)
@@ -188,16 +205,24 @@ def _refuse_open_file(path: Path, say: Say) -> None:
     refusal = f"the server is running: {path} is in use, stop it first"
     if _is_locked(Path(f"{path}.scheduler.lock")):
         raise RestoreRefused(refusal)
-    try:
-        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
-            # Whoever has the file open, even idle, holds a lock that this one does not go with.
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("BEGIN EXCLUSIVE")
-            connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) in _IN_USE:
-            raise RestoreRefused(refusal) from error
-        say(f"The present database cannot be read ({error}); it is put aside as it is.")
+    give_up_s = time.monotonic() + _HUNG_UP_S
+    while True:
+        try:
+            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+                # Whoever has the file open, even idle, holds a lock that this one does not go with.
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", None) not in _IN_USE:
+                say(f"The present database cannot be read ({error}); it is put aside as it is.")
+                return
+            if time.monotonic() > give_up_s:
+                raise RestoreRefused(refusal) from error
+            # A reader of the old copy has it open for the time of one page.
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _is_locked(path: Path) -> bool:

@@ -56,7 +56,7 @@ def restore(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace database, keys, certificates and settings by those of a backup. The server must be stopped."""
+    """Replace database, keys, certificates and settings by those of a backup. A server that runs shows pages only."""
     from fleet_server.kit.times import text, utc_now
     from fleet_server.restore import COUNTER_STEP
     from fleet_server.restore import restore as bring_back

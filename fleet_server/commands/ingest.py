@@ -22,11 +22,14 @@ def ingest(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-fleet-1") ->
 
     from fleet_server.ingest.bootstrap import make_worker
     from fleet_server.logs import configure_logs
+    from fleet_server.restoring import writing
     from fleet_server.settings import load_settings
 
     configure_logs()
     stop = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
-    with make_worker(load_settings(data), name) as worker:
-        worker.run(stop)
+    with writing(data, stop):
+        if not stop.is_set():
+            with make_worker(load_settings(data), name) as worker:
+                worker.run(stop)

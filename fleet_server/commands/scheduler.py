@@ -1,8 +1,14 @@
 """``fleet-server scheduler``: what happens because time passes."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from fleet_server.commands.options import DEFAULT_DATA, DataOption
+
+if TYPE_CHECKING:
+    import threading
 
 
 def register(app: typer.Typer) -> None:
@@ -14,9 +20,21 @@ def scheduler(data: DataOption = DEFAULT_DATA) -> None:
     import signal
     import threading
 
+    from fleet_server.logs import configure_logs
+    from fleet_server.restoring import writing
+
+    configure_logs()
+    stop = threading.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: stop.set())
+    with writing(data, stop):
+        if not stop.is_set():
+            _schedule(data, stop)
+
+
+def _schedule(data: Path, stop: "threading.Event") -> None:
     from fleet_server.db import reachable_database
     from fleet_server.executions.dispatch import Dispatcher
-    from fleet_server.logs import configure_logs
     from fleet_server.mqtt import ServerLink
     from fleet_server.scheduler import Scheduler
     from fleet_server.schema import check_revision
@@ -24,11 +42,7 @@ def scheduler(data: DataOption = DEFAULT_DATA) -> None:
     from fleet_server.signer.service import load_signer
     from protocol.broker_rules import SCHEDULER_NAMES
 
-    configure_logs()
     settings = load_settings(data)
-    stop = threading.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: stop.set())
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         link = ServerLink(settings, SCHEDULER_NAMES[0], lambda _message: None)

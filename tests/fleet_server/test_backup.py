@@ -32,6 +32,7 @@ from fleet_server.ingest.installation import db_epoch
 from fleet_server.kit.leadership import Leadership
 from fleet_server.postgres_programs import PostgresProgramFailed
 from fleet_server.restore import COUNTER_STEP, EVENT_STEP, Restored, RestoreRefused, restore
+from fleet_server.restoring import WritersPlace
 from fleet_server.settings import load_settings
 from fleet_server.timeline.models import Event
 from fleet_server.timeline.writer import NewEvent, append_events
@@ -201,6 +202,19 @@ def test_nothing_is_replaced_under_a_running_server(original: Original, fresh: P
         with pytest.raises(RestoreRefused, match="the server is running"):
             fresh.restore(original.backup.folder)
         assert counters(engine) == {SENT + COUNTER_STEP}
+    fresh.restore(original.backup.folder)
+
+
+def test_a_writer_that_does_not_let_go_is_not_restored_under(
+    original: Original, fresh: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.restore(original.backup.folder)
+    monkeypatch.setattr("fleet_server.restore.WRITERS_LET_GO_S", 0.2)
+    place = WritersPlace(fresh.data)
+    assert place.take()
+    with pytest.raises(RestoreRefused, match="does not stop writing"):
+        fresh.restore(original.backup.folder)
+    place.leave()
     fresh.restore(original.backup.folder)
 
 
