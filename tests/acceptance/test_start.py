@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from simulators.broker import free_port
-from tests.acceptance.demo_client import Demo, run_command
+from tests.acceptance.demo_client import START_S, Demo, run_command
 
 pytestmark = pytest.mark.acceptance
 
@@ -43,7 +43,7 @@ def test_start_after_a_kill_goes_on_with_the_same_data_and_ctrl_c_leaves_nothing
 def test_a_stop_during_the_start_stops_what_was_started(tmp_path: Path) -> None:
     demo = Demo(tmp_path / "state")
     demo.launch()
-    demo.until(lambda: demo.processes("mosquitto"), "the broker to be started")
+    demo.until(lambda: demo.processes("mosquitto"), "the broker to be started", START_S)
     assert demo.stop(signal.SIGTERM) == 0
     assert demo.processes() == []
 
