@@ -11,7 +11,19 @@ import typer
 from fleet_server.errors import FleetError
 
 # In the order of ``--help``. Each is light to import and has ``register(app)``.
-_MODULES = ("init", "run", "api", "ingest", "scheduler", "migrate", "backup", "accounts", "dead_letters", "client")
+_MODULES = (
+    "init",
+    "run",
+    "api",
+    "ingest",
+    "scheduler",
+    "migrate",
+    "backup",
+    "accounts",
+    "dead_letters",
+    "export",
+    "client",
+)
 # New objects before a look for garbage; Python's own 700 is made for small programs.
 _GC_THRESHOLD = 50_000
 

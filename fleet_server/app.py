@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from threading import BoundedSemaphore
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +27,7 @@ from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
 from fleet_server.health import endpoints as health
+from fleet_server.health import export_endpoints
 from fleet_server.ingest import endpoints as dead_letters
 from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.rate_limit import TokenBuckets
@@ -78,7 +80,7 @@ def create_app(
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
-    for door in (executions, devices, timeline, health, faults, live_mode, dead_letters):
+    for door in (executions, devices, timeline, health, export_endpoints, faults, live_mode, dead_letters):
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
     _describe_security(app)
@@ -125,6 +127,7 @@ def _add_what_requests_share(app: FastAPI) -> None:
     app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
     app.state.capability_cache = CapabilityCache()
     app.state.conflicts = Conflicts()
+    app.state.exports = BoundedSemaphore(export_endpoints.MAX_AT_ONCE)
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -17,6 +17,7 @@ from fleet_server.executions.service import ExecutionService
 from fleet_server.faults.repository import FaultRepository
 from fleet_server.faults.service import FaultService
 from fleet_server.health.repository import HealthRepository
+from fleet_server.health.searching import HealthSearch
 from fleet_server.health.service import HealthService
 from fleet_server.ingest.dead_letters import DeadLetterService
 from fleet_server.timeline.repository import TimelineRepository
@@ -42,6 +43,10 @@ class Services:
     @cached_property
     def health(self) -> HealthService:
         return HealthService(HealthRepository(self.session, self.tenant_id), self.state.settings.health_kept)
+
+    @cached_property
+    def health_search(self) -> HealthSearch:
+        return HealthSearch(self.session, self.tenant_id)
 
     @cached_property
     def timeline(self) -> TimelineService:

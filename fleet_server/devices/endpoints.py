@@ -11,6 +11,7 @@ from fleet_server.devices.service import CapabilityCache, DeviceService
 from fleet_server.faults.repository import FaultRepository
 from fleet_server.faults.schemas import fault_read
 from fleet_server.faults.service import FaultService
+from fleet_server.health.searching import MAX_CHARS, MAX_CONDITIONS, HealthSearch, read_conditions
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.request_session import SessionDep
@@ -31,25 +32,39 @@ async def fault_service(session: SessionDep, caller: CallerDep) -> FaultService:
     return FaultService(FaultRepository(session, caller.tenant_id))
 
 
+async def health_search(session: SessionDep, caller: CallerDep) -> HealthSearch:
+    return HealthSearch(session, caller.tenant_id)
+
+
 DeviceServiceDep = Annotated[DeviceService, Depends(device_service)]
 FaultServiceDep = Annotated[FaultService, Depends(fault_service)]
+HealthSearchDep = Annotated[HealthSearch, Depends(health_search)]
 
 
 @router.get("")
 def list_devices(
     devices: DeviceServiceDep,
     faults: FaultServiceDep,
+    search: HealthSearchDep,
     q: Annotated[str, Query(max_length=200, description="words of its names and numbers")] = "",
     presence: Presence | None = None,
     condition: Condition | None = None,
     site: Annotated[str | None, Query(max_length=64)] = None,
     fault: Annotated[str | None, Query(max_length=80, description="code of a fault that is open")] = None,
+    where: Annotated[
+        list[Annotated[str, Query(max_length=MAX_CHARS)]],
+        Query(
+            max_length=MAX_CONDITIONS,
+            description="newest value of a metric: `modem.csq<10`, `sys.state=idle`",
+        ),
+    ] = [],  # noqa: B006 - FastAPI makes a new one for each request
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageOf[DeviceRead]:
-    """Devices, those with the worst condition first."""
+    """Devices, those with the worst condition first; `where` may be given more than once."""
     ids = None if fault is None else faults.devices_with(fault)
-    filters = DeviceFilters(q=q, presence=presence, condition=condition, site=site, device_ids=ids)
+    among = search.devices(read_conditions(where))
+    filters = DeviceFilters(q=q, presence=presence, condition=condition, site=site, device_ids=ids, among=among)
     page = devices.list(filters, cursor, limit)
     return PageOf(items=[device_read(one) for one in page.items], next=page.next)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, func, or_, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, update
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
@@ -52,13 +52,16 @@ class CommandTarget:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilters:
-    """``fault``: a code that is open; handed in as the ids of the devices that have it."""
+    """``fault``: a code that is open; handed in as the ids of the devices that have it. ``among``: queries for ids, all
+    of which must find the device.
+    """
 
     q: str = ""
     presence: str | None = None
     condition: str | None = None
     site: str | None = None
     device_ids: frozenset[str] | None = None
+    among: tuple[Select[tuple[str]], ...] = ()
 
 
 class DeviceRepository:
@@ -86,6 +89,18 @@ class DeviceRepository:
             statement = statement.where(or_(col(Device.condition_rank) > rank, same))
         statement = statement.order_by(col(Device.condition_rank), col(Device.id)).limit(limit)
         return [(device, site) for device, site in self._session.exec(statement)]  # type: ignore[call-overload]  # a Select of two tables, as built here
+
+    def numbers_after(self, site_id: str | None, after: str, limit: int) -> list[tuple[str, str]]:
+        """Ids and serial numbers in the order of ids."""
+        statement = select(Device.id, Device.serial_number).where(*self._present(site_id), col(Device.id) > after)
+        return list(self._session.exec(statement.order_by(col(Device.id)).limit(limit)))
+
+    def count(self, site_id: str | None) -> int:
+        return self._session.exec(select(func.count()).select_from(Device).where(*self._present(site_id))).one()
+
+    def _present(self, site_id: str | None) -> list[ColumnElement[bool]]:
+        ours = [col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None)]
+        return ours if site_id is None else [*ours, col(Device.site_id) == site_id]
 
     def attached_to(self, link_id: str) -> list[tuple[Device, Site]]:
         statement = self._with_site().where(col(Device.link_id) == link_id, col(Device.id) != link_id)
@@ -184,6 +199,8 @@ class DeviceRepository:
             statement = statement.where(col(Device.site_id) == filters.site)
         if filters.device_ids is not None:
             statement = statement.where(col(Device.id).in_(filters.device_ids))
+        for ids in filters.among:
+            statement = statement.where(col(Device.id).in_(ids))
         return statement
 
 

@@ -85,6 +85,13 @@ class DeviceService:
         last = items[-1].device if more else None
         return Page(items, None if last is None else encode_cursor(last.condition_rank, last.id))
 
+    def numbers_after(self, site_id: str | None, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """Ids and serial numbers of all, or of a site's, in the order of ids."""
+        return self._devices.numbers_after(site_id, after, limit)
+
+    def count(self, site_id: str | None) -> int:
+        return self._devices.count(site_id)
+
     def attached_to(self, link_id: str) -> Sequence[DeviceAtSite]:
         return [DeviceAtSite(*row) for row in self._devices.attached_to(link_id)]
 

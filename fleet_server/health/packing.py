@@ -184,7 +184,9 @@ def _steps(values: Floats, present: npt.NDArray[np.bool_], starts: Ints, lengths
             break
         left = np.repeat(~fits, lengths)
         of_left = values[left]
-        rounded = np.rint(of_left * 10.0**more)
+        # What overflows does not fit, and says so by being infinite.
+        with np.errstate(over="ignore"):
+            rounded = np.rint(of_left * 10.0**more)
         sizes = lengths[~fits]
         begins = np.concatenate(([0], np.cumsum(sizes)[:-1]))
         now_fit = np.logical_and.reduceat((rounded / 10.0**more == of_left) | np.isnan(of_left), begins)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, literal, literal_column, union_all
+from sqlalchemy import Select, and_, literal, literal_column, or_, union_all
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
@@ -61,6 +61,24 @@ class HealthRepository:
         )
         newest = self._session.exec(statement.order_by(col(HealthBlock.start_at).desc()).limit(limit)).all()
         return [BlockRow(*row) for row in newest[::-1]]
+
+    def blocks_after(
+        self, device_id: str, begin: datetime, end: datetime, after: tuple[datetime, int] | None, limit: int
+    ) -> list[tuple[int, BlockRow]]:
+        """A piece of what `blocks` finds, oldest first, with their ids; ``after``: moment and id of the last one."""
+        order = (_BLOCK.c.start_at, _BLOCK.c.id)
+        statement = sa_select(_BLOCK.c.id, _BLOCK.c.start_at, _BLOCK.c.step_ms, _BLOCK.c.columns).where(
+            _BLOCK.c.device_id == device_id,
+            _BLOCK.c.tenant_id == self._tenant_id,
+            _BLOCK.c.start_at >= begin - _LONGEST_BLOCK,
+            _BLOCK.c.start_at < end,
+        )
+        if after is not None:
+            at, id_ = after
+            later = and_(_BLOCK.c.start_at == at, _BLOCK.c.id > id_)
+            statement = statement.where(_BLOCK.c.start_at >= at, or_(_BLOCK.c.start_at > at, later))
+        rows = self._session.execute(statement.order_by(*order).limit(limit))
+        return [(id_, BlockRow(*row)) for id_, *row in rows]
 
     def rolled_up(self, device_id: str, level: Level, begin: datetime, end: datetime) -> RolledUp:
         """In one statement, so that a block that is folded meanwhile counts once."""

@@ -91,7 +91,7 @@ class HealthService:
             blocks = self._health.blocks(device_id, begin, end, MAX_BLOCKS + 1)
             if 0 < len(blocks) <= MAX_BLOCKS:
                 return Courses(None, _samples(blocks, frozenset(metrics), begin, end, points))
-        found = self._buckets(device_id, frozenset(metrics), level, begin, end)
+        found = self.buckets(device_id, frozenset(metrics), level, begin, end)
         return Courses(
             timedelta(milliseconds=level.bucket_ms * together),
             {metric: _course(one.coarser(together), level.bucket_ms * together) for metric, one in found.items()},
@@ -109,9 +109,10 @@ class HealthService:
                 return level, together
         raise AssertionError("days serve every range")
 
-    def _buckets(
+    def buckets(
         self, device_id: str, metrics: frozenset[str], level: Level, begin: datetime, end: datetime
     ) -> dict[str, Buckets]:
+        """All of a level that lie in the range, also in part; what is in no rollup yet with them."""
         found = self._health.rolled_up(device_id, level, begin, end)
         parts: dict[str, list[Buckets]] = {}
         for packed in found.rows:

@@ -19,6 +19,7 @@ from fleet_server.console.view_models.fleet import Filters, FleetRow, census, ch
 from fleet_server.console.words import CONDITIONS, PRESENCES
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.devices.service import DeviceAtSite
+from fleet_server.health.searching import MAX_CHARS, ConditionUnreadable, read_conditions
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.request_session import SessionDep
 
@@ -28,6 +29,7 @@ _CHIP_NAMES = {
     "condition": N_("State:"),
     "q": N_("Name or number:"),
     "site": N_("Store:"),
+    "where": N_("Newest value:"),
 }
 
 
@@ -36,13 +38,20 @@ def filters_of(
     condition: Annotated[str, Query(max_length=16)] = "",
     presence: Annotated[str, Query(max_length=16)] = "",
     site: Annotated[str, Query(max_length=64)] = "",
+    where: Annotated[str, Query(max_length=MAX_CHARS)] = "",
 ) -> Filters:
     """An unknown condition is no condition: old bookmarks still show something."""
+    try:
+        conditions, unreadable = read_conditions([where]), ""
+    except ConditionUnreadable:
+        conditions, unreadable = (), where
     return Filters(
         q=q.strip(),
         condition=condition if condition in CONDITIONS else "",
         presence=presence if presence in PRESENCES else "",
         site=site,
+        conditions=conditions,
+        where=unreadable,
     )
 
 
@@ -59,13 +68,13 @@ def fleet(
     services = services_for(request, database, session.actor)
     newest_id = services.timeline.newest_id()
     frame = make_frame(request, session, "fleet")
-    found = services.devices.list(device_filters(filters), cursor, DEFAULT_LIMIT if full else FIRST_ROWS)
+    found = services.devices.list(device_filters(filters, services), cursor, DEFAULT_LIMIT if full else FIRST_ROWS)
     return page(
         frame,
         "fleet.html",
         filters=filters,
         census=census(services.devices.census().condition),
-        chips=chips(filters, _site_name(filters, found.items, frame), _CHIP_NAMES),
+        chips=chips(filters, _site_name(filters, found.items, frame), _CHIP_NAMES, frame.language),
         rows=rows_of(services, found.items, frame),
         rest="" if full or found.next is None else "/fleet/rows" + filters.query(cursor=found.next)[1:],
         all_rows=filters.query(cursor=cursor or "", full="true"),
@@ -86,19 +95,20 @@ def rest_of_page(
     """What follows the rows of the first screen."""
     services = services_for(request, database, session.actor)
     frame = make_frame(request, session, "fleet")
-    found = services.devices.list(device_filters(filters), cursor, DEFAULT_LIMIT - FIRST_ROWS)
+    found = services.devices.list(device_filters(filters, services), cursor, DEFAULT_LIMIT - FIRST_ROWS)
     following = filters.query(cursor=found.next) if found.next else ""
     return HTMLResponse(
         fragment(frame, "parts/rest_of_page.html", rows=rows_of(services, found.items, frame), next=following)
     )
 
 
-def device_filters(filters: Filters) -> DeviceFilters:
+def device_filters(filters: Filters, services: Services) -> DeviceFilters:
     return DeviceFilters(
         q=filters.q,
         presence=filters.presence or None,
         condition=filters.condition or None,
         site=filters.site or None,
+        among=services.health_search.devices(filters.conditions),
     )
 
 

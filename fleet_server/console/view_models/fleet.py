@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
+from fleet_server.console.language import Language
 from fleet_server.console.moments import Calendar, Moment, zone_of
+from fleet_server.console.templating import number_text
 from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.habit import HabitStrip, habit_strip
+from fleet_server.console.view_models.readings import metric_title, unit_text
 from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, UNKNOWN_SHAPE, Shape
 from fleet_server.devices.models import Device, Site
+from fleet_server.health.searching import Condition
+from protocol.catalogue import metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Filters:
     condition: str = ""
     presence: str = ""
     site: str = ""
+    conditions: tuple[Condition, ...] = ()
+    where: str = ""  # as typed, when it cannot be read
 
     def query(self, **changed: str) -> str:
         """The address of the list with these changes; a condition changed to nothing is taken away."""
@@ -54,6 +61,7 @@ class Filters:
             "condition": self.condition,
             "presence": self.presence,
             "site": self.site,
+            "where": self.where_text,
             **changed,
         }
         text = urlencode({key: value for key, value in values.items() if value})
@@ -61,7 +69,14 @@ class Filters:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.q or self.condition or self.presence or self.site)
+        return not (self.q or self.condition or self.presence or self.site or self.where_text)
+
+    @property
+    def where_text(self) -> str:
+        return self.where or ",".join(map(str, self.conditions))
+
+    def without(self, condition: Condition) -> str:
+        return self.query(where=",".join(str(one) for one in self.conditions if one != condition))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +130,7 @@ def census(counts: Mapping[str, int]) -> list[CensusEntry]:
     ]
 
 
-def chips(filters: Filters, site_name: str, names: Mapping[str, str]) -> list[Chip]:
+def chips(filters: Filters, site_name: str, names: Mapping[str, str], language: Language) -> list[Chip]:
     """``names``: the source texts of the conditions' names by the key in the address."""
     made: list[Chip] = []
     if filters.condition:
@@ -124,4 +139,15 @@ def chips(filters: Filters, site_name: str, names: Mapping[str, str]) -> list[Ch
         made.append(Chip(names["q"], filters.q, False, filters.query(q="")))
     if filters.site:
         made.append(Chip(names["site"], site_name or filters.site, False, filters.query(site="")))
+    made += [
+        Chip(names["where"], _condition_text(one, language), False, filters.without(one)) for one in filters.conditions
+    ]
     return made
+
+
+def _condition_text(condition: Condition, language: Language) -> str:
+    """``Battery level < 20 %``."""
+    metric = metrics.get(condition.metric)
+    unit = "" if metric is None else unit_text(metric, language)
+    value = condition.value if isinstance(condition.value, str) else number_text(condition.value)
+    return f"{metric_title(condition.metric, language)} {condition.comparison} {value} {unit}".strip()

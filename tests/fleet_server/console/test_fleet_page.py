@@ -18,3 +18,19 @@ def test_since_when_stands_beside_what_is_wrong_and_not_beside_a_well_device(bro
         (True, False),
         (False, True),
     }
+
+
+def test_the_fleet_is_filtered_by_newest_values_and_says_so(browser: Browser) -> None:
+    viewer = browser("viewer", language="en")
+    html = viewer.get("/", params={"where": "net.rtt_ms > 30"}).text
+    assert html.count('<tr id="row-') >= 1
+    assert "&gt; 30 ms" in html
+    assert 'href="/"' in html[html.index('class="chip"') :]
+    assert '<tr id="row-' not in viewer.get("/", params={"where": "net.rtt_ms>1e6"}).text
+
+
+def test_a_condition_that_cannot_be_read_is_left_out_and_shown_again(browser: Browser) -> None:
+    html = browser("viewer", language="en").get("/", params={"where": 'rtt~"5"'}).text
+    assert "cannot be read" in html
+    assert 'value="rtt~&#34;5&#34;"' in html
+    assert '<tr id="row-' in html
