@@ -128,12 +128,11 @@ test_tools() {
   apt_install $wanted || echo "set-up: not installed, the tests that need them are skipped:$wanted"
 }
 
-# Namespaces, lost packets and leaping clocks; without them a run says what it leaves out.
+# Namespaces and lost packets; without them a run says what it leaves out.
 chaos_tools() {
   wanted=
   { command -v nft || [ -x /usr/sbin/nft ]; } > /dev/null 2>&1 || wanted="$wanted nftables"
   { command -v ip || [ -x /usr/sbin/ip ]; } > /dev/null 2>&1 || wanted="$wanted iproute2"
-  ls /usr/lib/*/faketime/libfaketime.so.1 > /dev/null 2>&1 || wanted="$wanted faketime"
   [ -z "$wanted" ] && return 0
   echo "set-up: tools for chaos ($wanted )"
   # shellcheck disable=SC2086

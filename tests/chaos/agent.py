@@ -1,8 +1,9 @@
 """A real agent that is fed with records at a high rate and keeps an account of its own (`tests.chaos.history`).
 
-python -m tests.chaos.agent CONFIG --history FILE --records N --feed-s SECONDS
+python -m tests.chaos.agent CONFIG --history FILE --records N --feed-s SECONDS --clock FILE
 
-Everything but the source of the records is the product: its core, spool and link. It goes on where the account of the
+Everything but the source of the records is the product: its core, spool and link. Its clock is as many days wrong as
+the clock's file says; that a certificate is taken all the same is tested apart. It goes on where the account of the
 process before it ends, so that no record is made twice.
 """
 
@@ -15,11 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 from unittest.mock import patch
 
 from device_agent import bootstrap
+from device_agent.adapters import clock
 from device_agent.adapters.spool import Spool
 from device_agent.bootstrap import Agent
 from device_agent.config import load
@@ -82,7 +85,6 @@ class Feeder:
         self._total = total
         self._pause_s = feed_s * BURST / total
         self._taken = threading.Event()
-        self._never = threading.Event()
 
     def run(self) -> None:
         due_s = time.monotonic()
@@ -92,8 +94,7 @@ class Feeder:
             self._runner.events.put(Call(self._burst))
             self._taken.wait()
             due_s = max(due_s + self._pause_s, time.monotonic() - CATCH_UP_S)
-            # Not time.sleep: under libfaketime it fails.
-            self._never.wait(max(0.0, due_s - time.monotonic()))
+            time.sleep(max(0.0, due_s - time.monotonic()))
         self._runner.events.put(Call(lambda _now: self._account.write("fed")))
 
     def _burst(self, now: Instant) -> None:
@@ -103,6 +104,18 @@ class Feeder:
         core._add(DeviceId(core.identity.link), bodies, now)
         self._next = last
         self._taken.set()
+
+
+class WrongClock:
+    """The wall clock of a device, which may leap at any moment."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._true = clock.now
+
+    def now(self) -> Instant:
+        true = self._true()
+        return Instant(true.monotonic_ns, true.wall + timedelta(days=float(self._file.read_text("ascii"))))
 
 
 def _body(number: int, now: Instant) -> RecordBody:
@@ -140,6 +153,7 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True)
     parser.add_argument("--records", type=int, required=True)
     parser.add_argument("--feed-s", type=float, required=True)
+    parser.add_argument("--clock", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     first = _go_on_from(options.history)
@@ -148,7 +162,7 @@ def main() -> None:
     def spool(path: Path, wrap: Callable[[RecordBody], bytes], *, quota_bytes: int) -> Spool:
         return AccountedSpool(path, wrap, quota_bytes=quota_bytes, account=account)
 
-    with patch.object(bootstrap, "Spool", spool):
+    with patch.object(bootstrap, "Spool", spool), patch.object(clock, "now", WrongClock(options.clock).now):
         agent = bootstrap.build(load(options.config))
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
     feeder = Feeder(agent, account, first, options.records, options.feed_s)

@@ -21,8 +21,8 @@ _LARGEST_PIECE: Final = 1 << 22
 _LOOK_EVERY_S: Final = 0.05
 _TRIES: Final = 5
 _LEAP_EVERY_S: Final = 1.0
-# Libfaketime takes an offset in years; the agent's own limits are 1970 and 2100.
-_LEAP_YEARS: Final = (-50, 70)
+# From before 1980 to after 2090.
+_LEAP_DAYS: Final = (-50 * 365, 70 * 365)
 
 Deed = Iterator[float]
 
@@ -123,14 +123,13 @@ class Nemesis:
 
     def _leap(self, step: Step) -> Deed:
         chance = random.Random(step.seed)
-        clock = self._world.clock(step.target)
         give_up_at = time.monotonic() + step.for_s
         try:
             while time.monotonic() < give_up_at:
-                clock.write_text(f"{chance.uniform(*_LEAP_YEARS):+.3f}y\n", "utf-8")
+                self._world.set_clock(step.target, days=chance.uniform(*_LEAP_DAYS))
                 yield _LEAP_EVERY_S
         finally:
-            clock.write_text("+0\n", "utf-8")
+            self._world.set_clock(step.target, days=0.0)
 
     def _fail_over(self, step: Step) -> Deed:
         cluster = self._world.cluster

@@ -20,7 +20,6 @@ import psutil
 REPOSITORY: Final = Path(__file__).parents[2]
 RESTART_AFTER_S: Final = 0.5
 _STOP_S: Final = 10.0
-_TAIL_BYTES: Final = 3000
 
 
 class Kept:
@@ -75,22 +74,20 @@ class Kept:
         if not self.held_still:
             self._signal_all(signal.SIGCONT)
 
-    def end(self) -> None:
-        """In order, as a service manager does."""
+    def ask_to_end(self) -> None:
+        """In order, as a service manager does; `end` waits for it."""
         self.held_down += 1
         self._signal_all(signal.SIGCONT)
+        if self._process is not None:
+            self._process.terminate()
+
+    def end(self) -> None:
         if self._process is None:
             return
-        self._process.terminate()
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self.hold_down()
-
-    def tail(self) -> str:
-        if not self.log.exists():
-            return ""
-        return self.log.read_bytes()[-_TAIL_BYTES:].decode("utf-8", "replace")
 
     def family(self) -> list[psutil.Process]:
         """Itself first, then what it has started."""

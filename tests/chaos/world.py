@@ -18,7 +18,7 @@ from simulators.demo.agent_files import point_bundle_at
 from tests.chaos.history import History, HistoryReader
 from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, SCHEDULER, Fault, Plan
 from tests.chaos.processes import REPOSITORY, Kept
-from tests.chaos.site import Site, SiteUnusable, faketime
+from tests.chaos.site import Site, SiteUnusable
 
 UP_WITHIN_S: Final = 90.0
 QUOTA_MB: Final = 8
@@ -102,16 +102,20 @@ class World:
     def disk(self, agent: str) -> Path:
         return self.site.place / "state" / agent
 
-    def clock(self, agent: str) -> Path:
-        """What libfaketime reads."""
-        return self.site.place / f"{agent}.clock"
+    def set_clock(self, agent: str, *, days: float) -> None:
+        """How wrong the agent's clock is."""
+        beside = self._clock(agent).with_suffix(".new")
+        beside.write_text(str(days), "ascii")
+        beside.replace(self._clock(agent))
 
     def stop(self) -> None:
-        # Those who write first, so that the others see them leave; what does not obey is killed.
-        for process in (*self._agents.values(), *self._server.values()):
-            process.end()
-        for process in self.cluster.processes() if self.cluster else ():
-            process.end()
+        databases = self.cluster.processes() if self.cluster else []
+        # The database last, so that the others need not notice; what does not obey is killed.
+        for group in ([*self._agents.values(), *self._server.values()], databases):
+            for process in group:
+                process.ask_to_end()
+            for process in group:
+                process.end()
         for disk in self._disks:
             subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
@@ -145,18 +149,21 @@ class World:
             '[host]\nkind = "none"\n',
             "utf-8",
         )
-        command = [*self.network.prefix(number), *self._clock_of(name), *_PYTHON, "tests.chaos.agent"]
+        command = [*self.network.prefix(number), *_PYTHON, "tests.chaos.agent"]
         command += [str(configuration), "--history", str(self._history(number))]
-        command += ["--records", str(self.plan.records_each), "--feed-s", str(self.plan.feed_s)]
+        self.set_clock(name, days=0.0)
+        command += [
+            "--clock",
+            str(self._clock(name)),
+            "--records",
+            str(self.plan.records_each),
+            "--feed-s",
+            str(self.plan.feed_s),
+        ]
         return Kept(name, command, self._log(name))
 
-    def _clock_of(self, name: str) -> list[str]:
-        library = faketime()
-        if library is None or not any((one.fault, one.target) == (Fault.CLOCK, name) for one in self.plan.steps):
-            return []
-        self.clock(name).write_text("+0\n", "utf-8")
-        told = (f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock(name)}")
-        return ["env", *told, "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_CACHE_DURATION=1"]
+    def _clock(self, agent: str) -> Path:
+        return self.site.place / f"{agent}.clock"
 
     def _history(self, number: int) -> Path:
         return self.site.logs / f"{AGENT_NAMES[number]}.history"
