@@ -116,6 +116,7 @@ class Flush:
     def run(self, messages: Sequence[Decoded]) -> Flushed:
         self._links = self._find(message.link for message in messages if message.link is not None)
         known = [message for message in messages if self._is_known(message)]
+        self._look_again(known)
         self._hold_devices(known)
         for message in known:
             self._take_session(message)
@@ -151,6 +152,17 @@ class Flush:
 
     def _find(self, link_ids: Iterable[str]) -> dict[str, KnownLink]:
         return self._directory.find(self._session, link_ids, self._now_s)
+
+    def _look_again(self, known: Sequence[Decoded]) -> None:
+        """A device may have been enrolled since its link was remembered."""
+        unsure = {
+            message.link
+            for message in known
+            if isinstance(message, BatchMessage)
+            for entry in message.entries
+            if isinstance(entry.record, Record) and entry.record.device not in self._links[message.link].devices
+        }
+        self._links |= self._directory.look_again(self._session, self._links, unsure, self._now_s)
 
     def _is_known(self, message: Decoded) -> bool:
         counters = self._sorter.counters

@@ -71,22 +71,22 @@ class Sorter:
         if isinstance(record, Malformed):
             self._bury_entry(link, stream, entry, record)
             return
-        device = link.devices.get(record.device)
-        if device is None:
+        terminal_class = link.devices.get(record.device)
+        if terminal_class is None:
             self._bury_entry(link, stream, entry, Malformed("foreign_device", "not a device of this link"))
             return
         work = self.work[link.tenant_id]
-        work.heard.setdefault(device.id, None)
+        work.heard.setdefault(record.device, None)
         at = placed_at(link, record, self._now)
         if entry.hits:
             self.counters["card_data"] += entry.hits
             data = {"code": CARD_DATA_FOUND, "detail": f"{entry.hits} removed from a {record_kind(record.body)}"}
-            work.events.append(NewEvent(device.id, "security", at, data))
+            work.events.append(NewEvent(record.device, "security", at, data))
         self.counters["records"] += 1
         if isinstance(record.body, HealthColumns):
             start_at = _before(at, record.wall_ms, record.body.start_ms)
             work.health.append(
-                HealthReport(device.id, device.terminal_class, link.id, stream, entry.seq, start_at, record.body)
+                HealthReport(record.device, terminal_class, link.id, stream, entry.seq, start_at, record.body)
             )
             return
         work.records.append(self._row(link, stream, entry.seq, record))

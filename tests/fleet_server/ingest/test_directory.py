@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event, update
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.ingest import directory as directory_module
-from fleet_server.ingest.directory import FRESH_S, Directory
+from fleet_server.ingest.directory import FRESH_S, LOOK_AGAIN_S, Directory
 from fleet_server.ingest.heard import TOUCH_EVERY_S, Heard
 from tests.support.fleet_rows import GATEWAY, OTHER, PINPAD, PRINTER, STRANGER, TERMINAL, device, make_fleet
 from tests.support.flush_rig import START
@@ -48,7 +48,7 @@ def test_a_link_is_found_with_all_it_may_speak_for(sqlite_engine: Engine) -> Non
 def test_neither_links_nor_strangers_are_asked_for_at_every_message(counted: Counted) -> None:
     for _ in range(5):
         assert counted.find(TERMINAL, STRANGER) == {TERMINAL}
-    assert counted.asked == 1
+    assert counted.asked == 2  # for the links, and for what hangs on them
 
 
 def test_an_enrolment_and_a_retirement_are_seen_without_a_restart(counted: Counted, sqlite_engine: Engine) -> None:
@@ -63,7 +63,37 @@ def test_what_is_forgotten_is_asked_for_again(counted: Counted) -> None:
     counted.find(TERMINAL)
     counted.directory.forget([TERMINAL])
     counted.find(TERMINAL)
-    assert counted.asked == 2
+    assert counted.asked == 4
+
+
+def test_what_hangs_on_a_link_is_read_again_only_when_it_has_changed(counted: Counted, sqlite_engine: Engine) -> None:
+    counted.find(GATEWAY)
+    counted.find(GATEWAY, now_s=FRESH_S + 1)
+    assert counted.asked == 3
+    with transaction(sqlite_engine) as session:
+        session.connection().execute(update(Device).where(Device.__table__.c.id == PRINTER).values(retired_at=START))  # type: ignore[attr-defined]  # SQLModel tables have it
+        session.add(device("d-newcomer00000001", "site-default", "attached", link=GATEWAY, line="line7"))
+    with reading(sqlite_engine) as session:
+        found = counted.directory.find(session, [GATEWAY], 2 * FRESH_S + 2)
+    assert set(found[GATEWAY].devices) == {GATEWAY, PINPAD, "d-newcomer00000001"}
+
+
+def test_a_link_that_speaks_of_an_unknown_device_is_looked_at_again_but_not_at_every_message(
+    counted: Counted, sqlite_engine: Engine
+) -> None:
+    with reading(sqlite_engine) as session:
+        found = counted.directory.find(session, [GATEWAY], 0.0)
+        assert counted.directory.look_again(session, found, [GATEWAY], LOOK_AGAIN_S) == {}
+        assert set(counted.directory.look_again(session, found, [GATEWAY], LOOK_AGAIN_S + 1)) == {GATEWAY}
+
+
+def test_the_devices_of_all_links_together_are_bounded(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_module, "MAX_DEVICES", 3)
+    counted.find(TERMINAL)
+    counted.find(GATEWAY)
+    assert list(counted.directory._links) == [GATEWAY]
+    counted.find(OTHER)
+    assert counted.directory._devices == len(counted.directory._links) == 1
 
 
 def test_both_memories_are_bounded(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
