@@ -14,7 +14,7 @@ from math import inf
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select, update
 from sqlmodel import Session
 
 from fleet_server.devices import condition
@@ -148,12 +148,8 @@ def touch(session: Session, tenant_id: str, heard: Mapping[str, datetime | None]
     if not heard:
         return applied
     rows = _by_id(session, tenant_id, heard)
-    changes = [
-        {"of_device": row["id"], "last_seen_at": now, "expected_by": heard[row["id"]] if _is_awaited(row) else None}
-        for row in rows
-    ]
-    if changes:
-        session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == bindparam("of_device")), changes)
+    changes = [(row["id"], now, heard[row["id"]] if _is_awaited(row) else None) for row in rows]
+    bulk.update(session, _DEVICE, "id", ("last_seen_at", "expected_by"), changes)
     back = [row for row in rows if row["presence_reason"] == Reason.NOT_HEARD and heard[row["id"]] is not None]
     _move(session, back, Presence.ONLINE, "", now, applied)
     if back:
@@ -267,4 +263,5 @@ def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Map
 def _rows(session: Session, *conditions: Any) -> list[Mapping[str, Any]]:
     names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", "capability_digest")
     statement = select(*(_DEVICE.c[name] for name in names)).where(*conditions)
-    return [dict(row) for row in session.execute(statement.order_by(_DEVICE.c.id)).mappings()]
+    found = session.connection().execute(statement.order_by(_DEVICE.c.id)).all()
+    return [dict(zip(names, row, strict=True)) for row in found]

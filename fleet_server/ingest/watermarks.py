@@ -6,9 +6,10 @@ same transaction, so a number that `protocol.streams.Received` does not hold was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import bindparam, func, select, tuple_
 from sqlmodel import Session
@@ -25,7 +26,7 @@ MAX_STREAMS_PER_LINK = 64
 StreamKey = tuple[str, str]
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLE = LinkStream.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
-# When a row was written is for people alone.
+# In the order of `StreamState`. When a row was written is for people alone.
 _COLUMNS = [column for column in _TABLE.c if column.name != "updated_at"]
 _MANY = select(*_COLUMNS).order_by(_TABLE.c.link_id, _TABLE.c.stream).with_for_update()
 _ONE = _MANY.where(_TABLE.c.link_id == bindparam("of_link"), _TABLE.c.stream == bindparam("of_stream"))
@@ -76,8 +77,7 @@ def lock(session: Session, wanted: Mapping[StreamKey, tuple[str, str]]) -> dict[
 
 def read_link(session: Session, link_id: str) -> list[StreamState]:
     """All streams of a link, without a lock."""
-    rows = session.execute(select(_TABLE).where(_TABLE.c.link_id == link_id)).mappings()
-    return [_state(dict(row)) for row in rows]
+    return [_state(row) for row in session.execute(select(*_COLUMNS).where(_TABLE.c.link_id == link_id))]
 
 
 def save(session: Session, states: Iterable[StreamState], now: datetime) -> None:
@@ -112,14 +112,14 @@ def _read(session: Session, keys: Iterable[StreamKey]) -> dict[StreamKey, Stream
         rows = connection.execute(_ONE, {"of_link": wanted[0][0], "of_stream": wanted[0][1]})
     else:
         rows = connection.execute(_MANY.where(tuple_(_TABLE.c.link_id, _TABLE.c.stream).in_(wanted)))
-    return {(row["link_id"], row["stream"]): _state(dict(row)) for row in rows.mappings()}
+    return {(row[0], row[1]): _state(row) for row in rows.all()}
 
 
-def _state(row: dict[str, object]) -> StreamState:
-    values = {name: row[name] for name in StreamState.__slots__ if name != "received"}
-    beyond: list[list[int]] = row["beyond"]  # type: ignore[assignment]  # the column holds pairs
-    received = Received(int(str(row["upto"])), [(low, high) for low, high in beyond])
-    return StreamState(received=received, **values)  # type: ignore[arg-type]  # the columns have these types
+def _state(row: Sequence[Any]) -> StreamState:
+    """From a row of ``_COLUMNS``."""
+    link_id, stream, tenant_id, kind, upto, beyond, last_known, shed, *gap = row
+    received = Received(upto, [(low, high) for low, high in beyond])
+    return StreamState(link_id, stream, tenant_id, kind, received, last_known, shed, *gap)
 
 
 def _new_row(key: StreamKey, tenant_id: str, kind: str) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 import pytest
 import sqlalchemy.exc
@@ -161,6 +161,28 @@ def test_a_connection_lost_in_between_is_told_as_such_and_replaced(on_postgres: 
         assert away.value.connection_invalidated
     with transaction(on_postgres) as session:
         bulk.write(session, LATEST, [latest(1, NOW)])
+
+
+def test_rows_that_are_there_are_changed_by_their_key_and_no_others(engine: Engine) -> None:
+    later = NOW + timedelta(hours=1)
+    with transaction(engine) as session:
+        bulk.write(session, LATEST, [latest(number, NOW, f"m{number}") for number in range(4)])
+        changes = [("m1", later, 10), ("m3", NOW, 30), ("no", NOW, 40)]
+        bulk.update(session, LATEST, "device_id", ("unfolded_since", "unfolded"), changes)
+        bulk.update(session, LATEST, "device_id", ("unfolded",), [("m2", 7)])
+        bulk.update(session, LATEST, "device_id", ("unfolded",), [])
+    with reading(engine) as session:
+        rows = session.execute(select(LATEST.c.device_id, LATEST.c.unfolded_since, LATEST.c.unfolded)).all()
+    assert {tuple(row) for row in rows} == {("m0", NOW, 0), ("m1", later, 10), ("m2", NOW, 7), ("m3", NOW, 30)}
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=8))])
+def test_a_moment_is_the_same_whatever_its_zone_and_never_without_one(sqlite_engine: Engine, zone: tzinfo) -> None:
+    with transaction(sqlite_engine) as session:
+        bulk.write(session, LATEST, [latest(1, NOW.astimezone(zone))])
+        assert session.execute(select(LATEST.c.unfolded_since)).scalar_one() == NOW
+        with pytest.raises(ValueError, match="time zone"):
+            bulk.write(session, LATEST, [latest(1, NOW.replace(tzinfo=None), "n")])
 
 
 def event_row(text: str) -> dict[str, object]:
