@@ -97,6 +97,8 @@ class ExecutionService:
             known = self._known_by_key(actor, wish, now, idempotency_key)
             if known is not None:
                 return known
+        # A hello that comes at this moment either finds what is asked here, or is seen here as committed.
+        hold(self._session, [wish.device_id])
         target = self._devices.command_target(wish.device_id)
         entry, declared = self._entry(actor, wish, target, now)
         standing, outgoing = entry.standing, None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
 from fleet_server.devices.errors import DeviceNotFound
+from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Device
 from fleet_server.executions.errors import (
     ActionNotDeclared,
@@ -71,6 +73,26 @@ def test_request_of_an_offline_device_waits_with_its_expiry_and_is_cancelled_at_
         assert (ended.state, ended.cancel_asked_by) == ("CANCELLED", "mei")
     with desk.opened() as service, pytest.raises(ExecutionFinished):
         service.cancel(actor(), asked.id, NOON + SOON)
+
+
+def test_request_that_meets_a_hello_waits_for_it_and_is_sent(desk: Desk) -> None:
+    go_offline(desk)
+    asked: list[str] = []
+
+    def ask() -> None:
+        with desk.opened() as service:
+            asked.append(service.request(actor(), Wish(desk.fleet.terminal, "agent.echo", {}), NOON).state)
+
+    thread = threading.Thread(target=ask)
+    with transaction(desk.engine) as session:
+        hold(session, [], [desk.fleet.gateway])
+        session.execute(update(Device).values(presence="online"))
+        assert desk.dispatcher.take_for_link(session, desk.fleet.gateway, NOON) == []
+        thread.start()
+        thread.join(0.3)
+        assert asked == [], "it would be queued, and nobody would look at it before the next hello"
+    thread.join()
+    assert asked == ["PUBLISHED"]
 
 
 def test_fix_carries_the_session_nonce_and_an_approvers_authorisation_for_just_this(desk: Desk) -> None:
