@@ -21,7 +21,8 @@ from fleet_server.kit.times import utc_now
 from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import SCREENSHOTS, sign_in
+from tests.browser.test_accessibility import violations
 from tests.fleet_server.console.examples import add_examples, add_people, device_id
 from tests.fleet_server.factories import settings
 from tests.support.chromium import PATIENCE_MS
@@ -82,6 +83,10 @@ def test_the_page_says_since_when_and_opens_by_itself(page: Page, primary: Postg
     expect(page.get_by_role("heading", name="The database cannot be reached just now")).to_be_visible()
     expect(page.get_by_role("status")).to_contain_text("Since")
     expect(page.get_by_role("heading", name="What still works")).to_be_visible()
+    assert violations(page, []) == []
+    page.screenshot(path=SCREENSHOTS / "away-en-light.png", full_page=True)
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     primary.start()
     expect(page.locator("#device-head")).to_be_visible()
     assert page.url.endswith(TILL)

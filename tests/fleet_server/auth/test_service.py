@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 
 from fleet_server.audit.models import AuditEntry
@@ -107,6 +108,25 @@ def test_use_keeps_a_session_alive_until_eight_hours(service: AuthService) -> No
         moment += timedelta(minutes=10)
         assert service.resolve(opened.secret, moment) is not None
     assert service.resolve(opened.secret, NOW + ABSOLUTE_LIMIT) is None
+
+
+def test_while_nothing_can_be_written_use_keeps_a_session_alive_and_idleness_ends_it(
+    service: AuthService, engine: Engine
+) -> None:
+    opened = signed_in(service)
+
+    def refuse(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("UPDATE"):
+            raise OperationalError(statement, {}, OSError("server closed the connection"))
+
+    event.listen(engine, "before_cursor_execute", refuse)
+    try:
+        for minutes in (10, 20, 30):
+            assert service.resolve(opened.secret, NOW + timedelta(minutes=minutes)) is not None
+        assert service.resolve(opened.secret, NOW + timedelta(minutes=30) + IDLE_LIMIT) is None
+    finally:
+        event.remove(engine, "before_cursor_execute", refuse)
+    assert service.resolve(opened.secret, NOW + timedelta(minutes=31)) is not None
 
 
 def test_signing_in_again_makes_the_earlier_cookie_worthless(service: AuthService) -> None:
