@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from fleet_server.health import latest
 from fleet_server.health.flush_columns import FlushColumns, class_of, gather, normal_of
 from fleet_server.health.latest import Entry, Held, Value
 from fleet_server.health.models import HealthBlock
+from fleet_server.health.packing import Floats
 from fleet_server.kit import bulk
 from fleet_server.kit.times import from_ms, to_ms
 from fleet_server.timeline.writer import NewEvent
@@ -35,7 +36,9 @@ Column = Sequence[float | int | str | None]
 
 @dataclass(frozen=True, slots=True)
 class HealthReport:
-    """``start_at``: of the first sample, by our clock."""
+    """``start_at``: of the first sample, by our clock. ``numbers``: the samples of all columns, one after the other,
+    when they are numbers alone.
+    """
 
     device_id: str
     terminal_class: str
@@ -44,6 +47,7 @@ class HealthReport:
     seq: int
     start_at: datetime
     body: HealthColumns
+    numbers: Floats | None = field(default=None, compare=False, repr=False)
 
 
 def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthReport], now: datetime) -> list[NewEvent]:
@@ -51,7 +55,7 @@ def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthRepor
     if not reports:
         return []
     ordered = sorted(reports, key=lambda one: (one.start_at, one.seq))
-    columns = gather([report.body for report in ordered])
+    columns = gather([report.body for report in ordered], [report.numbers for report in ordered])
     held = latest.hold(session, tenant_id, {report.device_id for report in ordered})
     blocks = zip(ordered, columns.pack(), strict=True)
     bulk.write(session, _BLOCK, [_block_row(tenant_id, report, packed, now) for report, packed in blocks])

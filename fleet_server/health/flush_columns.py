@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from math import inf
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +19,6 @@ from protocol.catalogue.normal_range import AtLeast, AtMost, Between, NormalRang
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
 
-_EXACT: Final = 2**53
 _CLASSES: dict[str, TerminalClass] = {one.value: one for one in TerminalClass}
 _ANYTHING, _NOTHING = (-inf, inf), (inf, -inf)
 
@@ -57,19 +54,22 @@ class FlushColumns:
         return np.maximum(last, -1).tolist(), (is_calm | (last < 0)).tolist()
 
 
-def gather(bodies: Sequence[HealthColumns]) -> FlushColumns:
-    flat: list[float | int | str | None] = []
+def gather(bodies: Sequence[HealthColumns], numbers: Sequence[Floats | None] = ()) -> FlushColumns:
+    """``numbers``: of each body its samples column by column, where they are known to be numbers alone."""
+    if numbers and (known := [one for one in numbers if one is not None]) and len(known) == len(bodies):
+        # Nearly always.
+        names = [tuple(body.columns) for body in bodies]
+        lengths = np.repeat([body.steps for body in bodies], [len(one) for one in names]).astype(np.int64)
+        return FlushColumns(bodies, names, [{}] * len(bodies), np.concatenate(known), lengths)
+    arrays: list[Floats] = []
+    names, odd = [], []
     for body in bodies:
-        flat.extend(chain.from_iterable(body.columns.values()))
-    names = [tuple(body.columns) for body in bodies]
-    kinds = set(map(type, flat))
-    if str not in kinds:
-        values = np.array(flat, dtype=np.float64)
-        # Nearly always: every column is numbers alone.
-        if int not in kinds or not len(values) or not np.nanmax(np.abs(values), initial=0.0) > _EXACT:
-            lengths = [len(column) for body in bodies for column in body.columns.values()]
-            return FlushColumns(bodies, names, [{} for _ in bodies], values, np.array(lengths, dtype=np.int64))
-    return _gather_apart(bodies)
+        columns = {metric: measured(column) for metric, column in body.columns.items()}
+        names.append(tuple(metric for metric, column in columns.items() if column is not None))
+        odd.append({metric: body.columns[metric] for metric, column in columns.items() if column is None})
+        arrays += [column for column in columns.values() if column is not None]
+    values = np.concatenate(arrays) if arrays else np.empty(0)
+    return FlushColumns(bodies, names, odd, values, np.array([len(one) for one in arrays], dtype=np.int64))
 
 
 def normal_of(metric: str, terminal_class: str) -> NormalRange | None:
@@ -79,19 +79,6 @@ def normal_of(metric: str, terminal_class: str) -> NormalRange | None:
 
 def class_of(name: str) -> TerminalClass | None:
     return _CLASSES.get(name)
-
-
-def _gather_apart(bodies: Sequence[HealthColumns]) -> FlushColumns:
-    arrays: list[Floats] = []
-    names: list[tuple[str, ...]] = []
-    odd: list[dict[str, OddColumn]] = []
-    for body in bodies:
-        numbers = {metric: measured(column) for metric, column in body.columns.items()}
-        names.append(tuple(metric for metric, column in numbers.items() if column is not None))
-        odd.append({metric: body.columns[metric] for metric, column in numbers.items() if column is None})
-        arrays += [column for column in numbers.values() if column is not None]
-    values = np.concatenate(arrays) if arrays else np.empty(0)
-    return FlushColumns(bodies, names, odd, values, np.array([len(one) for one in arrays], dtype=np.int64))
 
 
 @lru_cache(maxsize=1024)

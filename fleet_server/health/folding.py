@@ -101,9 +101,10 @@ def samples_of(blocks: Iterable[tuple[str, Block]], wanted: frozenset[str] | Non
             _log.error("a block of samples is damaged", device=device_id, start_at=block.start_at, error=str(error))
             continue
         start_ms = to_ms(block.start_at)
+        longest = max(map(len, columns.values()), default=0)
+        at_ms = start_ms + np.arange(longest, dtype=np.int64) * block.step_ms
         for metric, values in columns.items():
-            at_ms = start_ms + np.arange(len(values), dtype=np.int64) * block.step_ms
-            pieces[device_id, metric].append((at_ms, values))
+            pieces[device_id, metric].append((at_ms[: len(values)], values))
     names = sorted(pieces)
     flat = [(number, piece) for number, name in enumerate(names) for piece in pieces[name]]
     if not flat:
@@ -169,8 +170,15 @@ def span_at(level: Level, bucket: int) -> datetime:
 def _places(level: Level, buckets: Buckets) -> Iterator[tuple[int, int]]:
     """Of each series the first bucket in each of its spans."""
     per_span = level.span_ms // level.bucket_ms
-    pairs = np.unique(np.stack((buckets.series, buckets.at // per_span * per_span)), axis=1)
-    yield from zip(*pairs.tolist(), strict=True)
+    starts = _starts(buckets, per_span)
+    yield from zip(buckets.series[starts].tolist(), buckets.at[starts].tolist(), strict=True)
+
+
+def _starts(buckets: Buckets, per_span: int) -> Ints:
+    """Where another series or span begins: they lie in the order of both."""
+    span = buckets.at // per_span
+    is_first = np.concatenate(([True], (buckets.series[1:] != buckets.series[:-1]) | (span[1:] != span[:-1])))
+    return np.flatnonzero(is_first)
 
 
 def _stored(session: Session, level: Level, keys: Sequence[Key]) -> dict[Key, dict[str, Buckets]]:
@@ -187,9 +195,7 @@ def _stored(session: Session, level: Level, keys: Sequence[Key]) -> dict[Key, di
 def _cut(level: Level, names: Sequence[tuple[str, str]], buckets: Buckets) -> dict[Key, list[tuple[str, slice]]]:
     """Which stretch of the buckets is of which row and metric: they lie in the order of series and time."""
     per_span = level.span_ms // level.bucket_ms
-    span = buckets.at // per_span
-    is_first = np.concatenate(([True], (buckets.series[1:] != buckets.series[:-1]) | (span[1:] != span[:-1])))
-    starts = np.flatnonzero(is_first).tolist()
+    starts = _starts(buckets, per_span).tolist()
     rows: dict[Key, list[tuple[str, slice]]] = defaultdict(list)
     for begin, end in zip(starts, [*starts[1:], len(buckets)], strict=True):
         device, metric = names[int(buckets.series[begin])]

@@ -38,7 +38,7 @@ _WIDTHS: Final = {0: 0, 1: 1, 2: 2, 4: 4, 8: 8, 9: 0}
 _CONSTANT, _FLOAT, _COUNTING = 0, 8, 9
 _MAX_DECIMALS: Final = 3
 # Beyond it a float cannot hold every whole number.
-_EXACT: Final = 2.0**53
+EXACT: Final = 2.0**53
 _decoder = msgspec.json.Decoder(dict[str, OddColumn])
 
 
@@ -107,8 +107,11 @@ def measured(column: Sequence[float | int | str | None]) -> Floats | None:
     kinds = set(map(type, column))
     if str in kinds:
         return None
-    values = np.array(column, dtype=np.float64)
-    is_exact = int not in kinds or bool(np.all(np.abs(values[~np.isnan(values)]) <= _EXACT))
+    try:
+        values = np.array(column, dtype=np.float64)
+    except OverflowError:
+        return None
+    is_exact = int not in kinds or bool(np.all(np.abs(values[~np.isnan(values)]) <= EXACT))
     return values if is_exact else None
 
 
@@ -160,7 +163,7 @@ def _encoded(values: Floats, lengths: Ints) -> tuple[bytes, list[bytes]]:
     within = np.arange(len(values), dtype=np.float64) - np.repeat(starts, lengths)
     counts = np.logical_and.reduceat(steps - np.repeat(base, lengths) == within, starts)
     kinds[counts & is_whole & (lengths > 1)] = _COUNTING
-    kinds[(decimals > _MAX_DECIMALS) | (np.abs(base) > _EXACT) | (highest > _EXACT)] = _FLOAT
+    kinds[(decimals > _MAX_DECIMALS) | (np.abs(base) > EXACT) | (highest > EXACT)] = _FLOAT
     directory = np.zeros(len(lengths), _DIRECTORY)
     directory["kind"], directory["length"] = kinds, lengths
     in_codes = kinds != _FLOAT

@@ -86,7 +86,9 @@ class Sorter:
         if isinstance(record.body, HealthColumns):
             start_at = _before(at, record.wall_ms, record.body.start_ms)
             work.health.append(
-                HealthReport(record.device, terminal_class, link.id, stream, entry.seq, start_at, record.body)
+                HealthReport(
+                    record.device, terminal_class, link.id, stream, entry.seq, start_at, record.body, entry.numbers
+                )
             )
             return
         work.records.append(self._row(link, stream, entry.seq, record))

@@ -16,6 +16,7 @@ from tests.benchmarks import (
     flush_cost,
     ingest_rate,
     large_desk,
+    metric_points,
     offline_month,
     round_trip,
     stampede,
@@ -33,6 +34,7 @@ ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
 LONG: dict[str, Callable[[Path], list[Figure]]] = {
     "connected_agents": connected_agents.measure,
     "large_desk": large_desk.measure,
+    "metric_points": metric_points.measure,
     "offline_month": offline_month.measure,
     "stampede": stampede.measure,
 }
