@@ -42,6 +42,8 @@ MAX_SEQ = 2**53
 # Larger whole numbers fit neither database.
 _MAX_WHOLE = 2**63 - 1
 _SHORTEST_CARD_TEXT = 8
+# Messages that are not batches are rare; capabilities are the largest of them.
+_SMALL_BYTES = 16 * 1024
 # PostgreSQL stores no NUL in a text. The odd one out of an escaped backslash stays as it is.
 # A text among samples ends so, the name of a column does not.
 _TEXT_SAMPLE = re.compile(rb'"\s*[,\]]')
@@ -268,6 +270,17 @@ def _scrubbed_columns(body: HealthColumns) -> tuple[RecordBody, int]:
 def _dead(link: LinkId | None, topic_kind: str, why: Malformed, message: Received) -> DeadMessage:
     payload = message.payload[: codec.MAX_PAYLOAD_BYTES]
     return DeadMessage(link, str(topic_kind), why, payload, (message.content_type or "")[:60])
+
+
+def size_of(message: Decoded) -> int:
+    """Bytes as JSON: what it takes in memory is some times that."""
+    match message:
+        case BatchMessage():
+            return sum([len(entry.raw) for entry in message.entries])
+        case DeadMessage():
+            return len(message.payload)
+        case HelloMessage() | CapabilitiesMessage() | PresenceMessage():
+            return _SMALL_BYTES
 
 
 def unprocessable(message: Decoded) -> Decoded:

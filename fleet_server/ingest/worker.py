@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -25,7 +25,7 @@ from fleet_server.devices.models import Device
 from fleet_server.ingest import overuse
 from fleet_server.ingest.answers import Answers, Publication
 from fleet_server.ingest.dead_room import DeadRoom
-from fleet_server.ingest.decode import Decoded, decode, unprocessable
+from fleet_server.ingest.decode import Decoded, decode, size_of, unprocessable
 from fleet_server.ingest.directory import Directory
 from fleet_server.ingest.door import Door, Taken
 from fleet_server.ingest.fair_queue import NO_QUOTAS, FairQueue, Quotas
@@ -41,10 +41,11 @@ from protocol.session import Profile
 from protocol.topics import EVENTS, PREFIX, WATCH
 
 GIVE_UP_S = 20.0
-# One transaction takes so many messages, or ends with the one that reaches so many bytes: as objects they take more.
+# One transaction takes so many messages, or ends with the one that reaches so many bytes as JSON: as objects they take
+# many times that: arrays, rows and what is sent to the database.
 MAX_FLUSH_MESSAGES = 1000
-MAX_FLUSH_BYTES = 6 * 1024 * 1024
-# Columns of samples deflate to about a sixth; a payload made to inflate further is bounded by `codec`.
+MAX_FLUSH_BYTES = 2 * 1024 * 1024
+# Columns of samples deflate to about a sixth. Quotas count that; how large it is really shows when it is read.
 _INFLATES_BY = 6
 _LINK_AT = len(PREFIX) + 1
 # Longer than a flush; the broker's confirmation comes behind what it had queued for this worker.
@@ -109,7 +110,7 @@ class Worker:
     def step(self) -> None:
         """Takes what has arrived, waiting for it at most a second, and answers it."""
         self._take_in()
-        due = self._queue.take(MAX_FLUSH_MESSAGES, MAX_FLUSH_BYTES, time.monotonic())
+        due = self._queue.take(MAX_FLUSH_MESSAGES, 4 * MAX_FLUSH_BYTES, time.monotonic())
         if due:
             self._handle(due)
         self._send_due_acks()
@@ -155,7 +156,28 @@ class Worker:
         return _IDLE_WAIT_S if due_s is None else min(_IDLE_WAIT_S, max(0.0, due_s - time.monotonic()))
 
     def _handle(self, taken: Sequence[Taken]) -> None:
-        messages = [decode(one.message) for one in taken]
+        """In as many transactions as their size asks for: how large a message is shows only when it is read."""
+        waiting = deque(taken)
+        while waiting:
+            piece: list[Taken] = []
+            messages: list[Decoded] = []
+            size_bytes = 0
+            while waiting and size_bytes < MAX_FLUSH_BYTES:
+                piece.append(waiting.popleft())
+                messages.append(decode(piece[-1].message))
+                size_bytes += size_of(messages[-1])
+            left = self._store_all(messages)
+            if left:
+                # Their senders still have them; without an answer they send them again.
+                given_back = left + len(waiting) + self._queue.clear()
+                self.counters["given_back"] += given_back
+                _log.error("database takes nothing, messages are given back", messages=given_back)
+                self._door.close()
+                return
+            self._door.acknowledge(piece)
+
+    def _store_all(self, messages: list[Decoded]) -> int:
+        """How many could not be stored before time was up."""
         give_up_s = time.monotonic() + GIVE_UP_S
         delay_s = _RETRY_FIRST_S
         while messages:
@@ -164,16 +186,11 @@ class Worker:
             except DatabaseAway as error:
                 self.counters["retries"] += 1
                 if time.monotonic() > give_up_s:
-                    # Their senders still have them; without an answer they send them again.
-                    given_back = len(messages) + self._queue.clear()
-                    self.counters["given_back"] += given_back
-                    _log.error("database takes nothing, messages are given back", messages=given_back)
-                    self._door.close()
-                    return
+                    return len(messages)
                 _log.warning("database takes nothing now, trying again", error=str(error.__cause__)[:300])
                 self._door.idle(delay_s)
                 delay_s = min(delay_s * 2, _RETRY_CAP_S)
-        self._door.acknowledge(taken)
+        return 0
 
     def _store(self, messages: list[Decoded]) -> list[Decoded]:
         """Commits and answers; what remains to be done when only a part could be committed."""

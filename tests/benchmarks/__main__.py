@@ -14,6 +14,8 @@ from tests.benchmarks import (
     device_page,
     fault_to_page,
     flush_cost,
+    ingest_growth,
+    ingest_memory,
     ingest_rate,
     large_desk,
     metric_points,
@@ -33,6 +35,8 @@ ON_A_DEMO: dict[str, Callable[[Demo], list[Figure]]] = {
 # Minutes each: only by name.
 LONG: dict[str, Callable[[Path], list[Figure]]] = {
     "connected_agents": connected_agents.measure,
+    "ingest_growth": ingest_growth.measure,
+    "ingest_memory": ingest_memory.measure,
     "large_desk": large_desk.measure,
     "metric_points": metric_points.measure,
     "offline_month": offline_month.measure,

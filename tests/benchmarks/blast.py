@@ -1,6 +1,6 @@
 """A process that sends prepared messages from many links to the broker, as fast as the other end stores them.
 
-What is sent and not stored yet stays below ``BACKLOG``: a broker throws away what it cannot queue, and says nothing.
+What is sent and not stored yet stays below a ``backlog``: a broker throws away what it cannot queue, and says nothing.
 Each link has a TLS connection of its own and at most ``WINDOW`` messages that the broker has not answered.
 """
 
@@ -61,7 +61,12 @@ class _Connection:
 
 
 def blast(
-    host: str, port: int, senders: Sequence[Sender], stored: Synchronized[int], began_s: Synchronized[float]
+    host: str,
+    port: int,
+    senders: Sequence[Sender],
+    stored: Synchronized[int],
+    began_s: Synchronized[float],
+    backlog: int,
 ) -> None:
     """Target of a process. ``stored``: how many are stored by now; ``began_s``: set when the first is sent."""
     links = [_Connection(sender, host, port) for sender in senders]
@@ -71,7 +76,7 @@ def blast(
     while links:
         before = sent
         for link in links:
-            sent += link.go_on(BACKLOG - (sent - stored.value))
+            sent += link.go_on(backlog - (sent - stored.value))
         links = [link for link in links if not link.is_done]
         if sent == before:
             time.sleep(0.002)

@@ -17,11 +17,11 @@ import psutil
 
 from fleet_server.db import open_engine
 from fleet_server.settings import ServerSettings
-from tests.benchmarks.blast import Sender, blast
+from tests.benchmarks.blast import BACKLOG, Sender, blast
 from tests.support.broker import Broker
 from tests.support.ingest_worker import worker_on
 
-_SPAWN = multiprocessing.get_context("spawn")
+SPAWN = multiprocessing.get_context("spawn")
 _GIVE_UP_S = 120.0
 # A pipe is called with these three after its own arguments.
 Pipe = Callable[..., None]
@@ -59,16 +59,16 @@ def product_pipe(settings: ServerSettings, stored: Synchronized[int], ready: Eve
 def run_pipe(broker: Broker, pipe: Pipe, arguments: Sequence[Any], senders: Sequence[Sender], database: int) -> Run:
     """``database``: process id of its server; 0: it has none."""
     total = sum(len(sender.payloads) for sender in senders)
-    stored: Synchronized[int] = _SPAWN.Value("q", 0)
-    began_s: Synchronized[float] = _SPAWN.Value("d", 0.0)
-    ready, stop = _SPAWN.Event(), _SPAWN.Event()
-    with _child(pipe, *arguments, stored, ready, stop, stop=stop) as running:
+    stored: Synchronized[int] = SPAWN.Value("q", 0)
+    began_s: Synchronized[float] = SPAWN.Value("d", 0.0)
+    ready, stop = SPAWN.Event(), SPAWN.Event()
+    with running_child(pipe, *arguments, stored, ready, stop, stop=stop) as running:
         if not ready.wait(60):
             raise RuntimeError("the pipe did not begin to listen")
         parts = {"ingest": [running], "broker": [psutil.Process(broker.process.pid)]}
         if database:
             parts["database"] = _family(database)
-        with _child(blast, broker.host, broker.port, senders, stored, began_s) as sending:
+        with blasting(broker, senders, stored, began_s) as sending:
             while began_s.value == 0.0 and sending.is_running():
                 time.sleep(0.001)
             parts["sender"] = [sending]
@@ -85,8 +85,8 @@ def run_pipe(broker: Broker, pipe: Pipe, arguments: Sequence[Any], senders: Sequ
 
 
 @contextmanager
-def _child(target: Callable[..., None], *arguments: Any, stop: Event | None = None) -> Iterator[psutil.Process]:
-    process = _SPAWN.Process(target=target, args=arguments)
+def running_child(target: Callable[..., None], *arguments: Any, stop: Event | None = None) -> Iterator[psutil.Process]:
+    process = SPAWN.Process(target=target, args=arguments)
     process.start()
     try:
         yield psutil.Process(process.pid)
@@ -97,6 +97,18 @@ def _child(target: Callable[..., None], *arguments: Any, stop: Event | None = No
         if process.is_alive():
             process.kill()
         process.join()
+
+
+@contextmanager
+def blasting(
+    broker: Broker,
+    senders: Sequence[Sender],
+    stored: Synchronized[int],
+    began_s: Synchronized[float],
+    backlog: int = BACKLOG,
+) -> Iterator[psutil.Process]:
+    with running_child(blast, broker.host, broker.port, senders, stored, began_s, backlog) as sending:
+        yield sending
 
 
 def _family(pid: int) -> list[psutil.Process]:
