@@ -36,12 +36,14 @@ CONDITIONS: Mapping[str, Shape] = {
     "off": Shape("off", "calm", N_("Off as usual")),
     "unknown": UNKNOWN_SHAPE,
 }
+# Without a fault, and yet not as it should be: seen from its readings alone.
+DEVIATING = Shape("warn", "warn", N_("Online, readings out of range"))
 # The census spells out what the narrow column of the table cannot.
 CENSUS_WORDS: Mapping[str, str] = {
     "faulty": N_("With a fault"),
     "silent": N_("Silent while they should trade"),
     "watch": N_("To watch"),
-    "well": N_("Online and well"),
+    "well": N_("Online, without a fault"),
     "off": N_("Off as usual"),
     "unknown": N_("Not known"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,6 +50,12 @@ class HealthRepository:
             col(DeviceHealth.device_id) == device_id, col(DeviceHealth.tenant_id) == self._tenant_id
         )
         return self._session.exec(statement).first()
+
+    def latest_of(self, device_ids: Collection[str]) -> dict[str, str]:
+        statement = select(DeviceHealth.device_id, DeviceHealth.latest).where(
+            col(DeviceHealth.device_id).in_(sorted(device_ids)), col(DeviceHealth.tenant_id) == self._tenant_id
+        )
+        return dict(self._session.exec(statement).all())
 
     def blocks(self, device_id: str, begin: datetime, end: datetime, limit: int) -> Sequence[BlockRow]:
         """The newest ``limit`` blocks that may hold samples of the range, oldest first."""

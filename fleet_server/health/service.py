@@ -71,8 +71,11 @@ class HealthService:
     def latest(self, device_id: str) -> list[Newest]:
         """By name of the metric. Whether the device exists is asked of its own service."""
         found = self._health.latest(device_id)
-        entries = {} if found is None else read(found)
-        return [Newest(metric, one.at, one.number, one.text) for metric, one in sorted(entries.items())]
+        return [] if found is None else _newest(found)
+
+    def latest_of(self, device_ids: Collection[str]) -> dict[str, list[Newest]]:
+        """As `latest`, for the devices of a list; who never reported is missing."""
+        return {device_id: _newest(found) for device_id, found in self._health.latest_of(device_ids).items()}
 
     def range(
         self, device_id: str, metrics: Collection[str], begin: datetime, end: datetime, points: int = MAX_POINTS
@@ -125,6 +128,10 @@ class HealthService:
         first, last = to_ms(begin) // level.bucket_ms, (to_ms(end) - 1) // level.bucket_ms
         courses = {metric: merged(pieces) for metric, pieces in sorted(parts.items())}
         return {metric: one.where((one.at >= first) & (one.at <= last)) for metric, one in courses.items()}
+
+
+def _newest(latest: str) -> list[Newest]:
+    return [Newest(metric, one.at, one.number, one.text) for metric, one in sorted(read(latest).items())]
 
 
 def kept_days_of(kept: HealthKept, level: Level) -> int:

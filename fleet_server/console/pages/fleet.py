@@ -16,6 +16,7 @@ from fleet_server.console.frame import Frame, fragment, make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import Filters, FleetRow, census, chips, fleet_row
+from fleet_server.console.view_models.readings import any_out
 from fleet_server.console.words import CONDITIONS, PRESENCES
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.devices.service import DeviceAtSite
@@ -116,7 +117,20 @@ def rows_of(services: Services, found: Sequence[DeviceAtSite], frame: Frame) -> 
     # Two days back: whatever the zone, today has begun by then.
     since = frame.calendar.now - timedelta(days=2)
     heard = services.devices.heard_since([one.device.id for one in found], since)
-    return [fleet_row(one.device, one.site, heard.get(one.device.id, ()), frame.calendar) for one in found]
+    # Who is well by its faults may still have readings that say otherwise, as its own page does.
+    well = {one.device.id: one.device.terminal_class for one in found if one.device.condition == "well"}
+    newest = services.health.latest_of(well)
+    deviating = {device_id for device_id, latest in newest.items() if any_out(latest, well[device_id])}
+    return [
+        fleet_row(
+            one.device,
+            one.site,
+            heard.get(one.device.id, ()),
+            frame.calendar,
+            is_deviating=one.device.id in deviating,
+        )
+        for one in found
+    ]
 
 
 def _site_name(filters: Filters, found: Sequence[DeviceAtSite], frame: Frame) -> str:

@@ -13,7 +13,7 @@ from fleet_server.console.templating import number_text
 from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.habit import HabitStrip, habit_strip
 from fleet_server.console.view_models.readings import metric_title, unit_text
-from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, UNKNOWN_SHAPE, Shape
+from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, DEVIATING, UNKNOWN_SHAPE, Shape
 from fleet_server.devices.models import Device, Site
 from fleet_server.health.searching import Condition
 from protocol.catalogue import metrics
@@ -103,10 +103,13 @@ def condition_shape(condition: str) -> Shape:
     return CONDITIONS.get(condition, UNKNOWN_SHAPE)
 
 
-def fleet_row(device: Device, site: Site, heard_hours: Collection[datetime], calendar: Calendar) -> FleetRow:
+def fleet_row(
+    device: Device, site: Site, heard_hours: Collection[datetime], calendar: Calendar, *, is_deviating: bool
+) -> FleetRow:
+    """``is_deviating``: newest readings are out of their normal range."""
     return FleetRow(
         id=device.id,
-        state=condition_shape(device.condition),
+        state=DEVIATING if is_deviating else condition_shape(device.condition),
         name=place_name(device, site, calendar),
         number=device.terminal_id or device.serial_number,
         finding=code_text(device.worst_code, calendar.language) if device.worst_code else None,

@@ -80,6 +80,7 @@ DEVICES = (
         },
     ),
     Example("till_two", "well", "2 号台", "Till 2", "noodles", latest={"net.rtt_ms": 41.0}),
+    Example("bar_till", "well", "吧台", "Bar till", "petrol", latest={"sys.storage_free_pct": 2.5}),
     Example("gateway", "well", "网关", "Gateway", "petrol", kind="gateway", model="GW-4"),
     Example(
         "printer",

@@ -14,10 +14,19 @@ def test_fleet_shows_every_terminal_worst_first_in_both_languages(browser: Brows
 def test_since_when_stands_beside_what_is_wrong_and_not_beside_a_well_device(browser: Browser) -> None:
     html = browser("viewer", language="en").get("/").text
     rows = html[html.index("<tbody") :].split("<tr id=")[1:]
-    assert {("Online, well" in row, ">since " in row or "> since " in row) for row in rows} == {
+    assert {("Online," in row, ">since " in row or "> since " in row) for row in rows} == {
         (True, False),
         (False, True),
     }
+
+
+def test_a_device_without_a_fault_whose_readings_deviate_is_not_called_well(browser: Browser) -> None:
+    html = browser("viewer", language="en").get("/?full=true").text
+    rows = html[html.index("<tbody") :].split("<tr id=")[1:]
+    deviating = [row for row in rows if "Bar till" in row]
+    assert len(deviating) == 1
+    assert "Online, readings out of range" in deviating[0]
+    assert "Online, well" not in deviating[0]
 
 
 def test_the_fleet_is_filtered_by_newest_values_and_says_so(browser: Browser) -> None:
