@@ -18,8 +18,10 @@ from fleet_server.ingest.bootstrap import make_worker
 from fleet_server.ingest.flush import Flush, Flushed
 from fleet_server.settings import load_settings
 
-# Longer than acknowledgements are put together, shorter than anybody waits.
-_HELD_S = 0.25
+# Longer than acknowledgements are put together.
+_PUT_TOGETHER_S = 0.25
+# Between word and deed: as long as from one look at the promises to the next, so that a slow look sees it, too.
+_HELD_S = 2.5
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str]) -> None:
         def run(flush: Flush, messages: Sequence[Any]) -> Flushed:
             flushed = honest(flush, messages)
             worker._answer(flushed)
-            time.sleep(_HELD_S)
+            time.sleep(_PUT_TOGETHER_S)
             worker._send_due_acks()
             time.sleep(_HELD_S)
             return flushed

@@ -82,19 +82,17 @@ def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) ->
         world.tick()
         is_late = nemesis.is_over and now_s > nemesis.last_end_s + DRAINED_WITHIN_S
         if now_s >= look_at_s or is_late:
+            if broken := _broken_promises(world, nemesis):
+                outcome.verdict.violations += broken
+                return
+            look_at_s = now_s + _PROMISES_EVERY_S
             if nemesis.is_over and (is_late or all(one.is_fed for one in world.histories())):
                 asker.rest()
                 outcome.fed_s = outcome.fed_s or now_s
                 outcome.drain_s = now_s - nemesis.last_end_s
                 if _is_settled(world, outcome, is_late=is_late, is_set_back=nemesis.is_set_back):
                     return
-                look_at_s = time.monotonic() - began_s + _LOOK_EVERY_S
-            else:
-                broken = [] if nemesis.is_set_back or world.is_database_held else _broken_promises(world)
-                if broken:
-                    outcome.verdict.violations += broken
-                    return
-                look_at_s = time.monotonic() - began_s + _PROMISES_EVERY_S
+                look_at_s = now_s + _LOOK_EVERY_S
         time.sleep(_TICK_S)
 
 
@@ -127,7 +125,10 @@ def _not_heard(world: World, before: list[History]) -> list[str]:
         time.sleep(_LOOK_EVERY_S)
 
 
-def _broken_promises(world: World) -> list[Violation]:
+def _broken_promises(world: World, nemesis: Nemesis) -> list[Violation]:
+    """None are made by a database that was set back, until its agents have heard of it."""
+    if nemesis.is_set_back or world.is_database_held:
+        return []
     before = world.histories()
     try:
         return check_promises(before, read_promises(world.database_url))

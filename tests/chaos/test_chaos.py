@@ -55,4 +55,4 @@ def test_a_server_that_acknowledges_before_it_commits_is_found(tmp_path: Path) -
     words = ("--runs", "1", "--seed", str(FIRST_SEED), "--ingest", "tests.chaos.broken_ingest")
     exit_code, [line] = chaos(tmp_path / "ledger.jsonl", *words)
     assert exit_code == 1
-    assert {violation.partition(" ")[0] for violation in line.violations} == {"ack_ahead"}
+    assert "ack_ahead" in {violation.partition(" ")[0] for violation in line.violations}
