@@ -49,7 +49,8 @@ class KnownLink:
 
 
 class Directory:
-    def __init__(self) -> None:
+    def __init__(self, fresh_s: float = FRESH_S) -> None:
+        self._fresh_s = fresh_s
         self._links: OrderedDict[str, KnownLink] = OrderedDict()
         self._strangers: OrderedDict[str, float] = OrderedDict()
         self._devices = 0  # of all links that are remembered
@@ -88,14 +89,14 @@ class Directory:
 
     def _fresh(self, link_id: str, now_s: float) -> KnownLink | None:
         link = self._links.get(link_id)
-        if link is None or now_s - link.loaded_s > FRESH_S:
+        if link is None or now_s - link.loaded_s > self._fresh_s:
             return None
         self._links.move_to_end(link_id)
         return link
 
     def _is_stranger(self, link_id: str, now_s: float) -> bool:
         seen_s = self._strangers.get(link_id)
-        return seen_s is not None and now_s - seen_s <= FRESH_S
+        return seen_s is not None and now_s - seen_s <= self._fresh_s
 
     def _load(self, session: Session, link_ids: Collection[str], now_s: float) -> dict[str, KnownLink]:
         rows = session.connection().execute(_LINKS, {"ids": sorted(link_ids)}).all()
