@@ -56,7 +56,10 @@ def test_no_module_hides_behind_a_vague_name() -> None:
 
 
 def test_endpoints_raise_no_http_exceptions() -> None:
-    assert [name_of(p) for p in python_under("fleet_server") if "HTTPException(" in p.read_text("utf-8")] == []
+    # While a body is read FastAPI lets only its own exception through and calls every other one a parsing error.
+    beneath_the_endpoints = {"fleet_server/body_limit.py"}
+    raising = {name_of(p) for p in python_under("fleet_server") if "HTTPException(" in p.read_text("utf-8")}
+    assert raising <= beneath_the_endpoints
 
 
 def test_every_package_has_a_docstring() -> None:

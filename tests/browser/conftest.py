@@ -195,5 +195,5 @@ def windows(all_windows: Windows) -> Iterator[Windows]:
     all_windows.story.clear()
     yield all_windows
     # Shown when the test has failed.
-    print("pages asked:", *all_windows.story, "pages complained:", *all_windows.complaints, sep="\n")  # noqa: T201
+    print("pages asked:", *all_windows.story, "pages complained:", *all_windows.complaints, sep="\n")  # noqa: T201 - for the report of pytest
     all_windows.close()
