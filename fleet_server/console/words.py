@@ -236,6 +236,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "execution_cancelled": N_("cancelled a run"),
     "fleet_imported": N_("imported a fleet file"),
     "dead_letters_replayed": N_("played messages again that were not understood"),
+    "health_exported": N_("exported readings"),
     "restored": N_("brought a backup back"),
     "demo_break": N_("broke a simulated device"),
     "demo_mend": N_("mended a simulated device"),

@@ -84,8 +84,11 @@ def running_server(broker: Broker, folder: Path, database_url: str) -> Iterator[
     settings = replace(settings_for(broker, folder), url="http://127.0.0.1")
     signer = Signer(COMMAND_KEY, APPROVER_KEY)
     worker = worker_on(engine, settings, Dispatcher(signer, settings))
-    with running_ingest(worker), running_http(settings, engine, signer) as url:
+    # Of its own, as the API is a process of its own: what it refuses while the database is away is its affair alone.
+    of_api = open_engine(database_url)
+    with running_ingest(worker), running_http(settings, of_api, signer) as url:
         yield Server(url, engine, fleet, settings, worker)
+    of_api.dispose()
     engine.dispose()
 
 
