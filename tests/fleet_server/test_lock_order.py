@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlmodel import select
 
-from fleet_server.db import reading, transaction
+from fleet_server.db import open_engine, reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.models import Execution
@@ -30,7 +31,10 @@ from protocol.records import ExecutionReport, FaultCleared, FaultRaised, Outcome
 from tests.fleet_server.api import Api, running_api
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker
 from tests.fleet_server.factories import TENANT, capability, device, settings
+from tests.support.engines import postgres_url
 from tests.support.flush_rig import FlushRig
+from tests.support.postgres import PostgresServer
+from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.postgres
 SECONDS = 4.0
@@ -64,15 +68,30 @@ class Crowd:
 
 
 @pytest.fixture
-def postgres(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    from tests.support.engines import postgres_engine
+def postgres(postgres_server: PostgresServer) -> Iterator[Engine]:
+    """A database of its own: PostgreSQL counts deadlocks a database, and other tests make some on purpose."""
+    with postgres_url(postgres_server) as url:
+        engine = open_engine(url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
 
-    with postgres_engine(request.getfixturevalue("postgres_server")) as engine:
-        yield engine
+
+def deadlocks(engine: Engine) -> int:
+    """A backend may tell what it counted as late as at its end, so this waits for all of them."""
+    engine.dispose()
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    counted = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        until(lambda: connection.execute(others).scalar_one() == 0, "the other backends to end")
+        return int(connection.execute(counted).scalar_one())
 
 
-@pytest.fixture
-def api(postgres: Engine, tmp_path: Path) -> Iterator[Api]:
+@contextmanager
+def api_of_two_links(postgres: Engine, tmp_path: Path) -> Iterator[Api]:
     with running_api(postgres, tmp_path) as running:
         with transaction(postgres) as session:
             for link, attached in LINKS.items():
@@ -163,17 +182,17 @@ def cancel(api: Api, dice: random.Random) -> Callable[[], None]:
     return withdraw
 
 
-def test_whoever_writes_waits_for_the_others_and_none_is_ended_by_a_deadlock(api: Api, tmp_path: Path) -> None:
+def test_whoever_writes_waits_for_the_others_and_none_is_ended_by_a_deadlock(postgres: Engine, tmp_path: Path) -> None:
     dispatcher = Dispatcher(Signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path))
     crowd = Crowd()
-    deeds = {f"ingest {seed}": ingest(api.engine, dispatcher, random.Random(seed)) for seed in (1, 2)}
-    deeds |= {f"ask {seed}": ask(api, random.Random(seed)) for seed in (3, 4)}
-    deeds |= {"cancel": cancel(api, random.Random(5)), "sweep": miss_and_sweep(api, dispatcher, tmp_path)}
-    crowd.run(deeds)
+    with api_of_two_links(postgres, tmp_path) as api:
+        deeds = {f"ingest {seed}": ingest(postgres, dispatcher, random.Random(seed)) for seed in (1, 2)}
+        deeds |= {f"ask {seed}": ask(api, random.Random(seed)) for seed in (3, 4)}
+        deeds |= {"cancel": cancel(api, random.Random(5)), "sweep": miss_and_sweep(api, dispatcher, tmp_path)}
+        crowd.run(deeds)
     assert not crowd.errors, crowd.errors
     assert min(crowd.done.values()) > 0, crowd.done
-    with reading(api.engine) as session:
-        ended = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        assert session.connection().execute(text(ended)).scalar_one() == 0
+    assert deadlocks(postgres) == 0
+    with reading(postgres) as session:
         moved = session.exec(select(Device).where(Device.id == "d-b-gateway")).one()
     assert moved.command_counter > 0
