@@ -90,7 +90,8 @@ class CommandGate:
         self._policy = policy
         self._fact = fact
         self._windows: dict[str, ReplayWindow] = {}
-        self._uses: dict[str, int] = {}
+        # With the moment after which it is over, as the store has them: only those that still hold are kept here.
+        self._uses: dict[str, tuple[int, int]] = {}
 
     def decide(self, payload: bytes, standing: Standing) -> Decision:
         if len(payload) > MAX_COMMAND_BYTES:
@@ -146,7 +147,7 @@ class CommandGate:
             allowed = self._allowed(command, declared, standing)
             if isinstance(allowed, tuple):
                 return Refused(*allowed, execution, device)
-            facts.update(self._used(allowed))
+            facts.update(self._used(allowed, standing.trusted_ms))
         # Only what is accepted uses its counter up: a refused command may be mended and sent again.
         self._windows[counter] = self._window(counter).with_used(command.counter)
         facts[counter] = self._windows[counter].to_text()
@@ -206,13 +207,17 @@ class CommandGate:
 
     def _use_count(self, allowed: Authorisation) -> int:
         if allowed.id not in self._uses:
-            self._uses[allowed.id] = int((self._fact(f"{USES}{allowed.id}") or "0").partition("@")[0])
-        return self._uses[allowed.id]
+            count = int((self._fact(f"{USES}{allowed.id}") or "0").partition("@")[0])
+            self._uses[allowed.id] = (count, allowed.not_after_ms)
+        return self._uses[allowed.id][0]
 
-    def _used(self, allowed: Authorisation) -> dict[str, str]:
+    def _used(self, allowed: Authorisation, trusted_ms: int) -> dict[str, str]:
         """The count and the moment after which it may be forgotten with the authorisation itself."""
-        self._uses[allowed.id] = self._use_count(allowed) + 1
-        return {f"{USES}{allowed.id}": f"{self._uses[allowed.id]}@{allowed.not_after_ms}"}
+        count = self._use_count(allowed) + 1
+        # Whose clock goes back reads the count from the store again.
+        self._uses = {id_: (used, until) for id_, (used, until) in self._uses.items() if until >= trusted_ms}
+        self._uses[allowed.id] = (count, allowed.not_after_ms)
+        return {f"{USES}{allowed.id}": f"{count}@{allowed.not_after_ms}"}
 
     def _window(self, name: str) -> ReplayWindow:
         if name not in self._windows:

@@ -17,6 +17,7 @@ from fleet_server.console.live_readings import LiveReadings
 from fleet_server.console.moments import Moment
 from fleet_server.console.services import Services
 from fleet_server.console.view_models.actions import Group, groups, pick
+from fleet_server.console.view_models.charts import Period
 from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.device import (
     FaultRow,
@@ -143,10 +144,11 @@ class DeviceParts:
         shown = {reading.metric for reading in plain.shown}
         if not shown:
             return plain
-        found = self._services.health.range(self._id, shown, now - COURSE, now, COURSE_POINTS)
+        period = Period(now - COURSE, now)
+        found = self._services.health.range(self._id, shown, period.begin, period.end, COURSE_POINTS)
         courses = {metric: course(points) for metric, points in found.items()}
         wanted = [row for row in latest if row.metric in shown]
-        drawn = report(wanted, courses, terminal_class, self._frame.calendar, is_whole=True)
+        drawn = report(wanted, courses, terminal_class, self._frame.calendar, is_whole=True, period=period)
         by_metric = {reading.metric: reading for reading in [*drawn.out, *drawn.rest]}
         return replace(
             plain,

@@ -55,6 +55,11 @@ def number_text(value: float) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def measured_text(value: float) -> str:
+    """Two digits after the point, or the first three of what is smaller than 1: no instrument here tells more."""
+    return number_text(round(value, 2) if abs(value) >= 1 else float(f"{value:.3g}"))
+
+
 def range_text(low: float | None, high: float | None) -> str:
     """What is required of a value: at least, at most, between, or within so much of zero."""
     if low is not None and high is not None:

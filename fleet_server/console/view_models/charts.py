@@ -62,18 +62,29 @@ def range_strip(normal: NormalRange | None, value: float, written_range: str) ->
     return Strip(_text(start), _text(max(end - start, 1.0)), _text(tick))
 
 
-def spark_line(points: Sequence[tuple[datetime, float | None]], normal: NormalRange | None) -> Spark | None:
+@dataclass(frozen=True, slots=True)
+class Period:
+    """What the width of a drawing stands for."""
+
+    begin: datetime
+    end: datetime
+
+    def place(self, at: datetime) -> float:
+        """From 0 to 1, whatever lies outside."""
+        span_s = max((self.end - self.begin).total_seconds(), 1.0)
+        return min(max((at - self.begin).total_seconds() / span_s, 0.0), 1.0)
+
+
+def spark_line(
+    points: Sequence[tuple[datetime, float | None]], normal: NormalRange | None, period: Period
+) -> Spark | None:
+    """A device heard for the last minutes only has a line in the last part of the box only."""
     known = [value for _, value in points if value is not None]
     if len(known) < 2:
         return None
     low, high = limits(normal) or (None, None)
     scale = _padded([*known, *(bound for bound in (low, high) if bound is not None)])
-    first, last = points[0][0], points[-1][0]
-    span_s = max((last - first).total_seconds(), 1.0)
-    placed = [
-        (None if value is None else ((at - first).total_seconds() / span_s * _WIDTH, _y(scale, value), value))
-        for at, value in points
-    ]
+    placed = [(None if value is None else (period.place(at) * _WIDTH, _y(scale, value), value)) for at, value in points]
     top = 0.0 if high is None else _y(scale, high)
     bottom = _SPARK_HEIGHT if low is None else _y(scale, low)
     has_band = (low, high) != (None, None)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from fleet_server.console.language import N_, Language
 from fleet_server.console.moments import Calendar, Moment
-from fleet_server.console.templating import number_text, range_text
-from fleet_server.console.view_models.charts import Spark, Strip, range_strip, spark_line
+from fleet_server.console.templating import measured_text, range_text
+from fleet_server.console.view_models.charts import Period, Spark, Strip, range_strip, spark_line
 from protocol.catalogue import metrics
 from protocol.catalogue.metrics import Metric
 from protocol.catalogue.normal_range import (
@@ -127,10 +127,12 @@ def report(
     calendar: Calendar,
     *,
     is_whole: bool = False,
+    period: Period | None = None,
 ) -> Report:
+    """``period``: what the lines of ``courses`` are drawn over."""
     cls = class_of(terminal_class)
     ordered = sorted(latest, key=lambda row: (_PLACE.get(row.metric, len(_PLACE)), row.metric))
-    readings = [_reading(row, courses.get(row.metric, ()), cls, calendar) for row in ordered]
+    readings = [_reading(row, courses.get(row.metric, ()), cls, calendar, period) for row in ordered]
     newest = max((row.at for row in latest), default=None)
     return Report(
         out=[reading for reading in readings if reading.is_out],
@@ -163,7 +165,7 @@ def value_text(name: str, value: Value, language: Language) -> str:
         return language.pick(words.zh, words.en)
     if value is None:
         return "—"
-    return value if isinstance(value, str) else number_text(float(value))
+    return value if isinstance(value, str) else measured_text(float(value))
 
 
 def normal_text(metric: Metric, normal: NormalRange | None, calendar: Calendar) -> str:
@@ -197,7 +199,7 @@ def _judged(row: Latest, cls: TerminalClass) -> Judgement:
     return Judgement.UNKNOWN if metric is None else metric.judge(row.text if row.number is None else row.number, cls)
 
 
-def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar) -> Reading:
+def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar, period: Period | None) -> Reading:
     language = calendar.language
     value: Value = row.text if row.number is None else row.number
     metric = metrics.get(row.metric)
@@ -225,5 +227,5 @@ def _reading(row: Latest, points: Points, cls: TerminalClass, calendar: Calendar
         is_out=judgement.is_abnormal,
         at=calendar.at(row.at),
         strip=range_strip(normal, row.number, metric.range) if is_known_number and row.number is not None else None,
-        spark=spark_line(points, normal) if len(points) > 1 else None,
+        spark=None if period is None else spark_line(points, normal, period),
     )

@@ -44,14 +44,16 @@ def result_row(data: Mapping[str, Any], calendar: Calendar, titles: Mapping[str,
     value = shown_value(data.get("value"))
     codes = data.get("codes")
     duration = data.get("duration_ms")
+    unit = _unit(metric, data, calendar)
+    limits = limits_text(data.get("limits"))
     return ResultRow(
         phase=next((one for one in Phase if one.value == data.get("phase")), Phase.RESULT),
         item=item,
         title=_title(item, action, titles, calendar),
         shape=UNKNOWN_SHAPE if outcome is None else OUTCOMES[outcome],
         value="" if value is None else _value(metric, value, calendar),
-        unit=_unit(metric, data, calendar),
-        limits=limits_text(data.get("limits")),
+        unit=unit,
+        limits=f"{limits} {unit}".rstrip() if limits else "",
         evidence=str(data.get("evidence") or ""),
         codes=[code_text(str(code), calendar.language) for code in codes] if isinstance(codes, list) else [],
         takes=f"{duration / 1000:.1f} s" if isinstance(duration, int) and duration >= SHOWN_FROM_MS else "",

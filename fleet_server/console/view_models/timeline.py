@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from fleet_server.console.language import N_
 from fleet_server.console.moments import Calendar, Moment
 from fleet_server.console.view_models.codes import code_text
-from fleet_server.console.view_models.readings import metric_title, value_text
+from fleet_server.console.view_models.readings import metric_title, unit_text, value_text
 from fleet_server.console.view_models.results import result_row, shown_value
 from fleet_server.console.words import (
     PRESENCE_REASONS,
@@ -22,6 +22,7 @@ from fleet_server.console.words import (
     state_shape,
 )
 from fleet_server.ingest.gaps import SET_BACK, SPOOL_LOST
+from protocol.catalogue import metrics
 from protocol.commands import ActionKind
 
 FILTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -178,7 +179,9 @@ def _reading(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -
     parts = []
     for name, value in sorted(values.items())[:6] if isinstance(values, dict) else []:
         shown = value_text(name, shown_value(value), calendar.language)
-        parts.append(f"{metric_title(name, calendar.language)} {shown}")
+        metric = metrics.get(name)
+        unit = "" if metric is None else unit_text(metric, calendar.language)
+        parts.append(f"{metric_title(name, calendar.language)} {shown} {unit}".rstrip())
     return (
         Shape("read", "calm", ""),
         calendar.texts.gettext("A reading left or re-entered its range"),

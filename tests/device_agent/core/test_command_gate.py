@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import uuid
 from typing import Any
@@ -214,3 +215,25 @@ def authorised_command() -> Command:
     opened = CommandGate(POLICY, lambda _name: None).decide(VALID, standing())
     assert isinstance(opened, Accepted)
     return opened.command
+
+
+def test_a_use_stays_counted_when_the_clock_goes_back_and_is_not_kept_in_memory_for_ever() -> None:
+    stored: dict[str, str] = {}
+    gate = CommandGate(POLICY, stored.get)
+
+    def at(order: Command, now_ms: int, counter: int) -> Decision:
+        sent = msgspec.structs.replace(order, execution=str(uuid.uuid4()), counter=counter, not_after_ms=now_ms)
+        decision = gate.decide(signed(sent), dataclasses.replace(standing(), trusted_ms=now_ms))
+        if isinstance(decision, Accepted):
+            stored.update(decision.facts)
+        return decision
+
+    orders = [
+        authorised(command("test.mend"), not_before_ms=hour * 100, not_after_ms=hour * 100 + 99) for hour in range(50)
+    ]
+    for hour, order in enumerate(orders):
+        assert isinstance(at(order, hour * 100, hour + 1), Accepted)
+    assert len(gate._uses) == 1
+    again = at(orders[3], 300, 60)
+    assert isinstance(again, Refused)
+    assert again.refusal is Refusal.AUTHORISATION_USED_UP

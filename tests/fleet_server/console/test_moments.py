@@ -6,7 +6,7 @@ import pytest
 
 from fleet_server.console.language import Language, translations
 from fleet_server.console.moments import Calendar, zone_of
-from fleet_server.console.templating import number_text, range_text
+from fleet_server.console.templating import measured_text, number_text, range_text
 
 NOW = datetime(2026, 3, 2, 6, 30, tzinfo=UTC)
 
@@ -47,6 +47,12 @@ def test_a_zone_that_nobody_knows_is_utc_and_says_so() -> None:
 def test_numbers_have_separators_and_a_real_minus() -> None:
     assert [number_text(n) for n in (-212975940.0, 0.3, 38.0, 1234.56789, 1e18)] == [
         "−212,975,940", "0.3", "38", "1,234.5679", "1e+18",
+    ]  # fmt: skip
+
+
+def test_what_was_measured_is_told_as_finely_as_an_instrument_can() -> None:
+    assert [measured_text(n) for n in (8.5371, 104992.7321, -12.0, 0.012345, 0.0)] == [
+        "8.54", "104,992.73", "−12", "0.0123", "0",
     ]  # fmt: skip
 
 

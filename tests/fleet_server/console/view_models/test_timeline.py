@@ -131,3 +131,10 @@ def test_a_gap_says_how_many_records_it_was_and_why_they_are_gone() -> None:
     assert ["the device gave it up" in told[0].text, "went back" in told[1].text, "damaged" in told[2].text] == [
         True
     ] * 3
+
+
+def test_a_measured_value_and_what_is_required_of_it_have_their_unit() -> None:
+    measured = Happened("reading", {"metrics": {"sys.storage_free_pct": 8.5371, "net.rtt_ms": 612.0}})
+    assert [one.sub for one in entries([measured], ENGLISH, {})] == ["Round trip time 612 ms; Storage free 8.54 %"]
+    row = result_row({"item": "net.path net.rtt_ms", "value": 38, "unit": "ms", "limits": {"high": 600}}, CHINESE, {})
+    assert row.limits == "≤ 600 毫秒"
