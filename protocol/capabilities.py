@@ -19,6 +19,7 @@ from protocol.parameters import MAX_PARAMETERS, Parameter, Words
 from protocol.session import MAX_ATTACHED
 
 MAX_ACTIONS = 64
+MAX_FIRMWARE = 80
 MAX_METRICS = 128
 MAX_STEPS = 16
 
@@ -67,7 +68,7 @@ class DeviceCapabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     actions: Annotated[list[Action], Meta(max_length=MAX_ACTIONS)]
     metrics: Annotated[list[WireMetric], Meta(max_length=MAX_METRICS)] = []
     model: Annotated[str, Meta(max_length=80)] = ""
-    firmware: Annotated[str, Meta(max_length=80)] = ""
+    firmware: Annotated[str, Meta(max_length=MAX_FIRMWARE)] = ""
 
 
 class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,5 +76,8 @@ class Capabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def digest(capabilities: Capabilities) -> str:
-    """SHA-256 of the document as this package encodes it, in hexadecimal."""
-    return hashlib.sha256(msgspec.json.encode(capabilities, order="deterministic")).hexdigest()
+    """SHA-256 of the document as it is encoded by whoever has read it, in hexadecimal: the same on both sides, also
+    where the maker wrote a whole number in the place of a fraction.
+    """
+    read = msgspec.json.decode(msgspec.json.encode(capabilities), type=Capabilities)
+    return hashlib.sha256(msgspec.json.encode(read, order="deterministic")).hexdigest()

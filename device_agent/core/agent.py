@@ -17,7 +17,7 @@ from typing import Final
 
 from device_agent.core.command_gate import USES, AlreadyKnown, CommandGate, Refused, Standing
 from device_agent.core.connection import Connection
-from device_agent.core.declaration import capabilities_of, hello
+from device_agent.core.declaration import Declaration, declare, hello
 from device_agent.core.effects import (
     Arrived,
     Effect,
@@ -45,7 +45,6 @@ from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
 from device_agent.drivers.results import FaultSign
-from protocol.capabilities import digest
 from protocol.identifiers import DeviceId, LinkId, Nonce, SessionId
 from protocol.records import RecordBody
 from protocol.session import Flow, Hello, PresenceStatus, Welcome
@@ -92,9 +91,9 @@ class AgentCore:
         }
         definitions = {spec.device: spec.definitions for spec in specs}
         self._definitions = definitions
-        declared = capabilities_of(specs)
-        self._digest = digest(declared)
-        self.session = Session(dice, self._hello, declared, self.pacing.keepalive_s, policy)
+        self._declaration = Declaration(specs, store.fact, self.maker.clean)
+        self._told = ""  # The digest in the last hello or declaration.
+        self.session = Session(dice, self._hello, self.pacing.keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.connection.set_pace(self.pacing.flow)
         self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
@@ -202,8 +201,8 @@ class AgentCore:
         self.outbox.on_established()
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow, now)
-        if welcome.want_capabilities:
-            self._effects.append(self.session.declare())
+        if welcome.want_capabilities or self._told != self._declaration.digest:
+            self._declare()
 
     def _acknowledged(self, ack: Ack, now: Instant) -> None:
         self.clock.on_signed_time(ack.server_time_ms, now)
@@ -261,6 +260,11 @@ class AgentCore:
         watch = self.watches.get(event.device)
         if watch is None:
             return
+        facts = self._declaration.on_polled(event)
+        if facts:
+            self._changes.facts.update(facts)
+            if self.session.state is State.ESTABLISHED:
+                self._declare()
         is_own = event.device == self._own_device
         own = of_the_spool(self._store, self.clock.now_ms(now)) if is_own else {}
         self._watched(watch, watch.on_polled(event, own, now), now)
@@ -299,14 +303,19 @@ class AgentCore:
     def _moment(self, now: Instant) -> Moment:
         return Moment(now, self.clock.now_ms(now))
 
+    def _declare(self) -> None:
+        self._effects.append(declare(self._declaration.capabilities))
+        self._told = self._declaration.digest
+
     def _hello(self, nonce: Nonce, session: SessionId, now: Instant) -> Hello:
+        self._told = self._declaration.digest
         return hello(
             boot=self.identity.boot,
             agent_version=self.identity.agent_version,
             unregistered=self.identity.unregistered,
             nonce=nonce,
             session=session,
-            digest=self._digest,
+            digest=self._declaration.digest,
             watches=self.watches.values(),
             positions=self._store.positions().values(),
             flow=self.pacing.flow,

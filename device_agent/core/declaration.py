@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from device_agent.core.effects import Polled, Publish
 from device_agent.core.instant import Instant
 from device_agent.core.watch import DeviceSpec, Watch
 from protocol import capabilities as caps
-from protocol.identifiers import Nonce, SessionId
+from protocol import codec
+from protocol.identifiers import DeviceId, Nonce, SessionId
 from protocol.session import AttachedDevice, Flow, Hello, StreamPosition
+from protocol.topics import Up
 from protocol.version import PROTOCOL_VERSION
 
 
-def capabilities_of(specs: Sequence[DeviceSpec]) -> caps.Capabilities:
+class Declaration:
+    """The capabilities and their digest. A device's firmware is what it last told, kept over restarts as a fact, so
+    that it is declared again only when it changed.
+    """
+
+    READING = "sys.firmware_ver"
+
+    def __init__(
+        self, specs: Sequence[DeviceSpec], fact: Callable[[str], str | None], clean: Callable[[str], str]
+    ) -> None:
+        self._specs, self._clean = specs, clean
+        self._firmware = {spec.device: fact(self.fact_name(spec.device)) or "" for spec in specs}
+        self._make()
+
+    @staticmethod
+    def fact_name(device: DeviceId) -> str:
+        return f"firmware/{device}"
+
+    def on_polled(self, polled: Polled) -> dict[str, str]:
+        """Facts to keep; none when nothing is new."""
+        told, known = polled.readings.get(self.READING), self._firmware.get(polled.device)
+        if known is None or not isinstance(told, str):
+            return {}
+        version = self._clean(told).strip()[: caps.MAX_FIRMWARE]
+        if version in {"", known}:
+            return {}
+        self._firmware[polled.device] = version
+        self._make()
+        return {self.fact_name(polled.device): version}
+
+    def _make(self) -> None:
+        self.capabilities = _capabilities_of(self._specs, self._firmware)
+        self.digest = caps.digest(self.capabilities)
+
+
+def declare(capabilities: caps.Capabilities) -> Publish:
+    encoded = codec.encode(capabilities, deflate=True)
+    return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
+
+
+def _capabilities_of(specs: Sequence[DeviceSpec], firmware: Mapping[DeviceId, str]) -> caps.Capabilities:
     return caps.Capabilities(
         [
             caps.DeviceCapabilities(
@@ -22,6 +65,7 @@ def capabilities_of(specs: Sequence[DeviceSpec]) -> caps.Capabilities:
                 actions=[definition.declared for definition in spec.definitions.values()],
                 metrics=list(spec.metrics),
                 model=spec.model,
+                firmware=firmware[spec.device],
             )
             for spec in specs
         ]

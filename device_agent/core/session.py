@@ -23,7 +23,6 @@ from device_agent.core.effects import Publish
 from device_agent.core.instant import NS_PER_S, Instant
 from device_agent.core.ports import Dice
 from protocol import codec
-from protocol.capabilities import Capabilities
 from protocol.errors import Malformed
 from protocol.identifiers import KeyId, Nonce, SessionId
 from protocol.session import (
@@ -81,7 +80,6 @@ class Session:
 
     dice: Dice
     make_hello: Callable[[Nonce, SessionId, Instant], Hello]
-    capabilities: Capabilities
     asked_keepalive_s: int
     policy: Policy
     state: State = State.IDLE
@@ -169,10 +167,6 @@ class Session:
 
     def next_due_ns(self) -> int | None:
         return self._hello_due_ns if self.state is State.GREETING else None
-
-    def declare(self) -> Publish:
-        encoded = codec.encode(self.capabilities, deflate=True)
-        return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
 
     def presence(self, status: PresenceStatus, reason: str) -> Publish:
         encoded = codec.encode(Presence(self.id, status, reason))

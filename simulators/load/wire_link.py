@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from device_agent.core.connection import Connection
+from device_agent.core.declaration import declare
 from device_agent.core.effects import Arrived, Effect, Event, LinkDown, LinkUp, Publish
 from device_agent.core.instant import NS_PER_S, Instant, earliest
 from device_agent.core.outbox import Outbox
@@ -46,7 +47,6 @@ ECHO: Final = Action(
     expected_s=0.1,
     timeout_s=10.0,
 )
-_NOTHING: Final = Capabilities([DeviceCapabilities("undeclared", "host", "kiosk", [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class WireLink:
         self.store = HeldRecords(dice.hex128(), dice.hex128())
         self._digest = digest(plan.capabilities())
         self._keepalive_s = 60
-        self.session = Session(dice, self._hello, _NOTHING, self._keepalive_s, policy)
+        self.session = Session(dice, self._hello, self._keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.outbox = Outbox(self.store, dice)
         self._effects: list[Effect] = []
@@ -186,9 +186,7 @@ class WireLink:
         if welcome.want_capabilities:
             self._tally.counts["declared"] += 1
             # Made for the moment: of a gateway with 200 devices it is as large as all the rest of the link.
-            self.session.capabilities = self._plan.capabilities()
-            self._effects.append(self.session.declare())
-            self.session.capabilities = _NOTHING
+            self._effects.append(declare(self._plan.capabilities()))
 
     def _paced(self, flow: Flow) -> None:
         """The server's pace of sending and reconnecting; how often this link reports is the traffic's affair."""

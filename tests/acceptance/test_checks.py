@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.catalogue.vocabulary import TerminalClass
+from simulators.terminal_models import MODELS
 from tests.acceptance.demo_client import Demo
 
 pytestmark = pytest.mark.acceptance
@@ -22,6 +24,17 @@ def test_each_device_declares_what_can_be_checked_and_fixed_on_it(demo: Demo) ->
         demo, "esign1", "fixes"
     ).keys()
     assert actions(demo, "esign1", "fixes")["app.restart"]["post_check"] == "app.alive"
+
+
+def test_the_firmware_that_a_device_tells_of_itself_is_known(demo: Demo) -> None:
+    expected = {
+        "esign1": MODELS[TerminalClass.E_SIGN].firmware,
+        "smart1": MODELS[TerminalClass.SMART].firmware,
+        "zvt1": "TM-SIM 2.4.1",
+    }
+    demo.until(
+        lambda: {key: demo.about(key)["firmware"] for key in expected}, "firmware", is_so=lambda of: of == expected
+    )
 
 
 @pytest.mark.parametrize(

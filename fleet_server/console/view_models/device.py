@@ -135,6 +135,7 @@ def identity(
         Number(N_("Terminal id"), device.terminal_id or ""),
         Number(N_("Serial number"), device.serial_number),
         Number(N_("SIM number"), device.sim_phone or ""),
+        Number(N_("Firmware"), device.firmware),
     ]
     return Identity(
         id=device.id,

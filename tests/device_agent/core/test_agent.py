@@ -24,6 +24,7 @@ from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.measured import OF_THE_AGENT
 from device_agent.drivers.results import FaultSign
 from protocol import codec
+from protocol.capabilities import Capabilities, digest
 from protocol.identifiers import DeviceId, LinkId
 from protocol.live import LiveReport
 from protocol.records import (
@@ -240,6 +241,47 @@ def test_flow_is_kept_over_a_restart_and_live_mode_ends_by_itself() -> None:
     assert 8 <= len(reports) <= 11
     assert reports[0].samples == {"prn.status": "ok"}
     assert Rig(rig.store).core.pacing.flow.report_s == 77.0
+
+
+def told_firmware(rig: Rig) -> list[str]:
+    declared = rig.published(Up.CAPABILITIES, Capabilities)
+    return [one.firmware for document in declared for one in document.devices if one.device == DEVICE]
+
+
+def version(text: object) -> Polled:
+    return Polled(DEVICE, True, {"sys.firmware_ver": text}, frozenset())
+
+
+def test_firmware_is_declared_when_it_becomes_known_and_again_only_when_it_changes() -> None:
+    rig = Rig()
+    rig.established()
+    rig.tell(version(" 2.4.1 "), version("2.4.1"), version(""), version(None), version(7))
+    assert told_firmware(rig) == ["", "2.4.1"]
+    again = Rig(rig.store)
+    again.established()
+    first_digest = again.published(Up.HELLO, Hello)[-1].capability_digest
+    assert first_digest == digest(again.published(Up.CAPABILITIES, Capabilities)[0])
+    again.tell(version("2.4.1"), version("2.5.0"))
+    assert told_firmware(again) == ["2.4.1", "2.5.0"]
+
+
+def test_firmware_that_became_known_between_hello_and_welcome_is_declared_unasked() -> None:
+    rig = Rig()
+    rig.pass_s(5)
+    rig.tell(LinkUp(), version("2.4.1"))
+    welcome = Welcome(rig.published(Up.HELLO, Hello)[-1].nonce, False, rig.ack(), FLOW, [1])
+    assert told_firmware(rig) == []
+    rig.down(Down.WELCOME, WELCOME_TYPE, welcome)
+    assert told_firmware(rig) == ["2.4.1"]
+    rig.down(Down.WELCOME, WELCOME_TYPE, welcome)
+    assert told_firmware(rig) == ["2.4.1"]
+
+
+def test_a_card_number_in_the_place_of_a_version_never_leaves() -> None:
+    rig = Rig()
+    rig.established()
+    rig.tell(version("fw 4111111111111111"))
+    assert "4111111111111111" not in told_firmware(rig)[-1]
 
 
 def test_link_is_heard_even_when_nothing_of_it_can_be_read() -> None:

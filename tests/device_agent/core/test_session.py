@@ -10,7 +10,6 @@ from device_agent.core.effects import Publish
 from device_agent.core.instant import Instant
 from device_agent.core.session import KEEPALIVE_FLOOR_S, Session, State
 from protocol import codec
-from protocol.capabilities import Capabilities, DeviceCapabilities
 from protocol.identifiers import Nonce, SessionId
 from protocol.session import Hello, Presence, PresenceStatus, Welcome
 from protocol.signing import ACK_TYPE, WELCOME_TYPE, Policy, SigningKey, sign
@@ -20,7 +19,6 @@ from tests.device_agent.core.rig import FLOW, Clock, dice
 
 SERVER_KEY, OTHER_KEY = SigningKey.from_seed(b"s" * 32), SigningKey.from_seed(b"o" * 32)
 POLICY = Policy(1, 0, [OTHER_KEY.public_hex], [SERVER_KEY.public_hex], [])
-CAPABILITIES = Capabilities([DeviceCapabilities("gw-00000001", "host", "kiosk", [])])
 
 
 def make_hello(nonce: Nonce, session: SessionId, now: Instant) -> Hello:
@@ -41,7 +39,7 @@ def make_hello(nonce: Nonce, session: SessionId, now: Instant) -> Hello:
 
 
 def a_session() -> Session:
-    return Session(dice(), make_hello, CAPABILITIES, 60, POLICY)
+    return Session(dice(), make_hello, 60, POLICY)
 
 
 def welcome(nonce: str, key: SigningKey = SERVER_KEY) -> bytes:

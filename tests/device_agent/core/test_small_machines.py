@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_agent.core.connection import OPEN_TIMEOUT_S, Connection
-from device_agent.core.declaration import capabilities_of
+from device_agent.core.declaration import Declaration
 from device_agent.core.effects import Arrived, Connect, GiveUp, LinkDown
 from device_agent.core.pace import Pacing
 from device_agent.core.records import MAX_RECORD_BYTES, RecordMaker
@@ -24,14 +24,14 @@ from protocol.topics import Down
 from tests.device_agent.core.invented import DEFINITIONS
 from tests.device_agent.core.rig import FLOW, Clock, dice
 from tests.device_agent.core.test_agent import Rig
-from tests.device_agent.core.test_session import CAPABILITIES, POLICY, make_hello
+from tests.device_agent.core.test_session import POLICY, make_hello
 
 DEVICE = DeviceId("gw-00000001")
 
 
 def connection() -> tuple[Connection, Session, Clock]:
     clock = Clock(100)
-    session = Session(dice(), make_hello, CAPABILITIES, 60, POLICY)
+    session = Session(dice(), make_hello, 60, POLICY)
     return Connection(session, dice(uniform=0.5), clock.now), session, clock
 
 
@@ -113,9 +113,9 @@ def test_check_of_a_fix_gets_the_parameters_it_declares_itself() -> None:
 def test_capabilities_of_a_device_are_its_definitions_and_have_one_digest() -> None:
     rig = Rig()
     specs = [watch.spec for watch in rig.core.watches.values()]
-    declared = capabilities_of(specs)
-    assert digest(declared) == digest(capabilities_of(specs))
-    assert isinstance(codec.from_json(codec.to_json(declared), Capabilities), Capabilities)
+    first, second = (Declaration(specs, lambda _name: None, str) for _ in range(2))
+    assert first.digest == second.digest == digest(first.capabilities)
+    assert isinstance(codec.from_json(codec.to_json(first.capabilities), Capabilities), Capabilities)
 
 
 @settings(max_examples=150)
