@@ -40,7 +40,7 @@ def test_people_get_lines_in_both_languages_and_exit_code_0(short: Path, capsys:
     assert main(["run", str(short)]) == 0
     said = capsys.readouterr().out
     assert "broken paper_out (缺纸 / out of paper)" in said
-    assert "fault  escpos.eot4.paper_end (缺纸 / roll end)" in said
+    assert "fault  escpos.eot4.paper_end (缺纸 / paper out)" in said
 
 
 def test_programs_get_one_object_a_line(short: Path, capsys: pytest.CaptureFixture[str]) -> None:
