@@ -11,6 +11,7 @@ import sqlite3
 import ssl
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,10 +123,9 @@ def _spool(path: Path) -> Remark:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Remark("spool", False, f"can be read by others: {path}")
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        waiting = db.execute("SELECT coalesce(sum(last - acked), 0) FROM stream").fetchone()[0]
-        db.close()
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            waiting = db.execute("SELECT coalesce(sum(last - acked), 0) FROM stream").fetchone()[0]
     except sqlite3.Error as error:
         return Remark("spool", False, f"is damaged: {error}; the agent puts it aside at its next start")
     free_mb = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize // 2**20

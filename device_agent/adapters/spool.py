@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -328,27 +328,30 @@ class Spool:
 
 
 def _opened(path: Path, quota_bytes: int) -> sqlite3.Connection:
-    try:
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        path.chmod(0o600)
-        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        # SQLite makes no error of this one, whatever the disk said: it keeps to the mode that it had.
-        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise SpoolFailed(f"expected {path.name} to take a write-ahead log, came journal mode {mode}")
-        for pragma in (
-            "synchronous = FULL",
-            f"max_page_count = {quota_bytes // PAGE_BYTES}",
-            "cache_size = -256",
-            f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
-            f"journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}",
-            "temp_store = MEMORY",
-        ):
-            db.execute(f"PRAGMA {pragma}")
-        db.executescript(SCHEMA)
-        for kind in StreamKind:
-            db.execute("INSERT OR IGNORE INTO stream (kind, id) VALUES (?, ?)", (kind.value, secrets.token_hex(16)))
-            db.execute(_NAME_STREAM, (STREAM_FACT + kind, kind.value))
-    except sqlite3.Error as error:
-        raise SpoolFailed(f"expected a writable spool at {path.name}, came {error}") from error
-    return db
+    with ExitStack() as undo:
+        try:
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            undo.callback(db.close)
+            path.chmod(0o600)
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            # SQLite makes no error of this one, whatever the disk said: it keeps to the mode that it had.
+            mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise SpoolFailed(f"expected {path.name} to take a write-ahead log, came journal mode {mode}")
+            for pragma in (
+                "synchronous = FULL",
+                f"max_page_count = {quota_bytes // PAGE_BYTES}",
+                "cache_size = -256",
+                f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+                f"journal_size_limit = {CHECKPOINT_PAGES * PAGE_BYTES}",
+                "temp_store = MEMORY",
+            ):
+                db.execute(f"PRAGMA {pragma}")
+            db.executescript(SCHEMA)
+            for kind in StreamKind:
+                db.execute("INSERT OR IGNORE INTO stream (kind, id) VALUES (?, ?)", (kind.value, secrets.token_hex(16)))
+                db.execute(_NAME_STREAM, (STREAM_FACT + kind, kind.value))
+        except sqlite3.Error as error:
+            raise SpoolFailed(f"expected a writable spool at {path.name}, came {error}") from error
+        undo.pop_all()
+        return db

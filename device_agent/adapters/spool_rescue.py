@@ -11,6 +11,7 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -52,14 +53,15 @@ class Salvage:
 
     def records(self) -> Iterator[NewRecord]:
         """What was not acknowledged, up to the first damaged page of each stream."""
-        db = sqlite3.connect(self.path)
-        for kind, old in self.streams.items():
-            query = f"SELECT seq, rank, payload FROM record WHERE stream = '{kind}' AND seq > {old.acked} ORDER BY seq"  # noqa: S608 - both come from our own code
-            for seq, rank, payload in _rows(db, query):
-                self.saved[kind] += 1
-                old.last = max(old.last, seq)
-                yield NewRecord(kind, rank, _with_first_key(payload, old.id, seq))
-        db.close()
+        with closing(sqlite3.connect(self.path)) as db:
+            for kind, old in self.streams.items():
+                query = (
+                    f"SELECT seq, rank, payload FROM record WHERE stream = '{kind}' AND seq > {old.acked} ORDER BY seq"  # noqa: S608 - both come from our own code
+                )
+                for seq, rank, payload in _rows(db, query):
+                    self.saved[kind] += 1
+                    old.last = max(old.last, seq)
+                    yield NewRecord(kind, rank, _with_first_key(payload, old.id, seq))
 
     def losses(self) -> list[SpoolLost]:
         """After `records`. Nothing readable at all is said as well, under an id that no stream has."""
@@ -94,12 +96,10 @@ def _is_taken_over(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        db = sqlite3.connect(path)
-        return db.execute("SELECT 1 FROM fact WHERE name = ?", (TAKEN_OVER_FACT,)).fetchone() is not None
+        with closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT 1 FROM fact WHERE name = ?", (TAKEN_OVER_FACT,)).fetchone() is not None
     except sqlite3.DatabaseError:
         return False
-    finally:
-        db.close()
 
 
 def _rename(path: Path, to: Path) -> None:
@@ -117,9 +117,8 @@ def _remove(path: Path) -> None:
 
 def _is_sound(path: Path) -> bool:
     try:
-        with sqlite3.connect(path) as db:
+        with closing(sqlite3.connect(path)) as db:
             verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        db.close()
     except sqlite3.DatabaseError:
         return False
     return bool(verdict == "ok")

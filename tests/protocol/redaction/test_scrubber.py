@@ -133,9 +133,13 @@ def test_fields_of_an_iso_8583_message_are_dropped_by_their_bitmap() -> None:
 )  # fmt: skip
 def test_hostile_text_costs_no_more_than_its_length(hostile: str) -> None:
     def cpu_s(text: str) -> float:
-        started = time.process_time()
-        scrub(text)
-        return time.process_time() - started
+        """The least of three: a machine that does other things makes any single one longer."""
+        taken = []
+        for _ in range(3):
+            started = time.process_time()
+            scrub(text)
+            taken.append(time.process_time() - started)
+        return min(taken)
 
     quarter, whole = cpu_s(hostile[: len(hostile) // 4]), cpu_s(hostile)
     # Quadratic work would be sixteen times the quarter's; half a second of grace swallows noise.
