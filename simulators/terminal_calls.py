@@ -74,8 +74,9 @@ def _safety(terminal: SimulatedTerminal, _: Args) -> object:
 
 def _app_status(terminal: SimulatedTerminal, _: Args) -> object:
     app = terminal.memory.app
-    since_s = terminal.wall_at(app.started_s)
-    return {"alive": terminal.is_app_alive(), "since_ms": int(since_s * 1000), "version": app.version}
+    # By the terminal's own clock, which may have been set to before the start: no clock here goes below 1970.
+    since_ms = max(int(terminal.wall_at(app.started_s) * 1000), 0)
+    return {"alive": terminal.is_app_alive(), "since_ms": since_ms, "version": app.version}
 
 
 def _app_restart(terminal: SimulatedTerminal, _: Args) -> object:
@@ -126,7 +127,7 @@ def _clock_get(terminal: SimulatedTerminal, _: Args) -> object:
 
 def _clock_set(terminal: SimulatedTerminal, args: Args) -> object:
     wall_ms = args.get("wall_ms")
-    if not isinstance(wall_ms, int) or not 0 <= wall_ms <= MAX_WALL_MS:
+    if not isinstance(wall_ms, int) or isinstance(wall_ms, bool) or not 0 <= wall_ms <= MAX_WALL_MS:
         raise CallRefused("bad_argument", f"wall_ms: expected 0 to {MAX_WALL_MS}")
     terminal.memory.clock_offset_s = round(wall_ms / 1000 - terminal.now().true_wall_s, 3)
     if abs(terminal.memory.clock_offset_s) < CLOCK_RIGHT_WITHIN_S:

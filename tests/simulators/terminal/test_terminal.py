@@ -115,6 +115,15 @@ def test_the_right_call_ends_its_fault(terminal: SimulatedTerminal, fault: str, 
     assert terminal.faults() == ()
 
 
+def test_a_clock_set_to_1970_is_a_clock_and_false_is_none(terminal: SimulatedTerminal) -> None:
+    with pytest.raises(CallRefused, match="wall_ms"):
+        terminal.call("clock_set", {"wall_ms": False})
+    terminal.call("clock_set", {"wall_ms": 0})
+    told = terminal.call("app_status", {})
+    assert isinstance(told, dict)
+    assert told["since_ms"] == 0
+
+
 def test_a_clock_set_right_ends_the_drift_and_one_set_wrong_does_not(terminal: SimulatedTerminal, clock: Clock) -> None:
     terminal.apply_fault("clock_drift")
     terminal.call("clock_set", {"wall_ms": int((clock.wall() + 4000) * 1000)})
