@@ -14,10 +14,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 
+import psutil
 import psycopg
 
 _START_DEADLINE_S = 30.0
@@ -54,9 +55,16 @@ class PostgresServer:
             time.sleep(0.2)
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """All of its processes: a backend that is left alone may answer once more before it sees that it is."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        backends = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.kill()
+        self._process.wait()
+        for backend in backends:
+            with suppress(psutil.NoSuchProcess):
+                backend.kill()
+        psutil.wait_procs(backends, _STOP_DEADLINE_S)
 
     def stop(self) -> None:
         if self._process is None or self._process.poll() is not None:
