@@ -35,6 +35,8 @@ def test_the_firmware_that_a_device_tells_of_itself_is_known(demo: Demo) -> None
     demo.until(
         lambda: {key: demo.about(key)["firmware"] for key in expected}, "firmware", is_so=lambda of: of == expected
     )
+    listed = {device["id"]: device["firmware"] for device in demo.get("/api/v1/devices?limit=200")["items"]}
+    assert {key: listed[demo.device(key)] for key in expected} == expected
 
 
 @pytest.mark.parametrize(

@@ -15,3 +15,4 @@ def test_a_link_on_another_site_opens_the_device_for_who_is_signed_in(windows: W
     page.goto("http://telephone.example/")
     page.click("a")
     page.wait_for_url(f"**/devices/{device_id('till_one')}")
+    assert page.locator("#device-head").get_by_text("60210000", exact=True).is_visible()

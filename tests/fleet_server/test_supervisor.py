@@ -113,8 +113,11 @@ def test_children_end_when_their_owner_is_killed(tmp_path: Path, owner: Callable
     (tmp_path / "steady.py").write_text(STEADY)
     process = owner()
     wait_for(lambda: len(pids(tmp_path / "steady.log")) == 1)
+    (child,) = pids(tmp_path / "steady.log")
+    assert is_alive(child)
     process.kill()
-    wait_for(lambda: not is_alive(pids(tmp_path / "steady.log")[0]))
+    wait_for(lambda: not is_alive(child))
+    assert pids(tmp_path / "steady.log") == [child]
 
 
 def test_the_delay_doubles_from_death_to_death_up_to_half_a_minute() -> None:

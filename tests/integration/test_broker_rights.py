@@ -173,16 +173,21 @@ def test_nothing_is_retained(broker: Broker) -> None:
         assert link.lost.get(timeout=DEADLINE_S)
 
 
-def handshake(broker: Broker, context: ssl.SSLContext) -> None:
-    """Raises where the broker refuses: under TLS 1.3 a refused certificate shows with the first read."""
+def handshake(broker: Broker, context: ssl.SSLContext) -> bytes:
+    """The first byte of the answer.
+
+    Raises where the broker refuses: under TLS 1.3 a refused certificate shows with the first read.
+    """
     with (
         socket.create_connection((broker.host, broker.port), DEADLINE_S) as raw,
         context.wrap_socket(raw, server_hostname=broker.host) as link,
     ):
         # CONNECT, MQTT 5, clean start, keepalive 3600 s, client id "dev-aa".
         link.sendall(bytes.fromhex("101300044d51545405020e100000066465762d6161"))
-        if not link.recv(1):
-            raise ConnectionResetError
+        first = link.recv(1)
+    if not first:
+        raise ConnectionResetError
+    return first
 
 
 REFUSED = (ssl.SSLError, ConnectionError)
@@ -225,7 +230,8 @@ def test_a_certificate_out_of_its_time_is_refused(broker: Broker, tmp_path: Path
 
 
 def test_a_good_certificate_passes_the_same_handshake(broker: Broker) -> None:
-    handshake(broker, broker.link(A).context())
+    # CONNACK.
+    assert handshake(broker, broker.link(A).context()) == b"\x20"
 
 
 def serial_of(broker: Broker) -> int:

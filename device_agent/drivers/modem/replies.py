@@ -103,7 +103,7 @@ def parse_sinr(lines: tuple[str, ...]) -> float | None:
     if values is None or len(values) < 17 or values[2] != "LTE":
         return None
     text = values[16]
-    if not text.lstrip("-").isdecimal() or len(text) > 4:
+    if len(text) > 4 or not text.removeprefix("-").isdecimal():
         return None
     return float(int(text)) if -20 <= int(text) <= 30 else None
 

@@ -14,6 +14,7 @@ from fleet_server.ingest.decode import (
     BatchMessage,
     CapabilitiesMessage,
     DeadMessage,
+    Decoded,
     Entry,
     HelloMessage,
     PresenceMessage,
@@ -199,7 +200,7 @@ def test_an_unprocessable_batch_keeps_its_numbers() -> None:
     st.sampled_from([None, "application/json", "application/json+deflate", "text/plain"]),
 )
 def test_no_bytes_raise(kind: str, payload: bytes, content_type: str | None) -> None:
-    decode(message(kind, payload, content_type))
+    assert isinstance(decode(message(kind, payload, content_type)), Decoded)
 
 
 @settings(max_examples=60, deadline=None)
@@ -209,4 +210,4 @@ def test_no_mutation_of_a_good_payload_raises(seed: int, kind: str) -> None:
     payload = bytearray({"hello": HELLO, "urgent": batch(FAULT), "bulk": batch(HEALTH)}[kind])
     for _ in range(dice.randint(1, 8)):
         payload[dice.randrange(len(payload))] = dice.randrange(256)
-    decode(message(kind, bytes(payload)))
+    assert isinstance(decode(message(kind, bytes(payload))), Decoded)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device_agent.drivers.modem import replies
@@ -87,17 +87,28 @@ def test_sinr_of_the_serving_cell_is_read() -> None:
     assert replies.parse_sinr(('+QENG: "servingcell","SEARCH"',)) is None
 
 
+@example("--5")
+@example("-")
+@given(noise=st.text("-0123456789x ", max_size=5))
+def test_noise_in_the_place_of_a_signal_is_no_value_and_no_error(noise: str) -> None:
+    cell = f'+QENG: "servingcell","NOCONN","LTE","FDD",460,00,0A2B,117,1300,3,5,5,10A4,-88,-9,-61,{noise},30'
+    sinr = replies.parse_sinr((cell,))
+    assert sinr is None or sinr == int(noise)
+
+
 @given(text=st.text(max_size=60), prefix=st.sampled_from(["+CSQ:", "+CESQ:", "+CEREG:", "+COPS:", "+QENG:", "+CGACT:"]))
 def test_arbitrary_answers_never_raise(text: str, prefix: str) -> None:
     lines = (prefix + text, text)
-    replies.parse_csq(lines)
-    replies.parse_cesq(lines)
+    csq, (rsrq, rsrp), sinr = replies.parse_csq(lines), replies.parse_cesq(lines), replies.parse_sinr(lines)
+    assert csq is None or 0 <= csq <= 31
+    assert rsrq is None or -20 <= rsrq <= -2.5
+    assert rsrp is None or -140 <= rsrp <= -44
+    assert sinr is None or -20 <= sinr <= 30
+    digits = replies.parse_digits(lines, shortest=15, longest=20)
+    assert digits is None or (15 <= len(digits) <= 20 and digits in text)
+    for told in (replies.parse_operator(lines), replies.parse_apn(lines, 1), replies.parse_address(lines, 1)):
+        assert told is None or len(told) <= replies.MAX_TEXT_CHARACTERS
+    assert len(replies.parse_scan(lines)) <= replies.MAX_OPERATORS
     replies.parse_registration(lines, prefix)
     replies.parse_sim(lines, None)
-    replies.parse_scan(lines)
-    replies.parse_sinr(lines)
-    replies.parse_context_active(lines, 1)
-    replies.parse_address(lines, 1)
-    replies.parse_apn(lines, 1)
-    replies.parse_operator(lines)
-    replies.parse_digits(lines, shortest=15, longest=20)
+    assert replies.parse_context_active(lines, 1) in {True, False, None}
