@@ -12,7 +12,7 @@ import time
 import tomllib
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -39,6 +39,7 @@ class _Made(msgspec.Struct, frozen=True):
     broker_config: str
     mqtt_port: int
     api_token: str | None
+    users: list[dict[str, Any]]
 
 
 class Stage:
@@ -99,13 +100,14 @@ class Stage:
         return self._installation
 
     def _made(self, made: _Made) -> Installation:
-        """The token is told only when it is made."""
+        """Token and passwords are told only when they are made."""
         kept = self.data / "load-token"
         if made.api_token:
             write_private(kept, made.api_token)
         token = kept.read_text("utf-8") if kept.is_file() else ""
         ca_file = self.data / "server" / "keys" / "ca.crt"
-        return Installation(made.url, made.url, token, [], {}, Path(made.broker_config), made.mqtt_port, ca_file)
+        config = Path(made.broker_config)
+        return Installation(made.url, made.url, token, made.users, {}, config, made.mqtt_port, ca_file)
 
     def start(self) -> None:
         """Broker and server, ready. Both are allowed a file for each link."""
