@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, and_, literal, literal_column, or_, union_all
+from sqlalchemy import BigInteger, ColumnElement, Select, and_, cast, literal, literal_column, or_, union_all
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
@@ -16,8 +16,10 @@ from fleet_server.health.rollups import Level
 
 Row = tuple[int, datetime, bytes]
 # A block covers at most 120 steps of a day each; real ones end within the hour. Blocks that began this long before a
-# range may still reach into it.
+# range may still reach into it: those of a usual length only if they began `_USUAL_BLOCK` before. To read and unpack a
+# whole day of them for a chart of an hour would cost most of a page's time.
 _LONGEST_BLOCK = timedelta(days=1)
+_USUAL_BLOCK = timedelta(hours=1)
 _BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _HEALTH = DeviceHealth.__table__  # type: ignore[attr-defined]  # as above
 
@@ -62,8 +64,7 @@ class HealthRepository:
         statement = select(HealthBlock.start_at, HealthBlock.step_ms, HealthBlock.columns).where(
             col(HealthBlock.device_id) == device_id,
             col(HealthBlock.tenant_id) == self._tenant_id,
-            col(HealthBlock.start_at) >= begin - _LONGEST_BLOCK,
-            col(HealthBlock.start_at) < end,
+            *_may_reach(begin, end),
         )
         newest = self._session.exec(statement.order_by(col(HealthBlock.start_at).desc()).limit(limit)).all()
         return [BlockRow(*row) for row in newest[::-1]]
@@ -76,8 +77,7 @@ class HealthRepository:
         statement = sa_select(_BLOCK.c.id, _BLOCK.c.start_at, _BLOCK.c.step_ms, _BLOCK.c.columns).where(
             _BLOCK.c.device_id == device_id,
             _BLOCK.c.tenant_id == self._tenant_id,
-            _BLOCK.c.start_at >= begin - _LONGEST_BLOCK,
-            _BLOCK.c.start_at < end,
+            *_may_reach(begin, end),
         )
         if after is not None:
             at, id_ = after
@@ -119,7 +119,16 @@ class HealthRepository:
             .where(
                 _HEALTH.c.device_id == device_id,
                 _HEALTH.c.tenant_id == self._tenant_id,
-                _BLOCK.c.start_at >= begin - _LONGEST_BLOCK,
-                _BLOCK.c.start_at < end,
+                *_may_reach(begin, end),
             )
         )
+
+
+def _may_reach(begin: datetime, end: datetime) -> tuple[ColumnElement[bool], ...]:
+    """The first two alone walk the index."""
+    length_ms = cast(_BLOCK.c.steps, BigInteger) * _BLOCK.c.step_ms
+    return (
+        _BLOCK.c.start_at >= begin - _LONGEST_BLOCK,
+        _BLOCK.c.start_at < end,
+        or_(_BLOCK.c.start_at >= begin - _USUAL_BLOCK, length_ms > _USUAL_BLOCK // timedelta(milliseconds=1)),
+    )
