@@ -127,7 +127,10 @@ class LoadRun:
         return self._run("talking", seconds, lambda: False, on_step)
 
     def surge(self, within_s: float) -> Times:
-        """All links report in the same moment, each with the sample just taken; how long the acknowledgements took."""
+        """All links report in the same moment, each with the sample just taken; how long the acknowledgements took.
+
+        What has none in the end counts as the whole time.
+        """
         sample_ms = self.traffic.sample_ms
         taken = clock.now().wall_ms // sample_ms
         self._run("waiting", self.traffic.sample_s + 1, lambda: clock.now().wall_ms // sample_ms > taken)
@@ -139,6 +142,9 @@ class LoadRun:
         self.swarm.step()
         self._run("surging", within_s, lambda: self.tally.counts["acked"] >= self.tally.counts["made"])
         times, self.tally.surge = self.tally.surge, None
+        open_records = self.tally.counts["made"] - self.tally.counts["acked"]
+        if open_records:
+            times.add(within_s, open_records)
         return times
 
     def drain(self, within_s: float) -> float:

@@ -50,6 +50,7 @@ class Sayings:
         self._began_ns = 0
         self._report_ns: int | None = None
         self._said_ms = 0
+        self._first_ms = 0
         self._open: list[_Open] = []
         self._faulty: set[int] = set()
         self._fault_ns: int | None = None
@@ -63,7 +64,14 @@ class Sayings:
         self._report_ns = now.in_s(traffic.report_s * phase)
         # The first report is as large as every other.
         self._said_ms = (now.wall_ms - int(traffic.report_s * 1000)) // traffic.sample_ms * traffic.sample_ms
+        self._first_ms = self._said_ms + traffic.sample_ms
         self._fault_ns = self._next_fault(now)
+
+    @property
+    def said(self) -> range:
+        """The grid from the first sample that was said, or passed over, to the last."""
+        step_ms = self._traffic.sample_ms
+        return range(self._first_ms, self._said_ms + step_ms, step_ms) if self._first_ms else range(0)
 
     def next_due_ns(self) -> int | None:
         return earliest(self._report_ns, self._fault_ns, self._open[0].ends_ns if self._open else None)

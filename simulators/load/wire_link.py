@@ -113,9 +113,11 @@ class WireLink:
         self._effects += self.connection.on_tick(now)
         self._effects += self.session.on_tick(now)
         counts = self._tally.counts
-        self._say(StreamKind.URGENT, self._sayings.faults(now, counts), now)
+        # A link that is touched too late would else seem to be answered sooner than it is.
+        due_ns = min(self._sayings.next_due_ns() or now.monotonic_ns, now.monotonic_ns)
+        self._say(StreamKind.URGENT, self._sayings.faults(now, counts), due_ns)
         held = self.store.backlog(StreamKind.BULK)
-        self._say(StreamKind.BULK, self._sayings.report(now, held, counts), now)
+        self._say(StreamKind.BULK, self._sayings.report(now, held, counts), due_ns)
 
     def settle(self, now: Instant) -> list[Effect]:
         effects, self._effects = self._effects, []
@@ -152,11 +154,15 @@ class WireLink:
         """Says nothing new; what is held goes on being sent."""
         self._sayings.silence()
 
-    def _say(self, kind: StreamKind, rows: Sequence[bytes], now: Instant) -> None:
+    def said(self) -> range:
+        """The moments of all samples that each of its devices has said, in milliseconds; those passed over too."""
+        return self._sayings.said
+
+    def _say(self, kind: StreamKind, rows: Sequence[bytes], since_ns: int) -> None:
         if not rows:
             return
         last = self.store.add(kind, rows)
-        self._waiting[kind].append((last, len(rows), now.monotonic_ns))
+        self._waiting[kind].append((last, len(rows), since_ns))
         self._tally.counts["made"] += len(rows)
 
     def _arrived(self, event: Arrived, now: Instant) -> None:
@@ -221,7 +227,7 @@ class WireLink:
         rows = [
             codec.to_json(Record(command.audience, self._boot, now.mono_ms, now.wall_ms, answer)) for answer in answers
         ]
-        self._say(StreamKind.URGENT, rows, now)
+        self._say(StreamKind.URGENT, rows, now.monotonic_ns)
 
     def _hello(self, nonce: Nonce, session: SessionId, now: Instant) -> Hello:
         self._tally.counts["hellos"] += 1

@@ -24,14 +24,19 @@ def measure(folder: Path) -> list[Figure]:
 
 
 def figures_of(held: Held) -> list[Figure]:
-    summary, surge = held.summary, held.surge
+    summary, surge, found = held.summary, held.surge, held.read_back
     broker_kb = held.peak_mb.get("broker", 0.0) * 1024 / summary.links
     figures = [
         Figure("connected terminals, mutual TLS", summary.links, ""),
         Figure("held for", summary.held_s / 60, "min"),
         Figure("records acknowledged", summary.acked, ""),
         Figure("records not acknowledged in the end", summary.lost, "", "0"),
-        Figure("points read back that were wrong or missing", held.read_back.wrong + held.read_back.missing, "", "0"),
+        Figure("samples missing in the database or twice in it", held.samples_off, "", "0"),
+        Figure("faults missing in the database or twice in it", held.faults_off, "", "0"),
+        Figure("points read back", found.points, ""),
+        Figure(
+            "points read back that were wrong, missing or twice", found.wrong + found.missing + found.doubled, "", "0"
+        ),
         Figure("record to acknowledgement, p50", summary.ack_p50_s, "s"),
         Figure("record to acknowledgement, p99", summary.ack_p99_s, "s", "under 2 s"),
         Figure("connections lost", summary.losses, "", "0"),

@@ -1,7 +1,8 @@
 """A desk of many terminals held for a while: real broker, server and PostgreSQL, simulated links, everything looked at.
 
-What is told to be durable is asked for again afterwards: values of devices drawn by chance, through the HTTP API, each
-compared with what that device must have measured then; and the database's own count of faults.
+What is told to be durable is asked for again afterwards: all samples of devices drawn by chance, through the HTTP API,
+each compared with what that device must have measured then; and the database's own count of all samples and faults, of
+which there must be neither fewer nor more than were said.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,13 @@ from tests.support.postgres import Durability, PostgresServer, binaries, running
 READ_BACK = 40
 DRAIN_S = 180.0
 _SEED = 11
+# How far beside the device's clock the server may place a sample.
+_BESIDE_MS = 2000
 _DAY_S = 86_400
-# Not of the day: made once for each device, or gone again with it.
-_STANDING = ("device", "site", "fleet_key", "capability", "latest_value", "issued_certificate", "heard_hour")
+_LOOKS = 3
+_LEAST_GROWTH_S = 30.0
+# What a day adds to. All else is made once for each device and changed, or, as rollups, made hours later.
+_GROWING = ("event", "fault", "record", "health_block")
 
 
 def minutes(usual: float = 10.0) -> float:
@@ -47,6 +53,23 @@ class ReadBack:
     points: int
     wrong: int
     missing: int
+    doubled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The database's own counts of all that was said."""
+
+    samples: int
+    faults: int
+    raisings: int  # entries in the timeline
+
+    def samples_off(self, summary: Summary, metrics: int) -> int:
+        """Short of what was reported, or beyond it."""
+        return abs(summary.points // metrics - self.samples)
+
+    def faults_off(self, summary: Summary) -> int:
+        return abs(summary.faults_raised - self.faults) + abs(summary.faults_raised - self.raisings)
 
 
 @dataclass(slots=True)
@@ -59,15 +82,25 @@ class Held:
     peak_mb: dict[str, float]
     disk_mb_day: float
     read_back: ReadBack
-    faults_stored: int
+    stored: Stored
+    wal_mb_day: float
+    database_mb: float  # in the end, with what is made once
     wire_bytes_s: float  # payloads and topics, both ways
     messages_s: float
+    metrics: int
     surge: Times | None = None
-    notes: dict[str, float] = field(default_factory=dict)
 
     @property
     def points_s(self) -> float:
         return self.summary.points / self.summary.held_s
+
+    @property
+    def samples_off(self) -> int:
+        return self.stored.samples_off(self.summary, self.metrics)
+
+    @property
+    def faults_off(self) -> int:
+        return self.stored.faults_off(self.summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +137,14 @@ def _hold(stage: Stage, server: PostgresServer, desk: Desk, enrol_s: float) -> H
         connect_s = run.connect()
         machine.begin()
         before = dict(counts)
-        began_at = datetime.now(UTC)
+        wal_before = _wal_bytes(server)
         held_s = run.talk(desk.seconds, lambda: _look(machine, server, sizes, desk))
         sizes.append((time.monotonic(), _growing_bytes(server)))
-        cores, ended_at = machine.cores(), datetime.now(UTC)
+        cores, wal_bytes = machine.cores(), _wal_bytes(server) - wal_before
         spent = {name: counts[name] - before.get(name, 0) for name in counts}
         surge = run.surge(60.0) if desk.has_surge else None
         summary = run.summary(connect_s, held_s, run.drain(DRAIN_S))
-        found = _read_back(stage, bundles, desk, began_at, ended_at)
+        found = _read_back(stage, run, bundles, desk)
     finally:
         run.close()
     return Held(
@@ -121,9 +154,12 @@ def _hold(stage: Stage, server: PostgresServer, desk: Desk, enrol_s: float) -> H
         peak_mb=machine.peak_mb(),
         disk_mb_day=_growth_mb_day(sizes),
         read_back=found,
-        faults_stored=_count(server, "SELECT count(*) FROM fault"),
+        stored=_stored(server),
+        wal_mb_day=wal_bytes / held_s * _DAY_S / 2**20,
+        database_mb=_count(server, "SELECT pg_database_size('fleet')") / 2**20,
         wire_bytes_s=(spent["published_bytes"] + spent["arrived_bytes"]) / held_s,
         messages_s=(spent["published"] + spent["arrived"]) / held_s,
+        metrics=desk.traffic.metrics,
         surge=surge,
     )
 
@@ -136,17 +172,33 @@ def _look(machine: Machine, server: PostgresServer, sizes: list[tuple[float, int
 
 
 def _growth_mb_day(sizes: Sequence[tuple[float, int]]) -> float:
-    """Between the last two looks."""
+    """From the second report of each device on to the end; not a number when it was over too soon to tell."""
     (from_s, before), (to_s, after) = sizes[-2:]
+    if len(sizes) < _LOOKS or to_s - from_s < _LEAST_GROWTH_S:
+        return float("nan")
     return (after - before) / (to_s - from_s) * _DAY_S / 2**20
 
 
 def _growing_bytes(server: PostgresServer) -> int:
-    standing = ", ".join(f"'{name}'" for name in _STANDING)
+    """Partitions with their tables: they lie in a schema of their own."""
+    names = "|".join(_GROWING)
     return _count(
         server,
         "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class "  # noqa: S608 - our own names
-        f"WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname NOT IN ({standing})",
+        "WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'health_parts'::regnamespace) "
+        f"AND relname ~ '^({names})(_[0-9]+|_rest)?$'",
+    )
+
+
+def _wal_bytes(server: PostgresServer) -> int:
+    return _count(server, "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")
+
+
+def _stored(server: PostgresServer) -> Stored:
+    return Stored(
+        samples=_count(server, "SELECT coalesce(sum(steps), 0) FROM health_block"),
+        faults=_count(server, "SELECT count(*) FROM fault"),
+        raisings=_count(server, "SELECT count(*) FROM event WHERE type = 'fault_raised'"),
     )
 
 
@@ -156,29 +208,36 @@ def _count(server: PostgresServer, question: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _read_back(stage: Stage, bundles: Sequence[Bundle], desk: Desk, began_at: datetime, ended_at: datetime) -> ReadBack:
+def _read_back(stage: Stage, run: LoadRun, bundles: Sequence[Bundle], desk: Desk) -> ReadBack:
+    """Raises ``AssertionError`` when there is nothing to compare: such a run would show nothing."""
     installation = stage.installation
     api = ApiClient(installation.local_url, installation.api_token, installation.ca_file)
     chance = random.Random(_SEED)
     traffic = desk.traffic
-    # What every device has reported by now, whenever its report was due.
-    wanted = int((desk.seconds - traffic.report_s) / traffic.sample_s)
-    points = wrong = missing = 0
+    points = wrong = missing = doubled = 0
     for _ in range(READ_BACK):
         place = chance.randrange(len(bundles))
         talker = chance.choice(talkers_of(place, bundles[place]))
         metric = chance.randrange(traffic.metrics)
         name = traffic.metric_names[metric]
-        span = f"from={quote(began_at.isoformat())}&to={quote(ended_at.isoformat())}"
-        items = api.get(f"/api/v1/devices/{talker.device}/health?metrics={name}&{span}")["items"]
-        course = _course(items, name)
+        said = run.links[place].said()
+        if not said:
+            raise AssertionError("expected every link to have reported by now, came one that has not: hold it longer")
+        span = f"from={_moment(said[0] - _BESIDE_MS)}&to={_moment(said[-1] + traffic.sample_ms - _BESIDE_MS)}"
+        course = _course(api.get(f"/api/v1/devices/{talker.device}/health?metrics={name}&{span}")["items"], name)
+        found = Counter(_on_grid(at, traffic.sample_ms) for at, _ in course)
         points += len(course)
-        missing += max(wanted - len(course), 0)
+        missing += sum(at_ms not in found for at_ms in said)
+        doubled += sum(times - 1 for times in found.values())
         wrong += sum(
             value != expected(talker.number, metric, _on_grid(at, traffic.sample_ms), traffic.sample_ms)
             for at, value in course
         )
-    return ReadBack(READ_BACK, points, wrong, missing)
+    return ReadBack(READ_BACK, points, wrong, missing, doubled)
+
+
+def _moment(at_ms: int) -> str:
+    return quote(datetime.fromtimestamp(at_ms / 1000, UTC).isoformat())
 
 
 def _course(items: Sequence[dict[str, Any]], name: str) -> list[tuple[str, float]]:

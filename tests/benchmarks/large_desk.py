@@ -48,9 +48,12 @@ def figures_of(held: Held) -> list[Figure]:
         Figure("records not acknowledged in the end", summary.lost, "", "0"),
         Figure("samples that the links had to pass over", summary.samples_passed_over, "", "0"),
         Figure("faults raised", summary.faults_raised, ""),
-        Figure("faults raised and not in the database", summary.faults_raised - held.faults_stored, "", "0"),
+        Figure("samples missing in the database or twice in it", held.samples_off, "", "0"),
+        Figure("faults missing in the database or twice in it", held.faults_off, "", "0"),
         Figure("points read back", found.points, ""),
-        Figure("points read back that were wrong or missing", found.wrong + found.missing, "", "0"),
+        Figure(
+            "points read back that were wrong, missing or twice", found.wrong + found.missing + found.doubled, "", "0"
+        ),
         Figure("record to acknowledgement, p50", summary.ack_p50_s, "s"),
         Figure("record to acknowledgement, p99", summary.ack_p99_s, "s"),
         Figure("fault to acknowledgement, p99", summary.urgent_ack_p99_s, "s"),

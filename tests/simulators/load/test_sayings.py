@@ -21,6 +21,19 @@ def sayings(traffic: Traffic, devices: int = 3, seed: int = 1) -> Sayings:
     return made
 
 
+def test_what_it_says_it_said_is_what_it_said() -> None:
+    made = sayings(Traffic(report_s=60, sample_s=10, faults_per_device_hour=0))
+    assert len(made.said) == 0
+    bodies = [record.body for record in run(made, 600, Counter())]
+    moments = {
+        body.start_ms + step * body.step_ms
+        for body in bodies
+        if isinstance(body, HealthColumns)
+        for step in range(body.steps)
+    }
+    assert sorted(moments) == list(made.said)
+
+
 def run(made: Sayings, seconds: float, counts: Counter[str], held: int = 0) -> list[Record]:
     """Everything it says until then, asked whenever it is due."""
     said: list[Record] = []

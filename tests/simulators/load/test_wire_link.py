@@ -93,6 +93,17 @@ class Bench:
                 self._turn()
 
 
+def test_waiting_counts_from_when_a_report_was_due_however_late_the_link_is_touched() -> None:
+    bench = Bench()
+    bench.greet()
+    bench.link.begin(bench.clock.now)
+    late_s = (bench.link._sayings.next_due_ns() or 0) / 1e9 - bench.clock.seconds + 5
+    bench.pass_s(late_s, step_s=late_s)
+    bench.acknowledge(StreamKind.BULK, bench.tally.counts["made"])
+    assert bench.tally.acks.count == bench.tally.counts["made"] > 0
+    assert 4.9 < bench.tally.acks.longest_s < 5.6
+
+
 def records(batch: Batch) -> list[Record]:
     return [msgspec.json.decode(one, type=Record) for one in batch.records]
 
