@@ -2,7 +2,8 @@
 #
 #   make run     the whole product with a demo fleet    PORT= DATA= HOST= (Ctrl-C stops it, a second run goes on)
 #   make test    gates and every test                   make check   gates alone
-#   make bench   figures, as ratios in one run          make clean   start over: state of make run and caches
+#   make bench   figures, as ratios in one run (LONG=1: those of minutes, goes on where it stopped)
+#   make clean   start over: state of make run and caches
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
 #   make wheel   dist/tillmedic-*.whl for installations
@@ -43,7 +44,7 @@ unit:
 
 bench:
 	@$(SETUP) run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(if $(LONG),--long)
 
 powercut:
 	@$(SETUP) test

@@ -84,7 +84,7 @@ class Held:
     read_back: ReadBack
     stored: Stored
     wal_mb_day: float
-    database_mb: float  # in the end, with what is made once
+    standing_mb: float  # in the end, of what no day adds to: devices, newest values, the database's own tables
     wire_bytes_s: float  # payloads and topics, both ways
     messages_s: float
     metrics: int
@@ -156,7 +156,7 @@ def _hold(stage: Stage, server: PostgresServer, desk: Desk, enrol_s: float) -> H
         read_back=found,
         stored=_stored(server),
         wal_mb_day=wal_bytes / held_s * _DAY_S / 2**20,
-        database_mb=_count(server, "SELECT pg_database_size('fleet')") / 2**20,
+        standing_mb=(_count(server, "SELECT pg_database_size('fleet')") - _growing_bytes(server)) / 2**20,
         wire_bytes_s=(spent["published_bytes"] + spent["arrived_bytes"]) / held_s,
         messages_s=(spent["published"] + spent["arrived"]) / held_s,
         metrics=desk.traffic.metrics,

@@ -13,6 +13,11 @@ class Figure:
     unit: str
     goal: str = ""
 
+    @property
+    def is_loss(self) -> bool:
+        """Of what there must be none, there is some."""
+        return self.goal == "0" and self.value != 0
+
     def row(self) -> str:
         return f"| {self.name} | {self.value:,.4g} {self.unit} | {self.goal or '-'} |"
 
