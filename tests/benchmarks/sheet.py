@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.figures import Figure
@@ -30,13 +31,9 @@ def sheet(found: Sequence[Result]) -> str:
     lines = ["| | " + " | ".join(f"{count:,} terminals" for count in COLUMNS) + " |", "|---|" + "---|" * len(COLUMNS)]
     lines += _fleet_rows(sizes)
     lines += _connection_rows(connections)
-    lines += [
-        _row(
-            figure.name.replace(" of a terminal", ", each terminal on its own connection"),
-            lambda count, one=figure: _of_fleet(one, count),
-        )
-        for figure in traffic
-    ]  # type: ignore[misc]  # bound at once
+    for figure in traffic:
+        title = figure.name.replace(" of a terminal", ", each terminal on its own connection")
+        lines.append(_row(title, partial(_of_fleet, figure)))
     return "\n".join([BEGIN, "", *lines, "", *_conditions([*sizes.values(), *connections.values()]), END])
 
 
@@ -46,7 +43,11 @@ def _is_usual(one: Result, name: str) -> bool:
 
 def _fleet_rows(sizes: dict[int, Result]) -> list[str]:
     names = list(dict.fromkeys(figure.name for one in sizes.values() for figure in one.figures))
-    return [_row(name, lambda count, name=name: _measured(sizes.get(count), name)) for name in names]  # type: ignore[misc]  # bound at once
+    return [_row(name, partial(_of_size, sizes, name)) for name in names]
+
+
+def _of_size(sizes: dict[int, Result], name: str, count: int) -> str:
+    return _measured(sizes.get(count), name)
 
 
 def _connection_rows(connections: dict[int, Result]) -> list[str]:
