@@ -24,6 +24,7 @@ from fleet_server.devices.presence import Presence, Reason, expected_by
 from fleet_server.faults.models import Fault
 from fleet_server.ingest import installation
 from fleet_server.kit import bulk
+from fleet_server.kit.lookup import only_compared
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.capabilities import Capabilities
@@ -211,7 +212,7 @@ def _silent_lines(session: Session, tenant_id: str, device_ids: Collection[str])
     statement = select(_FAULT.c.device_id).where(
         _FAULT.c.tenant_id == tenant_id,
         _FAULT.c.is_open,
-        _FAULT.c.code == LINE_SILENT,
+        only_compared(_FAULT.c.code) == LINE_SILENT,
         _FAULT.c.device_id.in_(sorted(device_ids)),
     )
     return set(session.execute(statement).scalars())
@@ -244,19 +245,22 @@ def _move(
 
 
 def _of_link(session: Session, tenant_id: str, link_id: str) -> list[Mapping[str, Any]]:
-    return _rows(session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.link_id == link_id)
+    return _rows(session, only_compared(_DEVICE.c.tenant_id) == tenant_id, _DEVICE.c.link_id == link_id)
 
 
 def _by_id(session: Session, tenant_id: str, device_ids: Iterable[str]) -> list[Mapping[str, Any]]:
     wanted = sorted(device_ids)
-    return _rows(session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.id.in_(wanted)) if wanted else []
+    return _rows(session, only_compared(_DEVICE.c.tenant_id) == tenant_id, _DEVICE.c.id.in_(wanted)) if wanted else []
 
 
 def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Mapping[str, Any]]:
     if not link_ids:
         return []
     return _rows(
-        session, _DEVICE.c.tenant_id == tenant_id, _DEVICE.c.link_id.in_(link_ids), _DEVICE.c.kind == "attached"
+        session,
+        only_compared(_DEVICE.c.tenant_id) == tenant_id,
+        _DEVICE.c.link_id.in_(link_ids),
+        _DEVICE.c.kind == "attached",
     )
 
 

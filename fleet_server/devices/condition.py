@@ -21,6 +21,7 @@ from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Device, HeardHour, Site
 from fleet_server.devices.presence import Judgement, Presence, judge
 from fleet_server.faults.models import Fault
+from fleet_server.kit.lookup import only_compared
 from protocol.catalogue import codes
 from protocol.catalogue.vocabulary import Owner, Severity
 
@@ -144,7 +145,7 @@ def _devices(session: Session, tenant_id: str, device_ids: list[str]) -> list[Ma
     statement = (
         select(*(_DEVICE.c[name] for name in names), _SITE.c.timezone, _SITE.c.trading_hours)
         .join(_SITE, _SITE.c.id == _DEVICE.c.site_id)
-        .where(_DEVICE.c.tenant_id == tenant_id, _DEVICE.c.id.in_(device_ids))
+        .where(only_compared(_DEVICE.c.tenant_id) == tenant_id, _DEVICE.c.id.in_(device_ids))
         .order_by(_DEVICE.c.id)
     )
     return [dict(row) for row in session.execute(statement).mappings()]

@@ -15,13 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import structlog
-from sqlalchemy import Row, Table, and_, func, null, select, tuple_, update
+from sqlalchemy import Row, Table, and_, func, null, select, update
 from sqlmodel import Session
 
 from fleet_server.health.models import DeviceHealth, HealthBlock, HealthDays, HealthFiveMinutes, HealthHours
 from fleet_server.health.packing import BlockDamaged, Floats, Ints, unpack
 from fleet_server.health.rollups import Buckets, Level, merged, numbered, of_samples, pack_rows, unpack_row
 from fleet_server.kit import bulk
+from fleet_server.kit.lookup import among
 from fleet_server.kit.times import from_ms, to_ms
 
 # Devices and blocks of one transaction: some tens of milliseconds.
@@ -186,7 +187,7 @@ def _stored(session: Session, level: Level, keys: Sequence[Key]) -> dict[Key, di
     found: dict[Key, dict[str, Buckets]] = {}
     for first in range(0, len(keys), _KEYS):
         key = (table.c.device_id, table.c.span_at)
-        wanted = select(*key, table.c.packed).where(tuple_(*key).in_(keys[first : first + _KEYS]))
+        wanted = select(*key, table.c.packed).where(among(session, *key, keys[first : first + _KEYS]))
         for device, at, packed in session.execute(wanted):
             found[device, at] = unpack_row(packed)
     return found

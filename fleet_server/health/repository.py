@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from fleet_server.health.folding import TABLES
 from fleet_server.health.models import DeviceHealth, HealthBlock
 from fleet_server.health.rollups import Level
+from fleet_server.kit.lookup import only_compared
 
 Row = tuple[int, datetime, bytes]
 # A block covers at most 120 steps of a day each; real ones end within the hour. Blocks that began this long before a
@@ -55,7 +56,8 @@ class HealthRepository:
 
     def latest_of(self, device_ids: Collection[str]) -> dict[str, str]:
         statement = select(DeviceHealth.device_id, DeviceHealth.latest).where(
-            col(DeviceHealth.device_id).in_(sorted(device_ids)), col(DeviceHealth.tenant_id) == self._tenant_id
+            col(DeviceHealth.device_id).in_(sorted(device_ids)),
+            only_compared(_HEALTH.c.tenant_id) == self._tenant_id,
         )
         return dict(self._session.exec(statement).all())
 

@@ -91,6 +91,7 @@ class FairQueue(Generic[T]):
         self._turns: deque[_Line[T]] = deque()  # those of whom something waits, whose turn is next first
         self._tenants: dict[str, _Allowance] = {}
         self._dropped: Counter[str] = Counter()
+        self._pruned_s = float("-inf")
         self.count = 0
         self.size_bytes = 0
 
@@ -102,7 +103,8 @@ class FairQueue(Generic[T]):
         """Whether it was taken in."""
         line = self._lines.get(link)
         if line is None:
-            if len(self._lines) > _PRUNE_FROM:
+            # Asked more often it finds little, and costs each new line a look at all others.
+            if len(self._lines) > _PRUNE_FROM and now_s - self._pruned_s > BURST_S:
                 self._prune(now_s)
             line = self._lines[link] = _Line(link, tenant, _Allowance(self._quotas.link, now_s))
         if len(line.waiting) >= MAX_WAITING and not self._may(line, now_s):
@@ -190,6 +192,9 @@ class FairQueue(Generic[T]):
         return allowance
 
     def _prune(self, now_s: float) -> None:
-        """Lines that say no more than a new one would. Links are those of certificates, so others cannot be made up."""
+        """Lines that say no more than a new one would, which takes them up to ``BURST_S``. Links are those of
+        certificates, so others cannot be made up.
+        """
+        self._pruned_s = now_s
         kept = {link: line for link, line in self._lines.items() if line.waiting or not line.allowance.is_as_new(now_s)}
         self._lines = kept

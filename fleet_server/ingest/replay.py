@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import RowMapping, delete, func, select, true, tuple_
+from sqlalchemy import RowMapping, delete, func, select, tuple_
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
@@ -30,6 +30,7 @@ from fleet_server.ingest.directory import Directory, KnownLink
 from fleet_server.ingest.flush import write_work
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
 from fleet_server.ingest.sorting import Sorter
+from fleet_server.kit.lookup import among
 from fleet_server.timeline.writer import append_events
 from protocol.records import Record
 from protocol.streams import Received, StreamKind
@@ -166,7 +167,7 @@ def _streams(session: Session, keys: Collection[tuple[str, str]]) -> dict[tuple[
     if not keys:
         return {}
     columns = (_STREAM.c.link_id, _STREAM.c.stream, _STREAM.c.kind, _STREAM.c.upto, _STREAM.c.beyond)
-    rows = session.execute(select(*columns).where(tuple_(_STREAM.c.link_id, _STREAM.c.stream).in_(sorted(keys))))
+    rows = session.execute(select(*columns).where(among(session, _STREAM.c.link_id, _STREAM.c.stream, sorted(keys))))
     return {
         (link, stream): (StreamKind(kind), Received(upto, [(low, high) for low, high in beyond]))
         for link, stream, kind, upto, beyond in rows
@@ -189,8 +190,9 @@ def _stored_before(session: Session, played: Sequence[_Played]) -> set[Key]:
     keys = [key for one in played for key in one.keys]
     devices = {str(one.entry.record.device) for one in played if isinstance(one.entry.record, Record)}
     found: set[Key] = set()
-    # Blocks are found by their device: they have no key of their own.
-    for table, narrowed in ((_RECORD, true()), (_BLOCK, _BLOCK.c.device_id.in_(devices))):
+    # Blocks are found by their device: they have no key of their own. SQLite finds nothing by a tuple of three.
+    by_link = _RECORD.c.link_id.in_({one.link.id for one in played})
+    for table, narrowed in ((_RECORD, by_link), (_BLOCK, _BLOCK.c.device_id.in_(devices))):
         named = tuple_(table.c.link_id, table.c.stream, table.c.seq)
         rows = session.execute(select(table.c.link_id, table.c.stream, table.c.seq).where(narrowed, named.in_(keys)))
         found |= {(link, stream, seq) for link, stream, seq in rows}

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import bindparam, func, select
 from sqlmodel import Session
 
 from fleet_server.ingest.models import LinkStream
 from fleet_server.kit import bulk
+from fleet_server.kit.lookup import among
 from protocol.streams import Received, StreamAck
 
 # Ranges beyond the contiguous prefix that one stream may have; a batch that would make more is not taken yet.
@@ -111,7 +112,7 @@ def _read(session: Session, keys: Iterable[StreamKey]) -> dict[StreamKey, Stream
         # A lone report is what somebody waits for.
         rows = connection.execute(_ONE, {"of_link": wanted[0][0], "of_stream": wanted[0][1]})
     else:
-        rows = connection.execute(_MANY.where(tuple_(_TABLE.c.link_id, _TABLE.c.stream).in_(wanted)))
+        rows = connection.execute(_MANY.where(among(session, _TABLE.c.link_id, _TABLE.c.stream, wanted)))
     return {(row[0], row[1]): _state(row) for row in rows.all()}
 
 

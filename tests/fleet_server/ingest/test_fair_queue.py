@@ -154,3 +154,20 @@ def test_links_that_have_nothing_used_up_are_forgotten(monkeypatch: pytest.Monke
     fill(queue, "link29", 5, 29 * BURST_S)
     fill(queue, "other", 5, 29 * BURST_S)
     assert links_of(queue.take(5, 10**9, 29 * BURST_S)) == {"other": 5}
+
+
+def test_many_links_at_once_are_not_looked_at_again_for_each_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = Counter[str]()
+
+    def counted(allowance: fair_queue._Allowance, now_s: float) -> bool:
+        looked["at"] += 1
+        return is_as_new(allowance, now_s)
+
+    is_as_new = fair_queue._Allowance.is_as_new
+    monkeypatch.setattr(fair_queue._Allowance, "is_as_new", counted)
+    monkeypatch.setattr(fair_queue, "_PRUNE_FROM", 10)
+    queue: FairQueue[Item] = FairQueue(Quotas(link=Quota(1)))
+    for number in range(300):
+        fill(queue, f"link{number}", 1, number / 300)
+        queue.take(1, 10**9, number / 300)
+    assert looked["at"] <= 300

@@ -3,13 +3,13 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-from sqlalchemy import Engine, event
-from sqlmodel import Session
+from sqlalchemy import Engine
 
 from fleet_server.db import reading, transaction
 from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.writer import NewEvent, append_events
 from tests.fleet_server.factories import NOON, TENANT
+from tests.support.plans import plans_of
 
 DEVICE = "d-one"
 TYPES = ("presence", "execution", "verdict", "note")
@@ -42,24 +42,9 @@ def test_pages_of_some_types_are_those_of_all_without_the_others(engine: Engine)
 
 def test_a_type_that_a_device_never_made_is_found_missing_by_the_index_alone(sqlite_engine: Engine) -> None:
     fill(sqlite_engine, 50, ("presence",))
-    with reading(sqlite_engine) as session:
-        plan = explained(session)
+    with reading(sqlite_engine) as session, plans_of(sqlite_engine) as plans:
+        TimelineRepository(session, TENANT).newest_first(DEVICE, {"gap", "security"}, None, 50)
+    (plan,) = plans.values()
     walks = [line for line in plan if "event" in line.lower() and "INDEX" in line]
     assert sum("ix_event_device_type_at (device_id=? AND type=?" in line for line in walks) == 2, plan
     assert not any(line.startswith("SCAN event") for line in plan), plan
-
-
-def explained(session: Session) -> list[str]:
-    """SQLite's plan for the newest events of two types."""
-    said: list[tuple[str, object]] = []
-    connection = session.connection()
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        said.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    TimelineRepository(session, TENANT).newest_first(DEVICE, {"gap", "security"}, None, 50)
-    event.remove(connection, "before_cursor_execute", note)
-    statement, parameters = said[-1]
-    rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]  # as they were given to it
-    return [str(row[3]) for row in rows]
