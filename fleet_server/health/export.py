@@ -19,10 +19,11 @@ from sqlmodel import Session
 from fleet_server.db import reading
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import CapabilityCache, DeviceService
-from fleet_server.health.packing import Floats, Ints, unpack
+from fleet_server.health.packing import Floats, Ints
 from fleet_server.health.repository import BlockRow, HealthRepository
 from fleet_server.health.rollups import Buckets, Level
 from fleet_server.health.service import HealthService
+from fleet_server.health.unpacking import BlockDamaged, unpack_many
 from fleet_server.kit.times import to_ms
 
 # Blocks of one piece: at most some hundred thousand samples, usually a few thousand.
@@ -128,19 +129,21 @@ class HealthExport:
         moments: list[Ints] = [np.empty(0, dtype=np.int64)]
         values: list[Floats] = [np.empty(0)]
         texts: list[str | None] = []
-        for block in blocks:
-            found = unpack(block.columns, self._wanted.metrics or None)
-            start_ms = to_ms(block.start_at)
-            for metric, column in found.numbers.items():
-                metrics += [metric] * len(column)
-                moments.append(start_ms + np.arange(len(column), dtype=np.int64) * block.step_ms)
-                values.append(column)
-                texts += [None] * len(column)
-            for metric, odd in found.odd.items():
-                metrics += [metric] * len(odd)
-                moments.append(start_ms + np.arange(len(odd), dtype=np.int64) * block.step_ms)
-                values.append(np.array([np.nan if one is None or isinstance(one, str) else one for one in odd]))
-                texts += [one if isinstance(one, str) else None for one in odd]
+        found = unpack_many([block.columns for block in blocks], self._wanted.metrics or None)
+        if found.damaged:
+            raise BlockDamaged(f"expected packed samples, came others from {blocks[found.damaged[0]].start_at}")
+        start_ms = np.array([to_ms(block.start_at) for block in blocks], dtype=np.int64)
+        step_ms = np.array([block.step_ms for block in blocks], dtype=np.int64)
+        for metric, column in found.numbers.items():
+            metrics += [metric] * len(column.values)
+            moments.append(column.spread(start_ms) + column.places * column.spread(step_ms))
+            values.append(column.values)
+            texts += [None] * len(column.values)
+        for place, metric, odd in found.odd:
+            metrics += [metric] * len(odd)
+            moments.append(start_ms[place] + np.arange(len(odd), dtype=np.int64) * step_ms[place])
+            values.append(np.array([np.nan if one is None or isinstance(one, str) else one for one in odd]))
+            texts += [one if isinstance(one, str) else None for one in odd]
         at_ms, numbers = np.concatenate(moments), np.concatenate(values)
         is_text = np.array([one is not None for one in texts], dtype=bool)
         is_wanted = (~np.isnan(numbers) | is_text) & (at_ms >= to_ms(self._wanted.begin))

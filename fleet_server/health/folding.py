@@ -8,7 +8,7 @@ the last that was taken (`fleet_server.health.models`). Whoever reads rollups ad
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,8 +19,9 @@ from sqlalchemy import Row, Table, and_, func, null, select, update
 from sqlmodel import Session
 
 from fleet_server.health.models import DeviceHealth, HealthBlock, HealthDays, HealthFiveMinutes, HealthHours
-from fleet_server.health.packing import BlockDamaged, Floats, Ints, unpack
-from fleet_server.health.rollups import Buckets, Level, merged, numbered, of_samples, pack_rows, unpack_row
+from fleet_server.health.packing import Floats, Ints
+from fleet_server.health.rollups import Buckets, Level, merged, of_samples, pack_rows, unpack_rows
+from fleet_server.health.unpacking import unpack_many
 from fleet_server.kit import bulk
 from fleet_server.kit.lookup import among
 from fleet_server.kit.times import from_ms, to_ms
@@ -92,30 +93,29 @@ class Block(Protocol):
     def columns(self) -> bytes: ...
 
 
-def samples_of(blocks: Iterable[tuple[str, Block]], wanted: frozenset[str] | None = None) -> Samples:
+def samples_of(blocks: Iterable[tuple[str, Block]], wanted: Collection[str] | None = None) -> Samples:
     """Numbers only. A block that is damaged is left out and told to the log."""
-    pieces: dict[tuple[str, str], list[tuple[Ints, Floats]]] = defaultdict(list)
-    for device_id, block in blocks:
-        try:
-            columns = unpack(block.columns, wanted).numbers
-        except BlockDamaged as error:
-            _log.error("a block of samples is damaged", device=device_id, start_at=block.start_at, error=str(error))
-            continue
-        start_ms = to_ms(block.start_at)
-        longest = max(map(len, columns.values()), default=0)
-        at_ms = start_ms + np.arange(longest, dtype=np.int64) * block.step_ms
-        for metric, values in columns.items():
-            pieces[device_id, metric].append((at_ms[: len(values)], values))
-    names = sorted(pieces)
-    flat = [(number, piece) for number, name in enumerate(names) for piece in pieces[name]]
-    if not flat:
+    given = list(blocks)
+    found = unpack_many([block.columns for _, block in given], wanted)
+    for place in found.damaged:
+        device_id, block = given[place]
+        _log.error("a block of samples is damaged", device=device_id, start_at=block.start_at)
+    devices = sorted({device_id for device_id, _ in given})
+    metrics = sorted(found.numbers)
+    if not metrics:
         return Samples([], np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    sizes = [len(piece[0]) for _, piece in flat]
+    number_of = {device_id: number for number, device_id in enumerate(devices)}
+    device = np.array([number_of[device_id] for device_id, _ in given], dtype=np.int64)
+    start_ms = np.array([to_ms(block.start_at) for _, block in given], dtype=np.int64)
+    step_ms = np.array([block.step_ms for _, block in given], dtype=np.int64)
+    columns = [found.numbers[metric] for metric in metrics]
+    keys = np.concatenate([device[one.blocks] * len(metrics) + place for place, one in enumerate(columns)])
+    known, series = np.unique(keys, return_inverse=True)
     return Samples(
-        names,
-        np.repeat(np.array([number for number, _ in flat], dtype=np.int64), sizes),
-        np.concatenate([piece[0] for _, piece in flat]),
-        np.concatenate([piece[1] for _, piece in flat]),
+        [(devices[key // len(metrics)], metrics[key % len(metrics)]) for key in known.tolist()],
+        np.repeat(series, np.concatenate([one.lengths for one in columns])),
+        np.concatenate([one.spread(start_ms) + one.places * one.spread(step_ms) for one in columns]),
+        np.concatenate([one.values for one in columns]),
     )
 
 
@@ -146,20 +146,21 @@ def _add(session: Session, tenant_id: str, level: Level, names: Sequence[tuple[s
     if not len(new):
         return
     spans = sorted({(names[one][0], span_at(level, at)) for one, at in _places(level, new)})
-    before = _stored(session, level, spans)
-    all_names = sorted({*names, *((device, metric) for (device, _), row in before.items() for metric in row)})
+    keys, before = _stored(session, level, spans)
+    known = {metric: [keys[row][0] for row in np.unique(one.series).tolist()] for metric, one in before.items()}
+    all_names = sorted({*names, *((device, metric) for metric, devices in known.items() for device in devices)})
     number_of = {name: number for number, name in enumerate(all_names)}
     renumbered = np.array([number_of[name] for name in names], dtype=np.int64)
     parts = [Buckets(renumbered[new.series], new.at, *new.stats)]
-    for (device, _), row in before.items():
-        parts += [numbered(buckets, number_of[device, metric]) for metric, buckets in row.items()]
+    for metric, buckets in before.items():
+        of_row = np.array([number_of.get((device, metric), -1) for device, _ in keys], dtype=np.int64)
+        parts.append(Buckets(of_row[buckets.series], buckets.at, *buckets.stats))
     together = merged(parts)
-    rows = _cut(level, all_names, together)
-    keys = sorted(rows)
-    packed = pack_rows(together, [rows[key] for key in keys])
+    rows = sorted(_cut(level, all_names, together).items())
+    packed = pack_rows(together, [row for _, row in rows])
     made = [
         {"device_id": device, "span_at": at, "tenant_id": tenant_id, "packed": each}
-        for (device, at), each in zip(keys, packed, strict=True)
+        for ((device, at), _), each in zip(rows, packed, strict=True)
     ]
     bulk.write(session, TABLES[level], made, _CONFLICT)
 
@@ -182,15 +183,15 @@ def _starts(buckets: Buckets, per_span: int) -> Ints:
     return np.flatnonzero(is_first)
 
 
-def _stored(session: Session, level: Level, keys: Sequence[Key]) -> dict[Key, dict[str, Buckets]]:
+def _stored(session: Session, level: Level, keys: Sequence[Key]) -> tuple[list[Key], dict[str, Buckets]]:
+    """Those of the rows that are there, and by metric what is in them: the series is the place of the row."""
     table = TABLES[level]
-    found: dict[Key, dict[str, Buckets]] = {}
+    found: list[tuple[str, datetime, bytes]] = []
     for first in range(0, len(keys), _KEYS):
         key = (table.c.device_id, table.c.span_at)
         wanted = select(*key, table.c.packed).where(among(session, *key, keys[first : first + _KEYS]))
-        for device, at, packed in session.execute(wanted):
-            found[device, at] = unpack_row(packed)
-    return found
+        found += [(device, at, packed) for device, at, packed in session.execute(wanted)]
+    return [(device, at) for device, at, _ in found], unpack_rows([packed for _, _, packed in found])
 
 
 def _cut(level: Level, names: Sequence[tuple[str, str]], buckets: Buckets) -> dict[Key, list[tuple[str, slice]]]:

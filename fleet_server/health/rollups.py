@@ -9,14 +9,15 @@ A row holds what a device has in one span of 288 buckets. Pure: arrays in, array
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 import numpy as np
 
-from fleet_server.health.packing import Floats, Ints, pack_many, unpack
+from fleet_server.health.packing import Floats, Ints, pack_many
+from fleet_server.health.unpacking import BlockDamaged, Column, unpack_many
 
 SPAN_BUCKETS: Final = 288
 _GIGA: Final = 2.0**30
@@ -92,8 +93,8 @@ def of_samples(series: Ints, at_ms: Ints, values: Floats, bucket_ms: int) -> Buc
 def merged(parts: Sequence[Buckets]) -> Buckets:
     series = np.concatenate([part.series for part in parts])
     at = np.concatenate([part.at for part in parts])
-    stats = [np.concatenate(columns) for columns in zip(*(part.stats for part in parts), strict=True)]
-    return _summed(series, at, stats)
+    low, high, count, giga, whole, micro = map(np.concatenate, zip(*(part.stats for part in parts), strict=True))
+    return _summed(series, at, (low, high, count, giga, whole, micro))
 
 
 def pack_rows(buckets: Buckets, rows: Sequence[Sequence[tuple[str, slice]]]) -> list[bytes]:
@@ -109,11 +110,13 @@ def pack_rows(buckets: Buckets, rows: Sequence[Sequence[tuple[str, slice]]]) -> 
     return pack_many(flat, lengths, [(each, {}) for each in names])
 
 
-def unpack_row(packed: bytes, wanted: Collection[str] | None = None) -> dict[str, Buckets]:
-    """By metric; each as series 0. Raises ``BlockDamaged``."""
+def unpack_rows(rows: Sequence[bytes], wanted: Collection[str] | None = None) -> dict[str, Buckets]:
+    """By metric; the series is the place of the row. Raises ``BlockDamaged``."""
     names = None if wanted is None else {f"{metric}:{stat}" for metric in wanted for stat in _STATS}
-    found = unpack(packed, names).numbers
-    return {metric: _bucket_columns(found, metric) for metric in _metrics_of(found)}
+    found = unpack_many(rows, names)
+    if found.damaged:
+        raise BlockDamaged(f"expected packed rollups, came {len(rows[found.damaged[0]])} other bytes")
+    return {metric: _bucket_columns(found.numbers, metric) for metric in _metrics_of(found.numbers)}
 
 
 def numbered(buckets: Buckets, series: int) -> Buckets:
@@ -125,21 +128,33 @@ def _metrics_of(names: Iterable[str]) -> list[str]:
     return [name.removesuffix(":at") for name in names if name.endswith(":at")]
 
 
-def _bucket_columns(found: dict[str, Floats], metric: str) -> Buckets:
-    at, low, high, count, giga, whole, micro = (found[f"{metric}:{stat}"] for stat in _STATS)
-    series = np.zeros(len(at), dtype=np.int64)
-    return Buckets(series, at.astype(np.int64), low, high, count, giga, whole, np.rint(micro * _MILLION))
+def _bucket_columns(found: Mapping[str, Column], metric: str) -> Buckets:
+    at = found[f"{metric}:at"]
+    low, high, count, giga, whole, micro = (found[f"{metric}:{stat}"].values for stat in _STATS[1:])
+    series = np.repeat(at.blocks, at.lengths)
+    return Buckets(series, at.values.astype(np.int64), low, high, count, giga, whole, np.rint(micro * _MILLION))
 
 
-def _summed(series: Ints, at: Ints, stats: Sequence[Floats]) -> Buckets:
-    """Entries of the same bucket become one."""
+def _summed(series: Ints, at: Ints, stats: Stats) -> Buckets:
+    """Entries of the same bucket become one, in the order of series and time."""
+    # Samples mostly come in order and many to a bucket: summing neighbours leaves little to sort.
+    found = _neighbours_summed(series, at, stats)
+    later = (found.series[1:] > found.series[:-1]) | (
+        (found.series[1:] == found.series[:-1]) & (found.at[1:] > found.at[:-1])
+    )
+    if later.all():
+        return found
+    order = np.lexsort((found.at, found.series))
+    low, high, count, giga, whole, micro = (stat[order] for stat in found.stats)
+    return _neighbours_summed(found.series[order], found.at[order], (low, high, count, giga, whole, micro))
+
+
+def _neighbours_summed(series: Ints, at: Ints, stats: Stats) -> Buckets:
     if not len(at):
         return Buckets(series, at, *stats)
-    order = np.lexsort((at, series))
-    series, at = series[order], at[order]
     is_first = np.concatenate(([True], (series[1:] != series[:-1]) | (at[1:] != at[:-1])))
     starts = np.flatnonzero(is_first)
-    low, high, count, giga, whole, micro = (stat[order] for stat in stats)
+    low, high, count, giga, whole, micro = stats
     micro_sum = np.add.reduceat(micro, starts)
     carried = np.floor(micro_sum / _MILLION)
     whole_sum = np.add.reduceat(whole, starts) + carried

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import numpy as np
+import structlog
 
 from fleet_server.health.folding import levels_of, samples_of
 from fleet_server.health.latest import Value, read
-from fleet_server.health.packing import Floats, unpack
+from fleet_server.health.packing import Floats, Ints
 from fleet_server.health.repository import BlockRow, HealthRepository
-from fleet_server.health.rollups import Buckets, Level, merged, numbered, unpack_row
+from fleet_server.health.rollups import Buckets, Level, merged, numbered, unpack_rows
+from fleet_server.health.unpacking import unpack_many
 from fleet_server.kit.times import from_ms, to_ms, utc_now
 from fleet_server.settings import HealthKept
 
@@ -25,6 +28,7 @@ MAX_POINTS = 600
 # Below it five minutes are too coarse for a screen.
 _FEWEST_BUCKETS = 100
 # How many buckets of a level are put together at most, before the next one serves.
+_log = structlog.get_logger(__name__)
 _MOST_TOGETHER = {Level.FIVE_MINUTES: 12, Level.HOUR: 24, Level.DAY: 10_000}
 
 
@@ -118,9 +122,8 @@ class HealthService:
         """All of a level that lie in the range, also in part; what is in no rollup yet with them."""
         found = self._health.rolled_up(device_id, level, begin, end)
         parts: dict[str, list[Buckets]] = {}
-        for packed in found.rows:
-            for metric, buckets in unpack_row(packed, metrics or None).items():
-                parts.setdefault(metric, []).append(buckets)
+        for metric, rows in unpack_rows(found.rows, metrics or None).items():
+            parts[metric] = [numbered(rows, 0)]
         fresh = samples_of(((device_id, block) for block in found.unfolded), metrics or None)
         buckets = levels_of(fresh)[level]
         for number, (_, metric) in enumerate(fresh.names):
@@ -161,6 +164,20 @@ def thinned(points: Sequence[tuple[Moment, Value]], limit: int) -> list[tuple[Mo
     return kept
 
 
+def ends_of(values: Floats, limit: int) -> Ints:
+    """The places that `thinned` keeps of numbers."""
+    if len(values) <= limit:
+        return np.arange(len(values))
+    stretches = max(1, limit // 2)
+    starts = np.arange(stretches) * len(values) // stretches
+    stretch = np.repeat(np.arange(stretches), np.diff([*starts.tolist(), len(values)]))
+    places = []
+    for extreme in (np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)):
+        reached = np.flatnonzero(values == extreme[stretch])
+        places.append(reached[np.unique(stretch[reached], return_index=True)[1]])
+    return np.unique(np.concatenate(places))
+
+
 def plain(number: float) -> float | int:
     """Whole numbers as such: a block no longer knows how they were written."""
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
@@ -170,29 +187,36 @@ def _samples(
     blocks: Sequence[BlockRow], metrics: frozenset[str], begin: datetime, end: datetime, points: int
 ) -> dict[str, Course]:
     begin_ms, end_ms = to_ms(begin), to_ms(end)
-    numbers: dict[str, list[tuple[int, int, Floats]]] = {}
-    series: dict[str, list[tuple[int, Value]]] = {}
-    for block in blocks:
-        start_ms, step_ms = to_ms(block.start_at), block.step_ms
-        found = unpack(block.columns, metrics or None)
-        for metric, values in found.numbers.items():
-            numbers.setdefault(metric, []).append((start_ms, step_ms, values))
-        for metric, column in found.odd.items():
-            placed = ((start_ms + place * step_ms, value) for place, value in enumerate(column))
-            kept = [(at, value) for at, value in placed if value is not None and begin_ms <= at < end_ms]
-            series.setdefault(metric, []).extend(kept)
-    for metric, pieces in numbers.items():
-        at_ms = np.concatenate([start + np.arange(len(values)) * step for start, step, values in pieces])
-        all_values = np.concatenate([values for _, _, values in pieces])
-        is_wanted = ~np.isnan(all_values) & (at_ms >= begin_ms) & (at_ms < end_ms)
-        found_points = zip(at_ms[is_wanted].tolist(), map(plain, all_values[is_wanted].tolist()), strict=True)
-        series.setdefault(metric, []).extend(found_points)
-    return {metric: _drawn(found, points) for metric, found in sorted(series.items())}
+    found = unpack_many([block.columns for block in blocks], metrics or None)
+    for place in found.damaged:
+        _log.error("a block of samples is damaged", start_at=blocks[place].start_at)
+    start_ms = np.array([to_ms(block.start_at) for block in blocks], dtype=np.int64)
+    step_ms = np.array([block.step_ms for block in blocks], dtype=np.int64)
+    odd: dict[str, list[tuple[int, Value]]] = defaultdict(list)
+    for place, metric, column in found.odd:
+        first_ms, step = int(start_ms[place]), int(step_ms[place])
+        placed = ((first_ms + number * step, value) for number, value in enumerate(column))
+        odd[metric] += [(at, value) for at, value in placed if value is not None and begin_ms <= at < end_ms]
+    courses: dict[str, Course] = {}
+    for metric in sorted({*found.numbers, *odd}):
+        at_ms, values = np.empty(0, dtype=np.int64), np.empty(0)
+        if metric in found.numbers:
+            numbers = found.numbers[metric]
+            at_ms, values = numbers.spread(start_ms) + numbers.places * numbers.spread(step_ms), numbers.values
+            is_wanted = ~np.isnan(values) & (at_ms >= begin_ms) & (at_ms < end_ms)
+            at_ms, values = at_ms[is_wanted], values[is_wanted]
+        courses[metric] = _drawn(at_ms, values, odd.get(metric, []), points)
+    return courses
 
 
-def _drawn(found: Sequence[tuple[int, Value]], points: int) -> Course:
-    ordered = sorted(found, key=lambda one: one[0])
-    return Course([(from_ms(at_ms), value) for at_ms, value in thinned(ordered, points)], [])
+def _drawn(at_ms: Ints, values: Floats, odd: Sequence[tuple[int, Value]], points: int) -> Course:
+    if not odd:
+        order = np.argsort(at_ms, kind="stable")
+        kept = order[ends_of(values[order], points)]
+        at_ms, values = at_ms[kept], values[kept]
+    together = [*zip(at_ms.tolist(), map(plain, values.tolist()), strict=True), *odd]
+    ordered = sorted(together, key=lambda one: one[0])
+    return Course([(from_ms(at), value) for at, value in thinned(ordered, points)], [])
 
 
 def _course(buckets: Buckets, bucket_ms: int) -> Course:

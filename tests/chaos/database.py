@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from fleet_server.db import open_engine
-from fleet_server.health.packing import samples
+from fleet_server.health.unpacking import samples
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.chaos.checker import Row, Stored
 from tests.chaos.marks import PREFIX, mark_of, mark_of_columns

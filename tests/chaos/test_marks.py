@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fleet_server.health.packing import pack, samples
+from fleet_server.health.packing import pack
+from fleet_server.health.unpacking import samples
 from protocol import codec
 from protocol.identifiers import DeviceId
 from protocol.records import FaultCleared, FaultRaised, HealthColumns, Outcome, Record, Severity, Verdict

@@ -17,9 +17,9 @@ from fleet_server import migrate
 from fleet_server.db import open_engine, reading, transaction
 from fleet_server.health.folding import fold_due
 from fleet_server.health.models import HealthBlock, ValueInterval
-from fleet_server.health.packing import samples
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.service import HealthService, Newest
+from fleet_server.health.unpacking import samples
 from fleet_server.settings import HealthKept
 from tests.support.engines import postgres_url
 

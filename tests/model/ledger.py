@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from fleet_server.health.packing import samples
+from fleet_server.health.unpacking import samples
 from fleet_server.ingest.gaps import SPOOL_LOST
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.model.marks import CODE_PREFIX, Mark, mark_of, mark_of_columns

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, select
 from fleet_server.db import reading, transaction
 from fleet_server.health.apply import MAX_CHANGES_PER_BLOCK, HealthReport, apply_health
 from fleet_server.health.models import HealthBlock
-from fleet_server.health.packing import samples
+from fleet_server.health.unpacking import samples
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.catalogue import metrics

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from fleet_server.db import transaction
 from fleet_server.health.models import HealthBlock
 from fleet_server.health.packing import pack
-from fleet_server.health.service import thinned
+from fleet_server.health.service import ends_of, thinned
 from tests.fleet_server.api import Api, running_api
 from tests.fleet_server.factories import NOON, TENANT
 from tests.support.health_rows import put_newest
@@ -94,3 +94,10 @@ def test_thinning_keeps_order_bound_and_both_extremes(values: list[int | str], l
     if numbers:
         shown = [value for _, value in kept if not isinstance(value, str)]
         assert (min(shown), max(shown)) == (min(numbers), max(numbers))
+
+
+@given(values=st.lists(st.integers(0, 9).map(float), max_size=120), limit=st.integers(2, 30))
+@settings(max_examples=100, deadline=None)
+def test_numbers_alone_are_thinned_as_numbers_among_words(values: list[float], limit: int) -> None:
+    points = [(NOON + number * MINUTE, value) for number, value in enumerate(values)]
+    assert [points[place] for place in ends_of(np.array(values), limit).tolist()] == thinned(points, limit)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_server.health.flush_columns import gather
-from fleet_server.health.packing import BlockDamaged, OddColumn, pack, samples, unpack
+from fleet_server.health.packing import OddColumn, pack
+from fleet_server.health.unpacking import BlockDamaged, samples, unpack
 from protocol.records import HealthColumns
 
 NUMBERS = (

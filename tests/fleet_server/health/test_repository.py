@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
+from sqlmodel import col
 
 from fleet_server.db import reading, transaction
 from fleet_server.health.apply import HealthReport, apply_health
+from fleet_server.health.models import HealthBlock
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.service import HealthService
 from fleet_server.kit.times import to_ms
@@ -59,3 +61,15 @@ def test_a_chart_of_an_hour_does_not_read_the_day_before(engine: Engine) -> None
         pieces = repository.blocks_after(DEVICE, NOON - timedelta(hours=1), NOON, None, 2000)
     assert len(blocks) == len(pieces) == 120
     assert blocks[0].start_at == NOON - timedelta(hours=2)
+
+
+def test_a_damaged_block_is_left_out_of_a_chart(engine: Engine) -> None:
+    apply(engine, [NOON - timedelta(minutes=number) for number in (1, 2)], timedelta(seconds=10), 6)
+    with transaction(engine) as session:
+        damaged = update(HealthBlock).where(col(HealthBlock.start_at) == NOON - timedelta(minutes=2))
+        session.execute(damaged.values(columns=b"\x02 damaged"))
+    with reading(engine) as session:
+        found = HealthService(HealthRepository(session, TENANT)).range(
+            DEVICE, [METRIC], NOON - timedelta(hours=1), NOON
+        )
+    assert [at for at, _ in found[METRIC]] == [NOON - timedelta(seconds=10 * number) for number in range(6, 0, -1)]

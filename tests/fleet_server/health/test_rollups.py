@@ -6,10 +6,12 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleet_server.health.rollups import Buckets, Level, merged, of_samples, pack_rows, unpack_row
+from fleet_server.health.rollups import Buckets, Level, merged, of_samples, pack_rows, unpack_rows
+from fleet_server.health.unpacking import BlockDamaged
 
 BUCKET_MS = Level.FIVE_MINUTES.bucket_ms
 VALUES = st.floats(-1e12, 1e12) | st.integers(-100, 100).map(float) | st.decimals(-99, 99, places=3).map(float)
@@ -68,8 +70,22 @@ def test_a_row_comes_out_as_it_went_in(samples: list[tuple[int, int, float]]) ->
     buckets = buckets_of([(0, at, value) for _, at, value in samples])
     half = len(buckets) // 2
     (row,) = pack_rows(buckets, [[("a.b", slice(0, half)), ("c", slice(half, len(buckets)))]])
-    assert told(unpack_row(row)["c"]) == told(buckets)[half:]
-    assert list(unpack_row(row, {"c"})) == ["c"]
+    assert told(unpack_rows([row])["c"]) == told(buckets)[half:]
+    assert list(unpack_rows([row], {"c"})) == ["c"]
+
+
+def test_rows_read_together_say_which_of_them_each_bucket_is_from() -> None:
+    first, second = buckets_of([(0, 1, 5.0), (0, BUCKET_MS, 6.0)]), buckets_of([(0, 2 * BUCKET_MS, 7.0)])
+    rows = [pack_rows(one, [[(metric, slice(0, len(one)))]])[0] for metric, one in (("a", first), ("b", second))]
+    found = unpack_rows([*rows, rows[0]])
+    assert {metric: one.series.tolist() for metric, one in found.items()} == {"a": [0, 0, 2, 2], "b": [1]}
+    assert told(found["b"]) == [(1.0, *told(second)[0][1:])]
+
+
+def test_a_damaged_row_is_told() -> None:
+    (row,) = pack_rows(buckets_of([(0, 1, 5.0)]), [[("a", slice(0, 1))]])
+    with pytest.raises(BlockDamaged, match="expected packed rollups, came 9 other bytes"):
+        unpack_rows([row, b"\x02 damaged"])
 
 
 def test_what_was_not_measured_is_in_no_bucket() -> None:
