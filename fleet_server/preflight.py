@@ -9,10 +9,14 @@ import time
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
+from fleet_server.broker.drift import compare
+from fleet_server.enrollment.tls_files import addresses_of, broker_configuration
 from fleet_server.errors import FleetError
 from fleet_server.settings import ServerSettings
 
 _ANSWER_S = 5.0
+# Of what is wrong with the broker's rules, in one sentence.
+MAX_TOLD = 5
 
 
 class PortTaken(FleetError):
@@ -21,6 +25,10 @@ class PortTaken(FleetError):
 
 class BrokerUnreachable(FleetError):
     code = "broker_unreachable"
+
+
+class BrokerTooWeak(FleetError):
+    code = "broker_too_weak"
 
 
 def check_http_port(settings: ServerSettings) -> None:
@@ -37,6 +45,23 @@ def check_http_port(settings: ServerSettings) -> None:
                     f"choose another with 'fleet-server init --data {settings.data} --http-port N'"
                 ) from error
             raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def check_broker_rules(settings: ServerSettings) -> list[str]:
+    """Remarks on what was changed by hand and does no harm. Raises ``BrokerTooWeak`` for what lets too much through."""
+    folder = settings.data / "broker"
+    if not folder.exists():
+        return [f"{folder} is not there: what the broker keeps is asked by 'fleet-server broker probe'."]
+    wanted = broker_configuration(folder, settings.tls_dir, addresses_of(settings))
+    drift = compare(folder, wanted)
+    way_out = f"write it anew with 'fleet-server init --data {settings.data}' and restart the broker"
+    if drift.weaker:
+        more = f" (and {len(drift.weaker) - MAX_TOLD} more)" if len(drift.weaker) > MAX_TOLD else ""
+        told = "; ".join(drift.weaker[:MAX_TOLD])
+        raise BrokerTooWeak(f"the broker's rules are weaker than needed: {told}{more}. Undo it, or {way_out}")
+    if not drift.other:
+        return []
+    return [f"The broker's rules differ from those that were written: {one}." for one in drift.other[:MAX_TOLD]]
 
 
 class Readiness:

@@ -25,6 +25,10 @@ INGEST_NAMES = tuple(f"{SERVICE_PREFIX}fleet-{n + 1}" for n in range(MAX_INGEST_
 API_NAMES = tuple(f"{SERVICE_PREFIX}api-{n + 1}" for n in range(MAX_API_REPLICAS))
 SCHEDULER_NAMES = (f"{SERVICE_PREFIX}scheduler-1",)
 SERVICE_NAMES = (*INGEST_NAMES, *API_NAMES, *SCHEDULER_NAMES)
+# For ``fleet-server broker probe`` alone: certificates of minutes, and rights where no report ever goes.
+PROBE_NAMES = tuple(f"{SERVICE_PREFIX}probe-{n + 1}" for n in range(2))
+TLS_VERSION = "tlsv1.3"
+TLS_CIPHERS = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 
 _SERVICE_TOPICS = EVENTS.split("/", maxsplit=1)[0] + "/v1/#"
 _INGEST_RIGHTS = (
@@ -41,6 +45,10 @@ _SCHEDULER_RIGHTS = (
     f"readwrite {_SERVICE_TOPICS}",
     f"write {PREFIX}/+/down/command",
 )
+_PROBE_RIGHTS = (
+    f"read {PREFIX}/+/up/probe/#",
+    f"write {PREFIX}/+/down/probe/#",
+)
 # Two lines for every link that will ever be enrolled. "%u" only: "%c" is what a client says of itself.
 _LINK_RIGHTS = (
     f"pattern write {PREFIX}/%u/up/#",
@@ -53,6 +61,7 @@ class BrokerPlaces:
     """Absolute paths. ``persistence_dir`` must exist and be writable for the broker."""
 
     ca_file: str
+    crl_file: str
     certificate_file: str
     key_file: str
     acl_file: str
@@ -86,13 +95,14 @@ def mosquitto_conf(places: BrokerPlaces, *, address: str, port: int, run_as: str
         f"listener {port} {address}",
         "max_connections 20000",
         f"cafile {places.ca_file}",
+        f"crlfile {places.crl_file}",
         f"certfile {places.certificate_file}",
         f"keyfile {places.key_file}",
         "require_certificate true",
         "use_identity_as_username true",
         "use_username_as_clientid true",
-        "tls_version tlsv1.3",
-        "ciphers_tls1.3 TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256",
+        f"tls_version {TLS_VERSION}",
+        f"ciphers_tls1.3 {':'.join(TLS_CIPHERS)}",
     ]
     if run_as is not None:
         lines.insert(0, f"user {run_as}")
@@ -104,6 +114,7 @@ def acl() -> str:
         *(_user(name, _INGEST_RIGHTS) for name in INGEST_NAMES),
         *(_user(name, _API_RIGHTS) for name in API_NAMES),
         *(_user(name, _SCHEDULER_RIGHTS) for name in SCHEDULER_NAMES),
+        *(_user(name, _PROBE_RIGHTS) for name in PROBE_NAMES),
         "\n".join(_LINK_RIGHTS),
     ]
     return "\n\n".join(blocks) + "\n"

@@ -34,6 +34,8 @@ def run(
     settings = load_settings(data)
     _renew(settings)
     preflight.check_http_port(settings)
+    for remark in preflight.check_broker_rules(settings):
+        typer.echo(remark)
     readiness = preflight.Readiness(settings, wait_broker_s)
     supervisor = Supervisor(
         _children(settings, ingest),
@@ -48,13 +50,14 @@ def run(
 
 def _renew(settings: "ServerSettings") -> bool:
     """Whether our own processes must read certificates again."""
-    from fleet_server.enrollment.tls_files import renew_certificates
+    from fleet_server.enrollment.tls_files import OF_BROKER, renew_certificates
     from fleet_server.kit.times import utc_now
 
     renewed = renew_certificates(settings, utc_now())
-    if "broker" in renewed:
-        typer.echo("The broker has a new certificate: send SIGHUP to mosquitto.")
-    return any(name != "broker" for name in renewed)
+    for name in OF_BROKER.intersection(renewed):
+        what = "certificate" if name == "broker" else name
+        typer.echo(f"The broker has a new {what}: send SIGHUP to mosquitto.")
+    return bool(set(renewed) - OF_BROKER)
 
 
 def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":

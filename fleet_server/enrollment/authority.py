@@ -7,7 +7,7 @@ cannot stand in for each other; no leaf lives longer than `LEAF_LIFE`. Files are
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -19,11 +19,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from fleet_server.enrollment.errors import NameNotEnrollable
-from protocol.broker_rules import SERVICE_NAMES
+from protocol.broker_rules import PROBE_NAMES, SERVICE_NAMES
 from protocol.identifiers import is_identifier
 
 LEAF_LIFE = timedelta(days=90)
 _CA_LIFE = timedelta(days=3650)
+# With a list that has lapsed the broker lets nobody in: it lives as long as the broker's own certificate, and is
+# renewed in a third of that.
+CRL_LIFE = LEAF_LIFE
+# Long enough to ask a broker everything, too short to be worth stealing.
+_PROBE_LIFE = timedelta(minutes=10)
 # A peer's clock may be a little behind ours.
 _BACKDATED = timedelta(hours=1)
 
@@ -83,16 +88,37 @@ class Authority:
             raise NameNotEnrollable(f"expected one of {', '.join(SERVICE_NAMES)}, came {name[:80]!r}")
         return self._issue(name, Usage.CLIENT, now, ())
 
+    def issue_probe(self, name: str, now: datetime) -> Issued:
+        """For minutes, to ask a broker what it does: one of the probe's own services, or a device that is nobody's."""
+        if name not in PROBE_NAMES and not is_identifier(name):
+            raise NameNotEnrollable(f"expected one of {', '.join(PROBE_NAMES)} or an id, came {name[:80]!r}")
+        return self._issue(name, Usage.CLIENT, now, (), life=_BACKDATED + _PROBE_LIFE)
+
+    def revocation_list(self, serials: Collection[int], now: datetime) -> bytes:
+        """Signed, as PEM. The broker refuses certificates whose serial numbers are in it."""
+        begin = now - _BACKDATED
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self.certificate.subject)
+        builder = builder.last_update(begin).next_update(begin + CRL_LIFE)
+        authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(authority_id, critical=False)
+        builder = builder.add_extension(x509.CRLNumber(int(now.timestamp())), critical=False)
+        for serial in sorted(serials):
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     def issue_server(self, hosts: Iterable[str], now: datetime) -> Issued:
         """``hosts``: names and addresses that clients connect to."""
         names = list(dict.fromkeys(hosts))
         return self._issue(names[0], Usage.SERVER, now, names)
 
-    def _issue(self, common_name: str, usage: Usage, now: datetime, hosts: Iterable[str]) -> Issued:
+    def _issue(
+        self, common_name: str, usage: Usage, now: datetime, hosts: Iterable[str], life: timedelta = LEAF_LIFE
+    ) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         # Certificates count whole seconds.
-        not_after = min((now - _BACKDATED + LEAF_LIFE).replace(microsecond=0), self.certificate.not_valid_after_utc)
+        not_after = min((now - _BACKDATED + life).replace(microsecond=0), self.certificate.not_valid_after_utc)
         builder = _builder(subject, self.certificate.subject, key.public_key(), now, not_after)
         authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         alternatives = [_general_name(host) for host in hosts]
@@ -115,6 +141,18 @@ def due_for_renewal(certificate_pem: bytes, now: datetime) -> bool:
         return True
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return now >= begin + (end - begin) * 2 / 3
+
+
+def is_list_due(crl_pem: bytes, authority: Authority, serials: Collection[int], now: datetime) -> bool:
+    """Past a third of its life, of another authority, or not naming just ``serials``."""
+    try:
+        found = x509.load_pem_x509_crl(crl_pem)
+        is_ours = found.is_signature_valid(authority.key.public_key())
+    except (ValueError, TypeError):
+        return True
+    begin, end = found.last_update_utc, found.next_update_utc
+    is_old = end is None or now >= begin + (end - begin) / 3
+    return is_old or not is_ours or {entry.serial_number for entry in found} != set(serials)
 
 
 def hosts_of(certificate_pem: bytes) -> frozenset[str]:

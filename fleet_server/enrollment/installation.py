@@ -36,7 +36,9 @@ from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.enrollment.tls_files import (
     addresses_of,
     load_or_make_authority,
+    read_revoked,
     renew_own_certificates,
+    renew_revocation_list,
     write_broker_files,
 )
 from fleet_server.settings import ServerSettings
@@ -80,6 +82,7 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
         keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
         authority = load_or_make_authority(settings.keys_dir, now)
         renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
+        renew_revocation_list(authority, settings.tls_dir, read_revoked(settings.keys_dir), now)
         broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
         maker = BundleMaker(
             authority=authority,

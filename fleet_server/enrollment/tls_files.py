@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by
+from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by, is_list_due
 from fleet_server.enrollment.errors import DataFolderUnusable
 from fleet_server.enrollment.own_names import WILDCARDS, own_addresses
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.settings import ServerSettings
 from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 
+REVOCATION_LIST = "ca.crl"
+# What the broker has to read again.
+OF_BROKER = frozenset({"broker", "revocation list"})
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -33,7 +36,8 @@ def addresses_of(settings: ServerSettings) -> Addresses:
 def renew_certificates(settings: ServerSettings, now: datetime) -> list[str]:
     """The names of those that were made anew: ``broker``, ``http``, services."""
     authority = load_or_make_authority(settings.keys_dir, now)
-    return renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
+    renewed = renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
+    return renewed + renew_revocation_list(authority, settings.tls_dir, read_revoked(settings.keys_dir), now)
 
 
 def load_or_make_authority(keys_dir: Path, now: datetime) -> Authority:
@@ -67,23 +71,49 @@ def renew_own_certificates(authority: Authority, tls_dir: Path, addresses: Addre
     return renewed
 
 
+def read_revoked(keys_dir: Path) -> frozenset[int]:
+    """Serial numbers in ``revoked``: one a line, hexadecimal; what follows "#" is for people."""
+    path = keys_dir / "revoked"
+    if not path.exists():
+        return frozenset()
+    try:
+        entries = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+        return frozenset(int(entry.replace(":", ""), 16) for entry in entries if entry)
+    except (OSError, ValueError) as error:
+        raise DataFolderUnusable(f"{path}: expected a hexadecimal serial number a line: {error}") from error
+
+
+def renew_revocation_list(authority: Authority, tls_dir: Path, serials: Collection[int], now: datetime) -> list[str]:
+    """``["revocation list"]`` when it was made anew; the broker reads it at its start and on SIGHUP."""
+    path = tls_dir / REVOCATION_LIST
+    if path.exists() and not is_list_due(path.read_bytes(), authority, serials, now):
+        return []
+    write_private(path, authority.revocation_list(serials, now))
+    return ["revocation list"]
+
+
 def write_broker_files(broker_dir: Path, tls_dir: Path, addresses: Addresses) -> Path:
     """The path of mosquitto's configuration."""
     make_private_dir(broker_dir)
+    make_private_dir(broker_dir / "state")
+    configuration = broker_dir / "mosquitto.conf"
+    write_private(broker_dir / "acl", acl())
+    write_private(configuration, broker_configuration(broker_dir, tls_dir, addresses))
+    return configuration
+
+
+def broker_configuration(broker_dir: Path, tls_dir: Path, addresses: Addresses) -> str:
     places = BrokerPlaces(
         ca_file=str(tls_dir.resolve() / "ca.crt"),
+        crl_file=str(tls_dir.resolve() / REVOCATION_LIST),
         certificate_file=str(tls_dir.resolve() / "broker.crt"),
         key_file=str(tls_dir.resolve() / "broker.key"),
         acl_file=str(broker_dir.resolve() / "acl"),
-        persistence_dir=str(make_private_dir(broker_dir / "state").resolve()),
+        persistence_dir=str(broker_dir.resolve() / "state"),
     )
     # mosquitto drops root for a user who cannot look into a private folder, unless it is told to stay.
     run_as = "root" if os.getuid() == 0 else None
-    write_private(broker_dir / "acl", acl())
-    configuration = broker_dir / "mosquitto.conf"
-    text = mosquitto_conf(places, address=addresses.mqtt_host, port=addresses.mqtt_port, run_as=run_as)
-    write_private(configuration, text)
-    return configuration
+    return mosquitto_conf(places, address=addresses.mqtt_host, port=addresses.mqtt_port, run_as=run_as)
 
 
 def _names_of(host: str) -> list[str]:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
+from protocol.broker_rules import PROBE_NAMES, SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 from protocol.identifiers import is_identifier
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-PLACES = BrokerPlaces("/d/tls/ca.crt", "/d/tls/broker.crt", "/d/tls/broker.key", "/d/broker/acl", "/d/broker/state")
+PLACES = BrokerPlaces(
+    "/d/tls/ca.crt", "/d/tls/ca.crl", "/d/tls/broker.crt", "/d/tls/broker.key", "/d/broker/acl", "/d/broker/state"
+)
 
 
 def test_the_configuration_stays_as_it_was_measured() -> None:
@@ -30,5 +32,6 @@ def test_the_access_rules_stay_as_they_were_tested() -> None:
 
 
 def test_no_service_name_can_be_a_link() -> None:
-    assert not any(is_identifier(name) for name in SERVICE_NAMES)
-    assert len(set(SERVICE_NAMES)) == len(SERVICE_NAMES)
+    names = [*SERVICE_NAMES, *PROBE_NAMES]
+    assert not any(is_identifier(name) for name in names)
+    assert len(set(names)) == len(names)

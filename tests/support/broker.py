@@ -20,6 +20,7 @@ from fleet_server.enrollment.tls_files import (
     Addresses,
     load_or_make_authority,
     renew_own_certificates,
+    renew_revocation_list,
     write_broker_files,
 )
 from fleet_server.kit.times import utc_now
@@ -93,6 +94,7 @@ def running_broker(folder: Path) -> Iterator[Broker]:
         port = free_port()
         addresses = Addresses("127.0.0.1", port, "127.0.0.1")
         renew_own_certificates(authority, folder / "tls", addresses, utc_now())
+        renew_revocation_list(authority, folder / "tls", (), utc_now())
         configuration = write_broker_files(folder / "broker", folder / "tls", addresses)
         process = _start(program, configuration, port)
         if process is not None:

@@ -6,9 +6,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from fleet_server.enrollment.authority import Authority, hosts_of
-from fleet_server.enrollment.tls_files import Addresses, renew_own_certificates
+from fleet_server.enrollment.authority import CRL_LIFE, Authority, hosts_of
+from fleet_server.enrollment.errors import DataFolderUnusable
+from fleet_server.enrollment.tls_files import (
+    REVOCATION_LIST,
+    Addresses,
+    read_revoked,
+    renew_own_certificates,
+    renew_revocation_list,
+)
 from protocol.broker_rules import SERVICE_NAMES
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
@@ -51,3 +59,27 @@ def test_a_server_on_every_address_is_known_by_the_machines_name(authority: Auth
     everywhere = "0.0.0.0"  # noqa: S104  # written into a certificate, not bound to
     renew_own_certificates(authority, tmp_path, replace(LOOPBACK, http_host=everywhere), NOW)
     assert {"127.0.0.1", "localhost", socket.gethostname()} <= hosts_of((tmp_path / "http.crt").read_bytes())
+
+
+def test_the_list_of_revoked_ones_is_renewed_long_before_it_ends_and_when_it_changes(
+    authority: Authority, tmp_path: Path
+) -> None:
+    made = ["revocation list"]
+    assert renew_revocation_list(authority, tmp_path, (), NOW) == made
+    assert renew_revocation_list(authority, tmp_path, (), NOW + CRL_LIFE / 4) == []
+    assert renew_revocation_list(authority, tmp_path, (), NOW + CRL_LIFE / 2) == made
+    assert renew_revocation_list(authority, tmp_path, (0xABC,), NOW + CRL_LIFE / 2) == made
+    assert renew_revocation_list(Authority.make(NOW), tmp_path, (0xABC,), NOW + CRL_LIFE / 2) == made
+    found = x509.load_pem_x509_crl((tmp_path / REVOCATION_LIST).read_bytes())
+    assert [entry.serial_number for entry in found] == [0xABC]
+    (tmp_path / REVOCATION_LIST).write_text("damaged", "utf-8")
+    assert renew_revocation_list(authority, tmp_path, (), NOW) == made
+
+
+def test_revoked_serials_are_read_as_people_write_them(tmp_path: Path) -> None:
+    assert read_revoked(tmp_path) == frozenset()
+    (tmp_path / "revoked").write_text("0A:bc  # stolen in March\n\n# a remark\nff\n", "utf-8")
+    assert read_revoked(tmp_path) == {0x0ABC, 0xFF}
+    (tmp_path / "revoked").write_text("not a number\n", "utf-8")
+    with pytest.raises(DataFolderUnusable, match="expected a hexadecimal serial number"):
+        read_revoked(tmp_path)
