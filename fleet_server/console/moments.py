@@ -67,6 +67,9 @@ class Calendar:
             return self.texts.gettext("Yesterday") + " · " + date
         return date
 
+    def month_day(self, moment: datetime) -> str:
+        return self._date(moment.astimezone(self.zone), with_year=False)
+
     def full(self, moment: datetime) -> str:
         return moment.astimezone(self.zone).strftime("%Y-%m-%d %H:%M:%S") + " " + self.zone_name()
 
@@ -87,6 +90,15 @@ class Calendar:
         if whole < 2 * _DAY:
             return gettext("%(h)s h %(m)s min") % {"h": whole // _HOUR, "m": whole % _HOUR // _MINUTE}
         return gettext("%(n)s days") % {"n": whole // _DAY}
+
+    def length(self, span: timedelta) -> str:
+        """Of a bucket: whole minutes, hours or days."""
+        minutes = round(span.total_seconds()) // _MINUTE
+        if minutes % (24 * 60) == 0:
+            days = minutes // (24 * 60)
+            return self.texts.gettext("1 day") if days == 1 else self.texts.gettext("%(n)s days") % {"n": days}
+        unit = self.texts.gettext("%(n)s h") if minutes % 60 == 0 else self.texts.gettext("%(n)s min")
+        return unit % {"n": minutes // 60 if minutes % 60 == 0 else minutes}
 
     def _ago(self, moment: datetime) -> str:
         seconds = (self.now - moment).total_seconds()

@@ -31,6 +31,16 @@ class FaultRepository:
         )
         return list(self._session.exec(statement.order_by(col(Fault.raised_at).desc(), col(Fault.id)).limit(limit)))
 
+    def raised_between(self, device_id: str, begin: datetime, end: datetime, limit: int) -> list[Fault]:
+        """From ``begin`` (in) to ``end`` (out), newest first."""
+        statement = select(Fault).where(
+            col(Fault.tenant_id) == self._tenant_id,
+            col(Fault.device_id) == device_id,
+            col(Fault.raised_at) >= begin,
+            col(Fault.raised_at) < end,
+        )
+        return list(self._session.exec(statement.order_by(col(Fault.raised_at).desc(), col(Fault.id)).limit(limit)))
+
     def devices_with(self, code: str, limit: int) -> list[str]:
         statement = select(Fault.device_id).where(
             col(Fault.tenant_id) == self._tenant_id, col(Fault.is_open).is_(True), col(Fault.code) == code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fleet_server.faults.models import Fault
 from fleet_server.faults.repository import FaultFilters, FaultRepository
@@ -12,6 +12,9 @@ from fleet_server.kit.times import from_us, to_us
 
 MAX_OPEN = 500
 MAX_DEVICES = 2000
+MAX_OF_PERIOD = 50
+# A fault that began this long before a period and ended in it belongs to the period too.
+_BEFORE = timedelta(days=1)
 
 
 class FaultService:
@@ -28,6 +31,16 @@ class FaultService:
         for fault in self._faults.open_of(device_ids, MAX_OPEN):
             found[fault.device_id].append(fault)
         return found
+
+    def of_period(self, device_id: str, begin: datetime, end: datetime) -> Sequence[Fault]:
+        """What was open at some time from ``begin`` to ``end``, newest first, at most `MAX_OF_PERIOD`. What was raised
+        more than a day before is found only while it is still open.
+        """
+        raised = self._faults.raised_between(device_id, begin - _BEFORE, end, MAX_OF_PERIOD)
+        still_open = [fault for fault in self.open_of(device_id) if fault.raised_at < end]
+        found = {fault.id: fault for fault in [*raised, *still_open]}
+        in_period = [fault for fault in found.values() if fault.cleared_at is None or fault.cleared_at >= begin]
+        return sorted(in_period, key=lambda fault: fault.raised_at, reverse=True)[:MAX_OF_PERIOD]
 
     def devices_with(self, code: str) -> frozenset[str]:
         """Ids of devices on which ``code`` is open, at most `MAX_DEVICES`."""

@@ -9,10 +9,13 @@ import msgspec
 from sqlmodel import Session
 
 from fleet_server.executions.models import Execution
+from fleet_server.health.apply import HealthReport, apply_health
 from fleet_server.ingest.models import DeadLetter
+from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.capabilities import Action
 from protocol.commands import FINAL, QUEUE_EXPIRY, ExecutionState
+from protocol.records import HealthColumns, Sample
 from tests.fleet_server.console.declared import FULL_CHECK, SYNC
 from tests.fleet_server.console.examples import TENANT, device_id
 
@@ -40,6 +43,7 @@ def add_history(session: Session, now: datetime) -> None:
         )
     )
     session.flush()
+    _add_course(session, now)
     append_events(session, TENANT, [*_timeline(now), *_of_full_check(now), *_of_fix(now)], now)
 
 
@@ -74,6 +78,31 @@ def execution(
         verifying_at=now + timedelta(seconds=5) if state is ExecutionState.SUCCEEDED else None,
         finished_at=now + timedelta(seconds=66) if is_final else None,
     )
+
+
+def _add_course(session: Session, now: datetime) -> None:
+    """A week of readings with a night without any; the last minutes are out of range."""
+    begins = [now - timedelta(hours=hours) for hours in range(168, 0, -2) if not 10 < hours <= 16]
+    given = [
+        HealthReport(TILL, "traditional", TILL, "c" * 32, number + 1, at, _columns(at, number))
+        for number, at in enumerate(begins)
+    ]
+    apply_health(session, TENANT, given, now)
+
+
+def _columns(at: datetime, number: int) -> HealthColumns:
+    steps = range(60)
+    numbers: dict[str, list[Sample]] = {
+        "net.rtt_ms": [
+            38.0 + (number * 7 + step * 3) % 11 + (600 if number == 40 and step == 30 else 0) for step in steps
+        ],
+        "modem.rsrp_dbm": [
+            -91.0 - (number + step) % 5 - (20 if number % 12 == 5 and step > 40 else 0) for step in steps
+        ],
+        "sys.mem_avail_pct": [40.0 - (number * 60 + step) % 500 / 60 for step in steps],
+        "sys.clock_drift_s": [float(step % 3) for step in steps],
+    }
+    return HealthColumns(to_ms(at), 120_000, 60, numbers)
 
 
 def _timeline(now: datetime) -> list[NewEvent]:
