@@ -26,8 +26,8 @@ from fleet_server.executions import endpoints as executions
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
+from fleet_server.health import distribution_endpoints, export_endpoints
 from fleet_server.health import endpoints as health
-from fleet_server.health import export_endpoints
 from fleet_server.ingest import endpoints as dead_letters
 from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.rate_limit import TokenBuckets
@@ -80,7 +80,17 @@ def create_app(
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
-    for door in (executions, devices, timeline, health, export_endpoints, faults, live_mode, dead_letters):
+    for door in (
+        executions,
+        devices,
+        timeline,
+        health,
+        distribution_endpoints,
+        export_endpoints,
+        faults,
+        live_mode,
+        dead_letters,
+    ):
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
     _describe_security(app)

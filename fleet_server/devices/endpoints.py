@@ -20,6 +20,7 @@ router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
 DeviceIdPath = Annotated[str, Path(max_length=64, description="id of the device")]
 Presence = Literal["online", "offline", "unknown"]
+Kind = Literal["terminal", "gateway", "attached"]
 Condition = Literal["faulty", "silent", "watch", "well", "off", "unknown"]
 
 
@@ -50,6 +51,10 @@ def list_devices(
     presence: Presence | None = None,
     condition: Condition | None = None,
     site: Annotated[str | None, Query(max_length=64)] = None,
+    kind: Kind | None = None,
+    model: Annotated[str | None, Query(max_length=80)] = None,
+    firmware: Annotated[str | None, Query(max_length=80, description="empty: those that never told one")] = None,
+    agent: Annotated[str | None, Query(max_length=64, description="version of the agent")] = None,
     fault: Annotated[str | None, Query(max_length=80, description="code of a fault that is open")] = None,
     where: Annotated[
         list[Annotated[str, Query(max_length=MAX_CHARS)]],
@@ -64,7 +69,18 @@ def list_devices(
     """Devices, those with the worst condition first; `where` may be given more than once."""
     ids = None if fault is None else faults.devices_with(fault)
     among = search.devices(read_conditions(where))
-    filters = DeviceFilters(q=q, presence=presence, condition=condition, site=site, device_ids=ids, among=among)
+    filters = DeviceFilters(
+        q=q,
+        presence=presence,
+        condition=condition,
+        site=site,
+        kind=kind,
+        model=model,
+        firmware=firmware,
+        agent=agent,
+        device_ids=ids,
+        among=among,
+    )
     page = devices.list(filters, cursor, limit)
     return PageOf(items=[device_read(one) for one in page.items], next=page.next)
 

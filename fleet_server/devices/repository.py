@@ -53,13 +53,17 @@ class CommandTarget:
 @dataclass(frozen=True, slots=True)
 class DeviceFilters:
     """``fault``: a code that is open; handed in as the ids of the devices that have it. ``among``: queries for ids, all
-    of which must find the device.
+    of which must find the device. An empty version is that of devices which never told one.
     """
 
     q: str = ""
     presence: str | None = None
     condition: str | None = None
     site: str | None = None
+    kind: str | None = None
+    model: str | None = None
+    firmware: str | None = None
+    agent: str | None = None
     device_ids: frozenset[str] | None = None
     among: tuple[Select[tuple[str]], ...] = ()
 
@@ -94,6 +98,13 @@ class DeviceRepository:
         """Ids and serial numbers in the order of ids."""
         statement = select(Device.id, Device.serial_number).where(*self._present(site_id), col(Device.id) > after)
         return list(self._session.exec(statement.order_by(col(Device.id)).limit(limit)))
+
+    def makes(self, filters: DeviceFilters) -> Select[tuple[str, str, str, str, str]]:
+        """To be joined by whoever counts by make: id, model, firmware, version of the agent, class."""
+        made: Select[Any] = sa_select(
+            _DEVICE.c.id, _DEVICE.c.model, _DEVICE.c.firmware, _DEVICE.c.agent_version, _DEVICE.c.terminal_class
+        ).where(_DEVICE.c.tenant_id == self._tenant_id, _DEVICE.c.retired_at.is_(None))
+        return self._filtered(made, filters)
 
     def count(self, site_id: str | None) -> int:
         return self._session.exec(select(func.count()).select_from(Device).where(*self._present(site_id))).one()
@@ -191,12 +202,18 @@ class DeviceRepository:
         for word in filters.q.lower().split()[:8]:
             pattern = f"%{word.translate(_LIKE_SPECIAL)}%"
             statement = statement.where(col(Device.search_text).like(pattern, escape="\\"))
-        if filters.presence is not None:
-            statement = statement.where(col(Device.presence) == filters.presence)
-        if filters.condition is not None:
-            statement = statement.where(col(Device.condition) == filters.condition)
-        if filters.site is not None:
-            statement = statement.where(col(Device.site_id) == filters.site)
+        equal: tuple[tuple[Any, str | None], ...] = (
+            (Device.presence, filters.presence),
+            (Device.condition, filters.condition),
+            (Device.site_id, filters.site),
+            (Device.kind, filters.kind),
+            (Device.model, filters.model),
+            (Device.firmware, filters.firmware),
+            (Device.agent_version, filters.agent),
+        )
+        for column, value in equal:
+            if value is not None:
+                statement = statement.where(column == value)
         if filters.device_ids is not None:
             statement = statement.where(col(Device.id).in_(filters.device_ids))
         for ids in filters.among:

@@ -13,6 +13,7 @@ from datetime import datetime
 from threading import Lock
 
 import msgspec
+from sqlalchemy import Select
 
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.models import Device, Site
@@ -91,6 +92,10 @@ class DeviceService:
 
     def count(self, site_id: str | None) -> int:
         return self._devices.count(site_id)
+
+    def makes(self, filters: DeviceFilters) -> Select[tuple[str, str, str, str, str]]:
+        """A query for id, model, firmware, version of the agent and class."""
+        return self._devices.makes(filters)
 
     def attached_to(self, link_id: str) -> Sequence[DeviceAtSite]:
         return [DeviceAtSite(*row) for row in self._devices.attached_to(link_id)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fleet_server.health.distribution import Distribution, Group
 from fleet_server.health.service import Courses, Newest
 from fleet_server.kit.schemas import Answer, Moment, Words
 from protocol.catalogue import metrics
@@ -48,7 +49,7 @@ def _read(name: str, newest: Newest | None, courses: Courses, terminal_class: st
     course = courses.of.get(name)
     return MetricRead(
         metric=name,
-        title=Words(zh=name, en=name) if known is None else Words(zh=known.title_zh, en=known.title_en),
+        title=title_of(name),
         unit="" if known is None else known.unit,
         normal=None if known is None else known.normal_text.get(of_class),
         value=value,
@@ -57,4 +58,77 @@ def _read(name: str, newest: Newest | None, courses: Courses, terminal_class: st
         points=[] if course is None else course.points,
         bucket_s=None if courses.bucket is None else courses.bucket.total_seconds(),
         extents=[] if course is None else [(one.low, one.high, one.count) for one in course.extents],
+    )
+
+
+class GroupRead(Answer):
+    """Devices of one model and version. ``normal``: by class of terminal; ``out_of_range``: null where nothing is
+    normal; ``not_known``: how many say that they do not know. Quantiles are of the others, null if there are none.
+    """
+
+    model: str
+    version: str
+    devices: int
+    out_of_range: int | None
+    not_known: int
+    min: float | None
+    p5: float | None
+    p25: float | None
+    median: float | None
+    p75: float | None
+    p95: float | None
+    max: float | None
+    normal: dict[str, str | None]
+
+
+class DistributionRead(Answer):
+    """``groups``: those of most devices first; what is beyond their limit is told in ``groups_left_out`` (at least so
+    many) and ``devices_left_out``.
+    """
+
+    metric: str
+    title: Words
+    unit: str
+    by: str
+    devices: int
+    groups: list[GroupRead]
+    groups_left_out: int
+    devices_left_out: int
+
+
+def distribution_read(found: Distribution) -> DistributionRead:
+    known = metrics.get(found.metric)
+    return DistributionRead(
+        metric=found.metric,
+        title=title_of(found.metric),
+        unit="" if known is None else known.unit,
+        by=found.by.value,
+        devices=found.devices,
+        groups=[_group_read(found.metric, group) for group in found.groups],
+        groups_left_out=found.groups_left_out,
+        devices_left_out=found.devices_left_out,
+    )
+
+
+def title_of(metric: str) -> Words:
+    known = metrics.get(metric)
+    return Words(zh=metric, en=metric) if known is None else Words(zh=known.title_zh, en=known.title_en)
+
+
+def _group_read(metric: str, group: Group) -> GroupRead:
+    known, summary = metrics.get(metric), group.summary
+    return GroupRead(
+        model=group.model,
+        version=group.version,
+        devices=group.devices,
+        out_of_range=group.out,
+        not_known=group.unknown,
+        min=None if summary is None else summary.low,
+        p5=None if summary is None else summary.p5,
+        p25=None if summary is None else summary.p25,
+        median=None if summary is None else summary.median,
+        p75=None if summary is None else summary.p75,
+        p95=None if summary is None else summary.p95,
+        max=None if summary is None else summary.high,
+        normal={one: None if known is None else known.normal_text.get(_CLASSES[one]) for one in group.classes},
     )

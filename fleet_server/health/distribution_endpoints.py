@@ -1,0 +1,38 @@
+"""HTTP door of distributions: how a metric lies over the fleet, by model and version."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from fleet_server.access import CallerDep
+from fleet_server.devices.endpoints import DeviceServiceDep, Kind
+from fleet_server.devices.repository import DeviceFilters
+from fleet_server.health.distribution import DistributionService, FleetValues, Version
+from fleet_server.health.schemas import DistributionRead, distribution_read
+from fleet_server.request_session import SessionDep
+
+router = APIRouter(prefix="/api/v1/health", tags=["health"])
+
+
+async def distribution_service(session: SessionDep, caller: CallerDep) -> DistributionService:
+    return DistributionService(FleetValues(session, caller.tenant_id))
+
+
+DistributionServiceDep = Annotated[DistributionService, Depends(distribution_service)]
+
+
+@router.get("/distribution")
+def distribution(
+    devices: DeviceServiceDep,
+    service: DistributionServiceDep,
+    metric: Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.]*$")],
+    by: Annotated[Version, Query(description="which version, beside the model, makes a group")] = Version.FIRMWARE,
+    model: Annotated[str | None, Query(max_length=80)] = None,
+    site: Annotated[str | None, Query(max_length=64)] = None,
+    kind: Kind | None = None,
+) -> DistributionRead:
+    """Of the newest values of a metric: for each model and version how many devices, their quantiles, and how many are
+    out of the normal range.
+    """
+    makes = devices.makes(DeviceFilters(model=model, site=site, kind=kind))
+    return distribution_read(service.of(metric, makes, by))
