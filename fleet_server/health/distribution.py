@@ -107,17 +107,10 @@ class FleetValues:
         number = newest_number(self._session, metric)
         statement = (
             select(made.c.model, made.c.firmware, made.c.agent_version, made.c.terminal_class, number)
-            .select_from(_INTERVAL)
-            .join(_HEALTH, _HEALTH.c.device_id == _INTERVAL.c.device_id)
-            .join(made, made.c.id == _INTERVAL.c.device_id)
-            .where(
-                _INTERVAL.c.tenant_id == self._tenant_id,
-                _INTERVAL.c.metric == metric,
-                _INTERVAL.c.low.is_not(None),
-                _HEALTH.c.tenant_id == self._tenant_id,
-            )
+            .select_from(_HEALTH.join(made, made.c.id == _HEALTH.c.device_id))
+            .where(_HEALTH.c.tenant_id == self._tenant_id)
         )
-        rows = self._session.connection().execution_options(yield_per=_AT_A_TIME).execute(statement)
+        rows = self._session.execute(statement, execution_options={"yield_per": _AT_A_TIME})
         for model, firmware, agent, of_class, value in rows:
             if value is not None:
                 yield model, firmware, agent, of_class, float(value)

@@ -155,3 +155,18 @@ def test_the_api_lists_devices_by_their_newest_values_page_by_page(api: Api) -> 
     )
     refused = api.get("/api/v1/devices", where="modem.csq~10")
     assert (refused.status_code, refused.json()["code"]) == (422, "condition_unreadable")
+
+
+def test_a_text_that_looks_like_an_entry_is_not_taken_for_one(engine: Engine) -> None:
+    hostile = '"modem.csq":[1,5,false],'
+    with transaction(engine) as session:
+        put_newest(session, TENANT, "d-hostile00001", {"a.text": hostile, METRIC: 20}, NOON)
+        put_newest(session, TENANT, "d-digits000001", {METRIC: "5,5"}, NOON)
+    assert found(engine, "modem.csq>=0") == {"d-hostile00001"}
+    assert found(engine, "modem.csq=20") == {"d-hostile00001"}
+
+
+@pytest.mark.parametrize("value", [0, -7, 2.5, -0.001, 1e-9, 1.5e300, -123456789012345])
+def test_numbers_of_every_form_are_read_as_they_are(engine: Engine, value: float) -> None:
+    put(engine, {"d-number000001": value})
+    assert found(engine, f"{METRIC}>={value!r}") == found(engine, f"{METRIC}<={value!r}") == {"d-number000001"}
