@@ -24,6 +24,10 @@ _GIGA: Final = 2.0**30
 _MILLION: Final = 1e6
 # Beyond it the sum of a day of seconds might not be exact.
 _LARGEST: Final = 2.0**62
+# Samples summed at once stay in the processor's cache; and so many small ones have fewer than 2**31 units, of which a
+# division by a million still tells the last millionth.
+_AT_ONCE: Final = 2**15
+_SMALL: Final = 2.0**16
 Stats = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 _STATS = ("at", "low", "high", "count", "giga", "whole", "micro")
 
@@ -81,13 +85,52 @@ class Buckets:
 def of_samples(series: Ints, at_ms: Ints, values: Floats, bucket_ms: int) -> Buckets:
     """What was not measured (NaN) is left out."""
     is_there = ~np.isnan(values)
-    series, at_ms, values = series[is_there], at_ms[is_there], values[is_there]
-    bounded = np.clip(values, -_LARGEST, _LARGEST)
-    giga = np.floor(bounded / _GIGA)
-    rest = bounded - giga * _GIGA
+    if not is_there.all():
+        series, at_ms, values = series[is_there], at_ms[is_there], values[is_there]
+    places = [slice(begin, begin + _AT_ONCE) for begin in range(0, max(1, len(values)), _AT_ONCE)]
+    return merged([_of_few(series[few], at_ms[few] // bucket_ms, values[few]) for few in places])
+
+
+def _of_few(series: Ints, at: Ints, values: Floats) -> Buckets:
+    """Neighbours of the same bucket are summed."""
+    if not len(values):
+        return Buckets(series, at, *[values] * 6)
+    starts = _changes(series, at)
+    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
+    count = np.diff(starts, append=len(values)).astype(np.float64)
+    if low.min() >= -_SMALL and high.max() <= _SMALL:
+        micro = np.add.reduceat(np.rint(values * _MILLION), starts)
+        none = np.zeros(len(starts))
+        sums = _carried(none, none, micro)
+    else:
+        giga, whole, micro = (np.add.reduceat(one, starts) for one in _split(values))
+        sums = _carried(giga, whole, micro)
+    return Buckets(series[starts], at[starts], low, high, count, *sums)
+
+
+def _split(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """The three numbers of each sample."""
+    # Small ones are rounded as where all are small, or a bucket would depend on its neighbours.
+    is_large = np.abs(values) > _SMALL
+    large = np.where(is_large, np.clip(values, -_LARGEST, _LARGEST), 0.0)
+    giga = np.floor(large / _GIGA)
+    rest = large - giga * _GIGA
     whole = np.floor(rest)
     micro = np.rint((rest - whole) * _MILLION)
-    return _summed(series, at_ms // bucket_ms, (values, values, np.ones(len(values)), giga, whole, micro))
+    return giga, whole, np.where(is_large, micro, np.rint(np.clip(values, -_SMALL, _SMALL) * _MILLION))
+
+
+def _carried(giga: Floats, whole: Floats, micro: Floats) -> tuple[Floats, Floats, Floats]:
+    """The same sum, in its one way of writing: below a million millionths, below 2**30 units."""
+    carried = np.floor(micro / _MILLION)
+    together = whole + carried
+    carried_on = np.floor(together / _GIGA)
+    return giga + carried_on, together - carried_on * _GIGA, micro - carried * _MILLION
+
+
+def _changes(series: Ints, at: Ints) -> Ints:
+    """Where a bucket begins that is not the one before."""
+    return np.flatnonzero(np.concatenate(([True], (series[1:] != series[:-1]) | (at[1:] != at[:-1]))))
 
 
 def merged(parts: Sequence[Buckets]) -> Buckets:
@@ -152,20 +195,13 @@ def _summed(series: Ints, at: Ints, stats: Stats) -> Buckets:
 def _neighbours_summed(series: Ints, at: Ints, stats: Stats) -> Buckets:
     if not len(at):
         return Buckets(series, at, *stats)
-    is_first = np.concatenate(([True], (series[1:] != series[:-1]) | (at[1:] != at[:-1])))
-    starts = np.flatnonzero(is_first)
+    starts = _changes(series, at)
     low, high, count, giga, whole, micro = stats
-    micro_sum = np.add.reduceat(micro, starts)
-    carried = np.floor(micro_sum / _MILLION)
-    whole_sum = np.add.reduceat(whole, starts) + carried
-    carried_on = np.floor(whole_sum / _GIGA)
     return Buckets(
         series[starts],
         at[starts],
         np.minimum.reduceat(low, starts),
         np.maximum.reduceat(high, starts),
         np.add.reduceat(count, starts),
-        np.add.reduceat(giga, starts) + carried_on,
-        whole_sum - carried_on * _GIGA,
-        micro_sum - carried * _MILLION,
+        *_carried(np.add.reduceat(giga, starts), np.add.reduceat(whole, starts), np.add.reduceat(micro, starts)),
     )

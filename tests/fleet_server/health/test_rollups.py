@@ -94,3 +94,14 @@ def test_what_was_not_measured_is_in_no_bucket() -> None:
         0,
         [(0, 0, 5.0, 5.0, 1.0, 0.0, 5.0, 0.0)],
     )
+
+
+@pytest.mark.parametrize("edge", [2.0**16, -(2.0**16)])
+@pytest.mark.parametrize("off", [0.0, 1e-6, -1e-6, 0.3])
+def test_many_samples_at_the_edge_of_what_is_summed_in_millionths_have_an_exact_mean(edge: float, off: float) -> None:
+    values = np.full(70_000, edge + off)
+    zeros = np.zeros(len(values), np.int64)
+    found = of_samples(zeros, zeros, values, BUCKET_MS)
+    millionths = round((edge + off) * 1_000_000) * len(values)
+    carried, micro = divmod(millionths, 1_000_000)
+    assert told(found) == [(0, 0, edge + off, edge + off, 70_000, *map(float, divmod(carried, 2**30)), float(micro))]
