@@ -7,7 +7,7 @@ Whether a link is enrolled, and which devices it may speak for, is not known her
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
@@ -182,13 +182,23 @@ def _numbers(body: HealthColumns, raw: bytes) -> Floats | None:
     begin = raw.find(b'"columns"')
     if begin < 0 or _TEXT_SAMPLE.search(raw, begin) is not None:
         return None
-    if set(map(len, body.columns.values())) != {body.steps}:
+    columns = body.columns.values()
+    if set(map(len, columns)) != {body.steps}:
         return None
     try:
-        numbers = np.array(list(chain.from_iterable(body.columns.values())), dtype=np.float64)
+        numbers = _floats(columns, body.steps)
     except OverflowError:
         return None
     return None if bool((np.abs(numbers) > EXACT).any()) else numbers
+
+
+def _floats(columns: Collection[Sequence[Any]], steps: int) -> Floats:
+    """No texts among them. Raises ``OverflowError``."""
+    try:
+        return np.fromiter(chain.from_iterable(columns), np.float64, len(columns) * steps)
+    except TypeError:
+        # Something was not measured, which takes a little longer.
+        return np.array(list(chain.from_iterable(columns)), dtype=np.float64)
 
 
 def _refusal(body: RecordBody, kind: StreamKind) -> Malformed | None:
