@@ -20,14 +20,14 @@ from sqlmodel import Session
 from fleet_server import memory
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.service import AuthService
-from fleet_server.db import transaction
+from fleet_server.db import reading, transaction
 from fleet_server.devices.apply import sweep_presence
 from fleet_server.devices.condition import sweep_conditions
 from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
 from fleet_server.executions.outbound import Courier, Outbound
 from fleet_server.executions.repository import ExecutionRepository
 from fleet_server.health import upkeep
-from fleet_server.health.folding import fold_due
+from fleet_server.health.folding import Due, read_due, write_folded
 from fleet_server.ingest import retention
 from fleet_server.ingest.gaps import show_open
 from fleet_server.kit.leadership import Leadership
@@ -58,10 +58,13 @@ class Done:
 
 @dataclass(slots=True)
 class Chore:
+    """``prepare``: what can be done before its transaction begins."""
+
     name: str
     every: timedelta
     work: Callable[[Session, datetime], Done]
     next_at: datetime | None = None
+    prepare: Callable[[datetime], None] = lambda _: None
 
     def is_due(self, now: datetime) -> bool:
         # A clock that was set back must not stop a chore for as long as it was wrong.
@@ -86,6 +89,7 @@ class Scheduler:
         self._leads_since: datetime | None = None
         self._conditions_after = ""
         self._forgotten_after: dict[str, str] = {}  # by table
+        self._to_fold = Due({}, {}, more=False)
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
         kept = upkeep.kept(settings.health_kept)
         self._chores = (
@@ -98,7 +102,7 @@ class Scheduler:
             Chore("old_events", timedelta(minutes=10), self._old_events),
             Chore("old_records", timedelta(minutes=10), self._old_records),
             Chore("health_partitions", timedelta(minutes=10), self._partitions),
-            Chore("health_folding", timedelta(seconds=15), self._folding),
+            Chore("health_folding", timedelta(seconds=15), self._folding, prepare=self._read_due),
             *(Chore(f"old_{one.kind.table}", timedelta(minutes=10), partial(self._old_health, one)) for one in kept),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
@@ -138,6 +142,7 @@ class Scheduler:
 
     def _piece(self, chore: Chore) -> Done:
         now = self._clock()
+        chore.prepare(now)
         with transaction(self._engine) as session:
             done = chore.work(session, now)
             events = [*_events_of(done.outgoing), *done.events]
@@ -174,8 +179,12 @@ class Scheduler:
         upkeep.make_partitions(session, now)
         return Done()
 
+    def _read_due(self, now: datetime) -> None:
+        with reading(self._engine) as session:
+            self._to_fold = read_due(session, self._tenant_id, now)
+
     def _folding(self, session: Session, now: datetime) -> Done:
-        more = fold_due(session, self._tenant_id, now).more
+        more = write_folded(session, self._to_fold, now).more
         return Done(more=more, soon=more)
 
     def _old_health(self, one: upkeep.Kept, session: Session, now: datetime) -> Done:

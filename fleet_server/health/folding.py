@@ -1,23 +1,25 @@
 """Folding: blocks that are in no rollup yet go into those of five minutes, hours and days, once each.
 
-A chore of the scheduler. A device's row is held meanwhile, so that no block is added between reading them and noting
-the last that was taken (`fleet_server.health.models`). Whoever reads rollups adds what is not folded yet
-(`fleet_server.health.service`), so nothing waits for this.
+A chore of the scheduler, in two steps: what is due is read and computed while ingest goes on (`read_due`); the rows of
+devices are held only to write it (`write_folded`). A device whose blocks another process folded in between is left to
+that. Whoever reads rollups adds what is not folded yet (`fleet_server.health.service`), so nothing waits for this.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
 import structlog
-from sqlalchemy import Row, Table, and_, func, null, select, update
+from sqlalchemy import Engine, Row, Table, and_, func, select
 from sqlmodel import Session
 
+from fleet_server.db import reading, transaction
+from fleet_server.health.latest import FOLD_AFTER, FOLD_BLOCKS
 from fleet_server.health.models import DeviceHealth, HealthBlock, HealthDays, HealthFiveMinutes, HealthHours
 from fleet_server.health.packing import Floats, Ints
 from fleet_server.health.rollups import Buckets, Level, merged, of_samples, pack_rows, unpack_rows
@@ -39,6 +41,11 @@ TABLES: Mapping[Level, Table] = {
 _CONFLICT = bulk.OnConflict(("device_id", "span_at"), ("packed",))
 # Rows of one question: SQLite counts parameters.
 _KEYS = 400
+_IS_UNFOLDED = and_(
+    _BLOCK.c.device_id == _HEALTH.c.device_id,
+    _BLOCK.c.start_at >= _HEALTH.c.unfolded_since,
+    _BLOCK.c.id > _HEALTH.c.folded_id,
+)
 _log = structlog.get_logger(__name__)
 
 Key = tuple[str, datetime]  # device, span
@@ -62,26 +69,80 @@ class Samples:
     values: Floats
 
 
-def fold_due(session: Session, tenant_id: str, now: datetime) -> Folded:
-    due = (
-        select(_HEALTH.c.device_id)
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A device's blocks after ``before``: ``count`` of them, the last is ``newest``. ``is_all``: there were no more."""
+
+    before: int
+    newest: int
+    count: int
+    is_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """``rows``: of each level, as they will be once the blocks of ``devices`` are in them."""
+
+    devices: dict[str, Taken]
+    rows: dict[Level, list[dict[str, Any]]]
+    more: bool
+
+
+def fold_due(engine: Engine, tenant_id: str, now: datetime) -> Folded:
+    """One piece of what is due."""
+    with reading(engine) as session:
+        due = read_due(session, tenant_id, now)
+    with transaction(engine) as session:
+        return write_folded(session, due, now)
+
+
+def read_due(session: Session, tenant_id: str, now: datetime) -> Due:
+    """What is due, oldest first."""
+    wanted = (
+        select(_HEALTH.c.device_id, _HEALTH.c.folded_id)
         .where(_HEALTH.c.tenant_id == tenant_id, _HEALTH.c.fold_at <= now)
         .order_by(_HEALTH.c.fold_at)
         .limit(DEVICES)
     )
-    # Oldest first, but held in the order of ids as everywhere.
-    held = select(_HEALTH.c.device_id).where(_HEALTH.c.device_id.in_(list(session.execute(due).scalars())))
-    ids = list(session.execute(held.order_by(_HEALTH.c.device_id).with_for_update(skip_locked=True)).scalars())
-    if not ids:
-        return Folded(0, more=False)
-    blocks = _unfolded(session, ids)
+    folded: dict[str, int] = {row.device_id: row.folded_id for row in session.execute(wanted)}
+    blocks = _unfolded(session, list(folded))
     taken = samples_of((block.device_id, block) for block in blocks)
-    for level, buckets in levels_of(taken).items():
-        _add(session, tenant_id, level, taken.names, buckets)
+    rows = {level: _rows(session, tenant_id, level, taken.names, new) for level, new in levels_of(taken).items()}
     # The last device's blocks may go on beyond the limit.
-    whole = ids if len(blocks) < BLOCKS else [id_ for id_ in ids if id_ < blocks[-1].device_id]
-    _note(session, blocks, whole)
-    return Folded(len(blocks), more=len(ids) == DEVICES or len(blocks) == BLOCKS)
+    cut = blocks[-1].device_id if len(blocks) == BLOCKS else ""
+    devices = {id_: Taken(before, before, 0, is_all=not cut or id_ < cut) for id_, before in folded.items()}
+    for block in blocks:
+        one = devices[block.device_id]
+        devices[block.device_id] = replace(one, newest=block.id, count=one.count + 1)
+    return Due(devices, rows, more=len(folded) == DEVICES or bool(cut))
+
+
+def write_folded(session: Session, due: Due, now: datetime) -> Folded:
+    """Leaves out devices that were folded or removed since they were read."""
+    columns = (_HEALTH.c.device_id, _HEALTH.c.folded_id, _HEALTH.c.unfolded, _HEALTH.c.fold_at)
+    held = select(*columns).where(_HEALTH.c.device_id.in_(list(due.devices))).order_by(_HEALTH.c.device_id)
+    found = session.execute(held.with_for_update()).all() if due.devices else []
+    still = {row.device_id: row for row in found if row.folded_id == due.devices[row.device_id].before}
+    for level, rows in due.rows.items():
+        bulk.write(session, TABLES[level], [row for row in rows if row["device_id"] in still], _CONFLICT)
+    bulk.update(session, _HEALTH, "device_id", ("folded_id",), [(id_, due.devices[id_].newest) for id_ in still])
+    left = {id_: row.unfolded - due.devices[id_].count for id_, row in still.items()}
+    since = _unfolded_since(session, [id_ for id_, count in left.items() if count])
+    times = [
+        (id_, left[id_], since[id_], _next_fold(due.devices[id_], row.fold_at, left[id_], now))
+        if id_ in since
+        else (id_, 0, None, None)
+        for id_, row in still.items()
+    ]
+    bulk.update(session, _HEALTH, "device_id", ("unfolded", "unfolded_since", "fold_at"), times)
+    return Folded(sum(due.devices[id_].count for id_ in still), more=due.more)
+
+
+def _next_fold(taken: Taken, fold_at: datetime, unfolded: int, now: datetime) -> datetime:
+    """Of the blocks that are left, which came since the others were read unless those were too many."""
+    if not taken.is_all:
+        return fold_at
+    return now if unfolded >= FOLD_BLOCKS else now + FOLD_AFTER
 
 
 class Block(Protocol):
@@ -132,19 +193,16 @@ def levels_of(samples: Samples) -> dict[Level, Buckets]:
 
 def _unfolded(session: Session, ids: Sequence[str]) -> Sequence[Row[Any]]:
     columns = (_BLOCK.c.id, _BLOCK.c.device_id, _BLOCK.c.start_at, _BLOCK.c.step_ms, _BLOCK.c.columns)
-    belongs = and_(
-        _BLOCK.c.device_id == _HEALTH.c.device_id,
-        _BLOCK.c.start_at >= _HEALTH.c.unfolded_since,
-        _BLOCK.c.id > _HEALTH.c.folded_id,
-    )
-    statement = select(*columns).select_from(_HEALTH).join(_BLOCK, belongs).where(_HEALTH.c.device_id.in_(ids))
+    statement = select(*columns).select_from(_HEALTH).join(_BLOCK, _IS_UNFOLDED).where(_HEALTH.c.device_id.in_(ids))
     return session.execute(statement.order_by(_BLOCK.c.device_id, _BLOCK.c.id).limit(BLOCKS)).all()
 
 
-def _add(session: Session, tenant_id: str, level: Level, names: Sequence[tuple[str, str]], new: Buckets) -> None:
-    """Writes the rows of the spans that ``new`` lies in, with what they held before."""
+def _rows(
+    session: Session, tenant_id: str, level: Level, names: Sequence[tuple[str, str]], new: Buckets
+) -> list[dict[str, Any]]:
+    """Of the spans that ``new`` lies in, with what they hold by now."""
     if not len(new):
-        return
+        return []
     spans = sorted({(names[one][0], span_at(level, at)) for one, at in _places(level, new)})
     keys, before = _stored(session, level, spans)
     known = {metric: [keys[row][0] for row in np.unique(one.series).tolist()] for metric, one in before.items()}
@@ -158,11 +216,10 @@ def _add(session: Session, tenant_id: str, level: Level, names: Sequence[tuple[s
     together = merged(parts)
     rows = sorted(_cut(level, all_names, together).items())
     packed = pack_rows(together, [row for _, row in rows])
-    made = [
+    return [
         {"device_id": device, "span_at": at, "tenant_id": tenant_id, "packed": each}
         for ((device, at), _), each in zip(rows, packed, strict=True)
     ]
-    bulk.write(session, TABLES[level], made, _CONFLICT)
 
 
 def span_at(level: Level, bucket: int) -> datetime:
@@ -205,16 +262,16 @@ def _cut(level: Level, names: Sequence[tuple[str, str]], buckets: Buckets) -> di
     return rows
 
 
-def _note(session: Session, blocks: Sequence[Row[Any]], whole: Sequence[str]) -> None:
-    """What was taken of each device; of those in ``whole`` nothing is left."""
-    last: dict[str, tuple[int, int]] = {}
-    for block in blocks:
-        last[block.device_id] = (block.id, last.get(block.device_id, (0, 0))[1] + 1)
-    for device_id, (newest, count) in last.items():
-        of_device = update(_HEALTH).where(_HEALTH.c.device_id == device_id)
-        session.execute(of_device.values(folded_id=newest, unfolded=_HEALTH.c.unfolded - count))
-    done = update(_HEALTH).where(_HEALTH.c.device_id.in_(whole))
-    session.execute(done.values(unfolded_since=null(), unfolded=0, fold_at=null()))
+def _unfolded_since(session: Session, ids: Sequence[str]) -> dict[str, datetime]:
+    if not ids:
+        return {}
+    oldest = (
+        select(_BLOCK.c.device_id, func.min(_BLOCK.c.start_at).label("oldest"))
+        .select_from(_HEALTH)
+        .join(_BLOCK, _IS_UNFOLDED)
+    )
+    of_devices = oldest.where(_HEALTH.c.device_id.in_(ids)).group_by(_BLOCK.c.device_id)
+    return {row.device_id: row.oldest for row in session.execute(of_devices)}
 
 
 def count_unfolded(session: Session) -> int:

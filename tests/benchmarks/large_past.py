@@ -83,8 +83,7 @@ def fill_health(engine: Engine, device: str, until: datetime) -> int:
         session.execute(update(_HEALTH).where(_HEALTH.c.device_id == device).values(**due))
     more = True
     while more:
-        with transaction(engine) as session:
-            more = fold_due(session, TENANT, until).more
+        more = fold_due(engine, TENANT, until).more
     return int(count)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, column, insert, select, table
 from sqlalchemy.types import DateTime
 
 from fleet_server import migrate
-from fleet_server.db import open_engine, reading, transaction
+from fleet_server.db import open_engine, reading
 from fleet_server.health.folding import fold_due
 from fleet_server.health.models import HealthBlock, ValueInterval
 from fleet_server.health.repository import HealthRepository
@@ -108,8 +108,7 @@ def test_blocks_and_latest_values_of_before_are_taken_over(before: Engine) -> No
 
 def test_rollups_are_made_of_blocks_of_before(before: Engine) -> None:
     migrate.upgrade(before)
-    with transaction(before) as session:
-        assert fold_due(session, TENANT, NOON + timedelta(days=1)).blocks == 3
+    assert fold_due(before, TENANT, NOON + timedelta(days=1)).blocks == 3
     with reading(before) as session:
         service = HealthService(HealthRepository(session, TENANT), HealthKept(0, 0, 0, 0))
         courses = service.course(DEVICE, ["batt.level_pct"], NOON, NOON + timedelta(days=1), 300)

@@ -6,14 +6,15 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, select, update
+from sqlmodel import col
 
 from fleet_server.db import reading, transaction
-from fleet_server.health import folding
+from fleet_server.health import folding, latest
 from fleet_server.health.apply import HealthReport, apply_health
-from fleet_server.health.folding import TABLES, count_unfolded, fold_due
+from fleet_server.health.folding import TABLES, count_unfolded, fold_due, read_due, write_folded
 from fleet_server.health.latest import FOLD_AFTER, FOLD_BLOCKS
-from fleet_server.health.models import HealthBlock
+from fleet_server.health.models import DeviceHealth, HealthBlock
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.rollups import Level
 from fleet_server.health.service import Courses, HealthService
@@ -56,8 +57,7 @@ def apply(engine: Engine, *given: HealthReport) -> None:
 
 
 def fold(engine: Engine, now: datetime = LATER + FOLD_AFTER) -> int:
-    with transaction(engine) as session:
-        return fold_due(session, TENANT, now).blocks
+    return fold_due(engine, TENANT, now).blocks
 
 
 def seen(engine: Engine) -> dict[tuple[str, Level], Courses]:
@@ -129,3 +129,79 @@ def test_a_damaged_block_is_left_out(engine: Engine) -> None:
         session.add(block)
     assert fold(engine) == 2
     assert seen(engine)[DEVICES[0], Level.HOUR].of[METRICS[0]].points
+
+
+def test_blocks_that_come_while_others_are_folded_are_folded_after_them(engine: Engine) -> None:
+    given = reports(9)
+    early, late = given[:12], given[12:]
+    apply(engine, *early)
+    with reading(engine) as session:
+        due = read_due(session, TENANT, LATER + FOLD_AFTER)
+    apply(engine, *late)
+    expected = seen(engine)
+    with transaction(engine) as session:
+        assert write_folded(session, due, LATER + FOLD_AFTER).blocks == len(early)
+    assert seen(engine) == expected
+    left = (len(late), min(one.start_at for one in late), LATER + 2 * FOLD_AFTER)
+    assert held(engine) == {DEVICES[0]: (0, None, None), DEVICES[1]: left}
+    assert fold(engine) == 0
+    assert fold(engine, LATER + 2 * FOLD_AFTER) == len(late)
+    assert seen(engine) == expected
+
+
+def test_many_blocks_that_come_while_others_are_folded_are_due_at_once(engine: Engine) -> None:
+    apply(engine, report(DEVICES[0], 1, NOON, 1))
+    with reading(engine) as session:
+        due = read_due(session, TENANT, LATER + FOLD_AFTER)
+    apply(engine, *(report(DEVICES[0], seq, NOON, seq) for seq in range(2, FOLD_BLOCKS + 2)))
+    with transaction(engine) as session:
+        write_folded(session, due, LATER + FOLD_AFTER)
+    assert fold(engine) == FOLD_BLOCKS
+
+
+def test_what_another_process_folded_meanwhile_is_not_folded_twice(engine: Engine) -> None:
+    apply(engine, *reports(6))
+    expected = seen(engine)
+    with reading(engine) as session:
+        due = read_due(session, TENANT, LATER + FOLD_AFTER)
+    apply(engine, report(DEVICES[0], 50, NOON, 50))
+    after = seen(engine)
+    assert fold(engine) == 15
+    with transaction(engine) as session:
+        assert write_folded(session, due, LATER + FOLD_AFTER).blocks == 0
+    assert (seen(engine), after != expected) == (after, True)
+
+
+def test_a_device_that_was_removed_meanwhile_leaves_no_rollups(engine: Engine) -> None:
+    apply(engine, *reports(6))
+    with reading(engine) as session:
+        due = read_due(session, TENANT, LATER + FOLD_AFTER)
+    with transaction(engine) as session:
+        session.execute(delete(DeviceHealth).where(col(DeviceHealth.device_id) == DEVICES[0]))
+    with transaction(engine) as session:
+        assert write_folded(session, due, LATER + FOLD_AFTER).blocks == 7
+    with reading(engine) as session:
+        for table in TABLES.values():
+            assert set(session.execute(select(table.c.device_id)).scalars()) == {DEVICES[1]}
+
+
+def test_reading_what_is_due_waits_for_no_writer(engine: Engine) -> None:
+    apply(engine, *reports(6))
+    with transaction(engine) as writer:
+        latest.hold(writer, TENANT, set(DEVICES))
+        with reading(engine) as session:
+            assert sum(one.count for one in read_due(session, TENANT, LATER + FOLD_AFTER).devices.values()) == 14
+
+
+def test_a_count_that_is_wrong_is_right_after_a_folding(engine: Engine) -> None:
+    apply(engine, report(DEVICES[0], 1, NOON, 1))
+    with transaction(engine) as session:
+        session.execute(update(DeviceHealth).values(unfolded=5))
+    assert fold(engine) == 1
+    assert held(engine) == {DEVICES[0]: (0, None, None)}
+
+
+def held(engine: Engine) -> dict[str, tuple[int, datetime | None, datetime | None]]:
+    with reading(engine) as session:
+        rows = session.execute(select(DeviceHealth)).scalars()
+        return {row.device_id: (row.unfolded, row.unfolded_since, row.fold_at) for row in rows}

@@ -38,8 +38,7 @@ def store(engine: Engine, *ages_days: float) -> None:
 
 
 def fold(engine: Engine) -> None:
-    with transaction(engine) as session:
-        fold_due(session, TENANT, NOW + DAY)
+    fold_due(engine, TENANT, NOW + DAY)
 
 
 def forget(engine: Engine) -> None:

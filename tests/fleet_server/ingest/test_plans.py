@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy import Engine
 
-from fleet_server.db import reading, transaction
+from fleet_server.db import reading
 from fleet_server.health.folding import fold_due
 from fleet_server.health.latest import FOLD_AFTER
 from fleet_server.health.repository import HealthRepository
@@ -62,8 +62,7 @@ def test_folding_and_latest_values_go_to_their_devices(sqlite_engine: Engine) ->
     rig = FlushRig(sqlite_engine)
     rig.flush(*[rig.batch(link, 1, health(rig), kind=StreamKind.BULK) for link in (TERMINAL, OTHER)])
     with plans_of(sqlite_engine) as plans:
-        with transaction(sqlite_engine) as session:
-            assert fold_due(session, TENANT, rig.now + FOLD_AFTER + timedelta(days=1)).blocks == 2
+        assert fold_due(sqlite_engine, TENANT, rig.now + FOLD_AFTER + timedelta(days=1)).blocks == 2
         with reading(sqlite_engine) as session:
             assert len(HealthRepository(session, TENANT).latest_of([TERMINAL, OTHER])) == 2
     assert walks(plans) == []
