@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
@@ -29,22 +29,26 @@ Pipe = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """``cpu_us``: of each process, a message. ``peak_bytes``: most that the pipe's process held."""
+    """``cpu_us``: of each process, a message. ``peak_bytes``: most that a process of a pipe held."""
 
     per_s: float
     cpu_us: Mapping[str, float]
     peak_bytes: int
 
 
-def product_pipe(settings: ServerSettings, stored: Synchronized[int], ready: Event, stop: Event) -> None:
+def product_pipe(settings: ServerSettings, name: str, stored: Synchronized[int], ready: Event, stop: Event) -> None:
     """A real worker. Its records are counted beside it, each few milliseconds."""
     engine = open_engine(settings.database_url)
-    worker = worker_on(engine, settings)
+    worker = worker_on(engine, settings, name=name)
     ended = ThreadEvent()
 
     def count() -> None:
+        told = 0
         while not stop.wait(0.005):
-            stored.value = worker.counters["records"]
+            counted = worker.counters["records"]
+            with stored.get_lock():
+                stored.value += counted - told
+            told = counted
             if worker._door.is_open and not ready.is_set():
                 ready.set()
         ended.set()
@@ -56,16 +60,22 @@ def product_pipe(settings: ServerSettings, stored: Synchronized[int], ready: Eve
     engine.dispose()
 
 
-def run_pipe(broker: Broker, pipe: Pipe, arguments: Sequence[Any], senders: Sequence[Sender], database: int) -> Run:
-    """``database``: process id of its server; 0: it has none."""
+def run_pipe(
+    broker: Broker, pipes: Sequence[tuple[Pipe, Sequence[Any]]], senders: Sequence[Sender], database: int
+) -> Run:
+    """``pipes``: side by side. ``database``: process id of its server; 0: it has none."""
     total = sum(len(sender.payloads) for sender in senders)
     stored: Synchronized[int] = SPAWN.Value("q", 0)
     began_s: Synchronized[float] = SPAWN.Value("d", 0.0)
-    ready, stop = SPAWN.Event(), SPAWN.Event()
-    with running_child(pipe, *arguments, stored, ready, stop, stop=stop) as running:
-        if not ready.wait(60):
-            raise RuntimeError("the pipe did not begin to listen")
-        parts = {"ingest": [running], "broker": [psutil.Process(broker.process.pid)]}
+    stop = SPAWN.Event()
+    with ExitStack() as stack:
+        running = []
+        for pipe, arguments in pipes:
+            ready = SPAWN.Event()
+            running.append(stack.enter_context(running_child(pipe, *arguments, stored, ready, stop, stop=stop)))
+            if not ready.wait(60):
+                raise RuntimeError("the pipe did not begin to listen")
+        parts = {"ingest": running, "broker": [psutil.Process(broker.process.pid)]}
         if database:
             parts["database"] = _family(database)
         with blasting(broker, senders, stored, began_s) as sending:
@@ -78,7 +88,7 @@ def run_pipe(broker: Broker, pipe: Pipe, arguments: Sequence[Any], senders: Sequ
                 time.sleep(0.002)
             took_s = time.monotonic() - began_s.value
             used = {name: (_cpu_s(each) - before[name]) * 1e6 / total for name, each in parts.items()}
-        peak = running.memory_info().rss
+        peak = max(one.memory_info().rss for one in running)
     if stored.value < total:
         raise RuntimeError(f"{stored.value} of {total} messages were stored")
     return Run(total / took_s, used, peak)

@@ -88,11 +88,11 @@ class Round:
         make_links(url)
         senders = senders_on(self.broker, self.seed)
         return {
-            "paho": run_pipe(self.broker, paho_pipe, (*place, files, bare), senders, pid),
+            "paho": run_pipe(self.broker, [(paho_pipe, (*place, files, bare))], senders, pid),
             "product": run_pipe(
-                self.broker, product_pipe, (settings_for(self.broker, self.folder, url),), senders, pid
+                self.broker, [(product_pipe, (settings_for(self.broker, self.folder, url), SERVICE))], senders, pid
             ),
-            "raw": run_pipe(self.broker, raw_pipe, (*place, files, bare), senders, pid),
+            "raw": run_pipe(self.broker, [(raw_pipe, (*place, files, bare))], senders, pid),
         }
 
     def on_sqlite(self) -> dict[str, Run]:

@@ -7,6 +7,7 @@ message is committed, from when on all of it can be read at every resolution, an
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import random
@@ -44,6 +45,8 @@ from tests.support.postgres import Durability, PostgresServer, binaries
 
 LINKS = int(os.environ.get("LINKS", "100"))
 MESSAGES = int(os.environ.get("MESSAGES", "40000"))
+WORKERS = int(os.environ.get("WORKERS", "1"))
+SERVICES = ("svc-fleet-1", "svc-fleet-2")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 STEPS = 60
 # Where each starts, how far a sample is from the last one, and its decimals.
@@ -121,20 +124,19 @@ def senders_on(broker: Broker, seed: int, until_ms: int, pool: Sequence[bytes]) 
     return made
 
 
-def fold_on(url: str, stop: Event, folded: Synchronized[int]) -> None:
-    """Target of a process: the scheduler's chore, each second what is due."""
+def fold_on(url: str, stop: Event, used_s: Synchronized[float]) -> None:
+    """Target of a process: the scheduler's chore, each second what is due. ``used_s``: its CPU time at the end."""
     engine = open_engine(url)
     while True:
         is_last = stop.is_set()
         now = utc_now() + (FOLD_AFTER if is_last else timedelta())
-        with transaction(engine) as session:
-            done = fold_due(session, TENANT, now)
-        folded.value += done.blocks
+        done = fold_due(engine, TENANT, now)
         if not done.more:
             if is_last:
                 break
             stop.wait(1.0)
     engine.dispose()
+    used_s.value = time.process_time()
 
 
 def measured(broker: Broker, folder: Path, url: str, database: int, seed: int) -> tuple[Run, float]:
@@ -147,11 +149,13 @@ def measured(broker: Broker, folder: Path, url: str, database: int, seed: int) -
         session.add_all([device(link(number), "site-default", "terminal") for number in range(LINKS)])
     senders = senders_on(broker, seed, until_ms, pool)
     total = sum(len(one.payloads) for one in senders)
-    stop, folded = _SPAWN.Event(), _SPAWN.Value("q", 0)
-    folding = _SPAWN.Process(target=fold_on, args=(url, stop, folded))
+    stop, used_s = _SPAWN.Event(), _SPAWN.Value("d", 0.0)
+    folding = _SPAWN.Process(target=fold_on, args=(url, stop, used_s))
     folding.start()
     try:
-        run = run_pipe(broker, product_pipe, (settings_for(broker, folder, url),), senders, database)
+        settings = settings_for(broker, folder, url)
+        pipes = [(product_pipe, (settings, name)) for name in SERVICES[:WORKERS]]
+        run = run_pipe(broker, pipes, senders, database)
         ended_s = time.monotonic()
         stop.set()
         folding.join(120)
@@ -160,7 +164,8 @@ def measured(broker: Broker, folder: Path, url: str, database: int, seed: int) -
         folding.kill()
     check(url, total, until_ms)
     engine.dispose()
-    return run, total * POINTS / with_folding_s
+    used = {**run.cpu_us, "folding": used_s.value * 1e6 / total}
+    return dataclasses.replace(run, cpu_us=used), total * POINTS / with_folding_s
 
 
 def check(url: str, total: int, until_ms: int) -> None:
