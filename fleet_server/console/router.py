@@ -8,11 +8,22 @@ from fastapi import APIRouter, FastAPI, Response
 from starlette.responses import PlainTextResponse
 
 from fleet_server.console.assets import load_assets
-from fleet_server.console.pages import demo, device, entrance, fleet, health, records, run, search, streams
+from fleet_server.console.pages import (
+    demo,
+    device,
+    distribution,
+    entrance,
+    fleet,
+    health,
+    records,
+    run,
+    search,
+    streams,
+)
 from fleet_server.console.problems import add_problem_pages
 from fleet_server.console.security import SecurityHeaders
 
-_PAGES = (streams, entrance, fleet, device, health, run, search, records, demo)
+_PAGES = (streams, entrance, fleet, device, health, distribution, run, search, records, demo)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 static = APIRouter(include_in_schema=False)

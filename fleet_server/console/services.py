@@ -16,6 +16,7 @@ from fleet_server.devices.service import DeviceService
 from fleet_server.executions.service import ExecutionService
 from fleet_server.faults.repository import FaultRepository
 from fleet_server.faults.service import FaultService
+from fleet_server.health.distribution import DistributionService, FleetValues
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.searching import HealthSearch
 from fleet_server.health.service import HealthService
@@ -47,6 +48,10 @@ class Services:
     @cached_property
     def health_search(self) -> HealthSearch:
         return HealthSearch(self.session, self.tenant_id)
+
+    @cached_property
+    def distribution(self) -> DistributionService:
+        return DistributionService(FleetValues(self.session, self.tenant_id))
 
     @cached_property
     def timeline(self) -> TimelineService:

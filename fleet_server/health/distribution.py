@@ -7,6 +7,7 @@ taken between neighbours, as `percentile_cont` does. Numbers that mean "not know
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from sqlmodel import Session
 
 from fleet_server.health.models import DeviceHealth, ValueInterval
 from fleet_server.health.packing import Floats
-from fleet_server.health.searching import newest_number
+from fleet_server.health.searching import METRIC_NAME, newest_number
 from protocol.catalogue import metrics
 from protocol.catalogue.normal_range import AtLeast, AtMost, Between, NormalRange, OneOf
 from protocol.catalogue.vocabulary import TerminalClass
@@ -29,6 +30,7 @@ MAX_GROUPS: Final = 100
 MAX_TOLD_APART: Final = 2000
 MAX_METRICS: Final = 500
 _AT_A_TIME: Final = 5000
+_NAME = re.compile(METRIC_NAME)
 _QUANTILES: Final = (0.0, 5.0, 25.0, 50.0, 75.0, 95.0, 100.0)
 _HEALTH = DeviceHealth.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _INTERVAL = ValueInterval.__table__  # type: ignore[attr-defined]  # as above
@@ -126,7 +128,7 @@ class FleetValues:
         while name is not None and len(found) < MAX_METRICS:
             # As a range: for SQLite "not null" would be a look at each null before.
             of_number = ours.where(_INTERVAL.c.metric == name, _INTERVAL.c.low >= float("-inf"))
-            if self._session.execute(of_number).first() is not None:
+            if _NAME.fullmatch(name) and self._session.execute(of_number).first() is not None:
                 found.append(name)
             name = self._session.execute(following.where(_INTERVAL.c.metric > name)).scalar()
         return found

@@ -9,6 +9,7 @@ from fleet_server.devices.endpoints import DeviceServiceDep, Kind
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.health.distribution import DistributionService, FleetValues, Version
 from fleet_server.health.schemas import DistributionRead, distribution_read
+from fleet_server.health.searching import METRIC_NAME
 from fleet_server.request_session import SessionDep
 
 router = APIRouter(prefix="/api/v1/health", tags=["health"])
@@ -25,7 +26,7 @@ DistributionServiceDep = Annotated[DistributionService, Depends(distribution_ser
 def distribution(
     devices: DeviceServiceDep,
     service: DistributionServiceDep,
-    metric: Annotated[str, Query(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.]*$")],
+    metric: Annotated[str, Query(pattern=f"^{METRIC_NAME}$")],
     by: Annotated[Version, Query(description="which version, beside the model, makes a group")] = Version.FIRMWARE,
     model: Annotated[str | None, Query(max_length=80)] = None,
     site: Annotated[str | None, Query(max_length=64)] = None,

@@ -23,7 +23,8 @@ MAX_CONDITIONS = 4
 MAX_CHARS = 200
 _HEALTH = DeviceHealth.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _INTERVAL = ValueInterval.__table__  # type: ignore[attr-defined]  # as above
-_CONDITION = re.compile(r"\s*([a-z0-9][a-z0-9_.]{0,63})\s*(<=|>=|<|>|=)\s*([^\s,;<>=][^,;<>=]{0,63}?)\s*")
+METRIC_NAME = r"[a-z0-9][a-z0-9_.]{0,63}"
+_CONDITION = re.compile(rf"\s*({METRIC_NAME})\s*(<=|>=|<|>|=)\s*([^\s,;<>=][^,;<>=]{{0,63}}?)\s*")
 _BETWEEN = re.compile(r"[,;\n]|\s+(?=[a-z0-9_.]+\s*[<>=])")
 # As a Chinese keyboard writes them.
 _PLAIN = str.maketrans({"＜": "<", "＞": ">", "＝": "=", "≤": "<=", "≥": ">=", "，": ",", "；": ",", "．": "."})
@@ -83,7 +84,7 @@ class HealthSearch:
 
 
 def newest_number(session: Session, metric: str) -> ColumnElement[Any]:
-    """Of a row of `DeviceHealth`; null where it is a text or was never measured. The name has no quote in it."""
+    """Of a row of `DeviceHealth`; null where it is a text or was never measured. The name is a `METRIC_NAME`."""
     if session.get_bind().dialect.name == "postgresql":
         return _number_in_text(metric)
     place = f'$."{metric}"[{_VALUE_PLACE}]'

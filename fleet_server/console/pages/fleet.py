@@ -15,9 +15,9 @@ from fleet_server.auth.dependencies import ConsoleSessionDep
 from fleet_server.console.frame import Frame, fragment, make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.services import Services, services_for
-from fleet_server.console.view_models.fleet import Filters, FleetRow, census, chips, fleet_row
+from fleet_server.console.view_models.fleet import UNTOLD, Filters, FleetRow, census, chips, fleet_row
 from fleet_server.console.view_models.readings import any_out
-from fleet_server.console.words import CONDITIONS, PRESENCES
+from fleet_server.console.words import CONDITIONS, DEVICE_KINDS, PRESENCES
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.devices.service import DeviceAtSite
 from fleet_server.health.searching import MAX_CHARS, ConditionUnreadable, read_conditions
@@ -30,6 +30,10 @@ _CHIP_NAMES = {
     "condition": N_("State:"),
     "q": N_("Name or number:"),
     "site": N_("Store:"),
+    "kind": N_("Kind:"),
+    "model": N_("Model:"),
+    "firmware": N_("Firmware:"),
+    "agent": N_("Agent:"),
     "where": N_("Newest value:"),
 }
 
@@ -39,6 +43,10 @@ def filters_of(
     condition: Annotated[str, Query(max_length=16)] = "",
     presence: Annotated[str, Query(max_length=16)] = "",
     site: Annotated[str, Query(max_length=64)] = "",
+    kind: Annotated[str, Query(max_length=16)] = "",
+    model: Annotated[str, Query(max_length=80)] = "",
+    firmware: Annotated[str, Query(max_length=80)] = "",
+    agent: Annotated[str, Query(max_length=64)] = "",
     where: Annotated[str, Query(max_length=MAX_CHARS)] = "",
 ) -> Filters:
     """An unknown condition is no condition: old bookmarks still show something."""
@@ -51,6 +59,10 @@ def filters_of(
         condition=condition if condition in CONDITIONS else "",
         presence=presence if presence in PRESENCES else "",
         site=site,
+        kind=kind if kind in DEVICE_KINDS else "",
+        model=model,
+        firmware=firmware,
+        agent=agent,
         conditions=conditions,
         where=unreadable,
     )
@@ -109,8 +121,16 @@ def device_filters(filters: Filters, services: Services) -> DeviceFilters:
         presence=filters.presence or None,
         condition=filters.condition or None,
         site=filters.site or None,
+        kind=filters.kind or None,
+        model=_told(filters.model),
+        firmware=_told(filters.firmware),
+        agent=_told(filters.agent),
         among=services.health_search.devices(filters.conditions),
     )
+
+
+def _told(value: str) -> str | None:
+    return "" if value == UNTOLD else value or None
 
 
 def rows_of(services: Services, found: Sequence[DeviceAtSite], frame: Frame) -> list[FleetRow]:

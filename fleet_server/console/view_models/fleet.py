@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
 
-from fleet_server.console.language import Language
+from fleet_server.console.language import N_, Language
 from fleet_server.console.moments import Calendar, Moment, zone_of
 from fleet_server.console.templating import number_text
 from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.habit import HabitStrip, habit_strip
 from fleet_server.console.view_models.readings import metric_title, unit_text
-from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, DEVIATING, UNKNOWN_SHAPE, Shape
+from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, DEVIATING, DEVICE_KINDS, UNKNOWN_SHAPE, Shape
 from fleet_server.devices.models import Device, Site
 from fleet_server.health.searching import Condition
 from protocol.catalogue import metrics
+
+# In the address: devices that never told their model or version.
+UNTOLD = "-"
+NOT_TOLD = N_("not told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,10 @@ class Filters:
     condition: str = ""
     presence: str = ""
     site: str = ""
+    kind: str = ""
+    model: str = ""
+    firmware: str = ""
+    agent: str = ""
     conditions: tuple[Condition, ...] = ()
     where: str = ""  # as typed, when it cannot be read
 
@@ -60,7 +68,7 @@ class Filters:
             "q": self.q,
             "condition": self.condition,
             "presence": self.presence,
-            "site": self.site,
+            **self.kept,
             "where": self.where_text,
             **changed,
         }
@@ -69,7 +77,18 @@ class Filters:
 
     @property
     def is_empty(self) -> bool:
-        return not (self.q or self.condition or self.presence or self.site or self.where_text)
+        return not (self.q or self.condition or self.presence or self.where_text or any(self.kept.values()))
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """Conditions that links set and nobody types."""
+        return {
+            "site": self.site,
+            "kind": self.kind,
+            "model": self.model,
+            "firmware": self.firmware,
+            "agent": self.agent,
+        }
 
     @property
     def where_text(self) -> str:
@@ -140,8 +159,14 @@ def chips(filters: Filters, site_name: str, names: Mapping[str, str], language: 
         made.append(Chip(names["condition"], CENSUS_WORDS[filters.condition], True, filters.query(condition="")))
     if filters.q:
         made.append(Chip(names["q"], filters.q, False, filters.query(q="")))
-    if filters.site:
-        made.append(Chip(names["site"], site_name or filters.site, False, filters.query(site="")))
+    for name, value in filters.kept.items():
+        if name == "kind" and value:
+            made.append(Chip(names[name], DEVICE_KINDS[value], True, filters.query(kind="")))
+        elif value == UNTOLD:
+            made.append(Chip(names[name], NOT_TOLD, True, filters.query(**{name: ""})))
+        elif value:
+            words = site_name or value if name == "site" else value
+            made.append(Chip(names[name], words, False, filters.query(**{name: ""})))
     made += [
         Chip(names["where"], _condition_text(one, language), False, filters.without(one)) for one in filters.conditions
     ]

@@ -43,6 +43,7 @@ class Example:
     line: str | None = None
     model: str = "T-630"
     terminal_class: str = "traditional"
+    firmware: str = "4.12.0"
     latest: dict[str, float | str] = field(default_factory=dict)
 
     @property
@@ -106,7 +107,16 @@ DEVICES = (
 
 # Enough of the ordinary for a second part of the first page.
 SPARE = tuple(
-    Example(f"z_spare_{number:02d}", "well", f"备用 {number} 号机", f"Spare {number}", "petrol") for number in range(12)
+    Example(
+        f"z_spare_{number:02d}",
+        "well",
+        f"备用 {number} 号机",
+        f"Spare {number}",
+        "petrol",
+        firmware="4.13.0" if number % 3 else "4.12.0",
+        latest={"net.rtt_ms": 35.0 + number * number * (6 if number % 3 else 1)},
+    )
+    for number in range(12)
 )
 
 
@@ -165,7 +175,7 @@ def _add_device(session: Session, example: Example, number: int, now: datetime) 
         "model": example.model,
         "terminal_class": example.terminal_class,
         "family": example.family,
-        "firmware": "4.12.0",
+        "firmware": example.firmware,
         "label_zh": example.zh,
         "label_en": example.en,
         "search_text": f"{serial}\n6021{number:04d}\n{example.zh}\n{example.en}\n老街坊面馆".lower(),

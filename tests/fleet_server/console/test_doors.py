@@ -23,7 +23,20 @@ from tests.fleet_server.console.history import run_id
 
 TILL = f"/devices/{device_id('till_one')}"
 RUN = f"/runs/{run_id(ExecutionState.QUEUED)}"
-PAGES = ("/", TILL, f"{TILL}/actions/clock.sync", RUN, "/runs", "/search", "/open", "/audit", "/dead-letters", "/demo")
+PAGES = (
+    "/",
+    TILL,
+    f"{TILL}/health",
+    f"{TILL}/actions/clock.sync",
+    RUN,
+    "/distribution",
+    "/runs",
+    "/search",
+    "/open",
+    "/audit",
+    "/dead-letters",
+    "/demo",
+)
 STREAMS = ("/fleet/stream", f"{TILL}/stream", f"{RUN}/stream")
 
 
@@ -158,7 +171,7 @@ def test_another_tenant_finds_nothing_of_this_one(browser: Browser, console_engi
         )
         session.add(stranger)
     client = browser("other", language="en")
-    for path in (TILL, f"{TILL}/readings", f"{TILL}/actions/clock.sync", RUN, *STREAMS[1:]):
+    for path in (TILL, f"{TILL}/readings", f"{TILL}/health", f"{TILL}/actions/clock.sync", RUN, *STREAMS[1:]):
         assert client.get(path).status_code == 404, path
     form = {"action": "clock.read", "csrf": csrf_of(client)}
     assert client.post(f"{TILL}/runs", data=form).status_code == 404

@@ -75,7 +75,7 @@ def hostile(request: pytest.FixtureRequest, console_engine: Engine) -> str:
         for name in ("merchant_name_zh", "merchant_name_en", "name_zh", "name_en", "city_zh", "city_en", "merchant_id"):
             setattr(site, name, text)
         declared.document = _declared(declared.document, text)
-        put_newest(session, TENANT, TILL, {text: text[:64]}, utc_now())
+        put_newest(session, TENANT, TILL, {text: text[:64], f"{text[:60]}#": 5.0, "net.rtt_ms": 1}, utc_now())
         session.add(_fault(text))
         row = execution(ExecutionState.FAILED, SYNC, utc_now(), number=9)
         row.id, row.code, row.detail, row.actor, row.output_tail = RUN, text, text, text, text
@@ -145,6 +145,8 @@ PATHS = (
     "/runs",
     "/search?q=60210000",
     "/search/palette?q=60210000",
+    f"/devices/{TILL}/health",
+    "/distribution?metric=net.rtt_ms",
     f"/devices/{TILL}/actions/printer.print_test",
     "/audit",
     "/demo",
@@ -162,7 +164,17 @@ def test_hostile_text_of_a_device_stays_text_on_every_page(browser: Browser, hos
 @pytest.mark.parametrize("text", CORPUS)
 def test_hostile_text_in_an_address_stays_text(browser: Browser, text: str) -> None:
     client = browser("operator")
-    for name, path in (("q", "/"), ("q", "/search"), ("phone", "/open"), ("actor", "/audit"), ("refused", "/demo")):
+    health = f"/devices/{TILL}/health"
+    for name, path in (
+        ("q", "/"),
+        ("model", "/"),
+        ("q", "/search"),
+        ("phone", "/open"),
+        ("actor", "/audit"),
+        ("refused", "/demo"),
+        *((name, health) for name in ("m", "from", "to")),
+        *((name, "/distribution?metric=net.rtt_ms") for name in ("by", "model", "site")),
+    ):
         answer = client.get(path, params={name: text})
         assert answer.status_code == 200
         assert foreign(answer.text) == []
