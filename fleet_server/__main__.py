@@ -18,6 +18,7 @@ _MODULES = (
     "ingest",
     "scheduler",
     "migrate",
+    "broker",
     "backup",
     "accounts",
     "dead_letters",
