@@ -1,7 +1,8 @@
 """The only place that commits. One request, one job, one ingest flush: one transaction.
 
 SQLite runs in WAL mode with ``synchronous=FULL``: an acknowledged record survives a power cut. Writers take the write
-lock when they begin, so that two of them wait for each other instead of failing half-way.
+lock when they begin, so that two of them wait for each other instead of failing half-way. PostgreSQL is asked to wait
+for its disk, or for what it is set to wait for beside it.
 
 PostgreSQL locks rows, and every transaction that writes locks them in one order, so that two wait for each other
 instead of ending in a deadlock: devices by one call of `fleet_server.devices.holding.hold`, in the order of their ids;
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, text
 from sqlalchemy.engine import Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -35,6 +36,10 @@ _READER_PATIENCE_MS = 400
 _CONNECT_TIMEOUT_S = 5
 # A connection that was used this recently is taken for alive; asking it each time is a round trip each transaction.
 _ASKED_AFTER_S = 1.0
+_WAIT_FOR_DISK = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
+_NAMES = {"names": ["fsync", "full_page_writes"]}
 
 
 def open_engine(url: str) -> Engine:
@@ -42,6 +47,7 @@ def open_engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
         options = {"connect_timeout": _CONNECT_TIMEOUT_S}
         engine = create_engine(url, pool_size=8, max_overflow=24, connect_args=options)
+        event.listen(engine, "connect", _wait_for_disk)
         event.listen(engine, "checkin", _note_idle)
         event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
         return engine
@@ -120,6 +126,23 @@ def _ask_when_idle(dialect: Dialect, connection: Any, record: ConnectionPoolEntr
         dialect.do_ping(connection)
     except dialect.loaded_dbapi.Error as error:
         raise InvalidatePoolError from error
+
+
+def _wait_for_disk(connection: Any, _record: Any) -> None:
+    """A database or role may be set not to wait: then what was acknowledged would be gone with the next power cut.
+    Other settings (``local``, ``remote_apply``) are the operator's.
+    """
+    connection.execute(_WAIT_FOR_DISK)
+    # Otherwise the first rollback would take it back.
+    connection.commit()
+
+
+def lax_settings(session: Session) -> list[str]:
+    """Settings of the whole PostgreSQL by which it forgets, when the power goes, what it has committed."""
+    if session.get_bind().dialect.name != "postgresql":
+        return []
+    found = session.execute(text("SELECT name FROM pg_settings WHERE name = ANY(:names) AND setting = 'off'"), _NAMES)
+    return sorted(found.scalars())
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fleet_server.db import reachable_database, transaction
+import structlog
+
+from fleet_server.db import lax_settings, reachable_database, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.door import Door
@@ -16,6 +18,8 @@ from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.keys import load_key
 from fleet_server.signer.service import load_signer
+
+_log = structlog.get_logger(__name__)
 
 
 def quotas_of(settings: ServerSettings) -> Quotas:
@@ -32,6 +36,8 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
         check_revision(engine)
         with transaction(engine) as session:
             epoch = db_epoch(session)
+            for setting in lax_settings(session):
+                _log.warning("PostgreSQL forgets acknowledged records in a power cut: turn this on", setting=setting)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
         dispatcher = Dispatcher(load_signer(settings), settings)
         yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings))
