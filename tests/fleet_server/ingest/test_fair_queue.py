@@ -126,6 +126,40 @@ def test_one_tenant_that_floods_does_not_hold_up_another() -> None:
     assert links_of(queue.take(60, 10**9, 0.0))["q"] == 15
 
 
+def test_a_tenant_that_has_used_up_its_quota_goes_behind_however_many_links_it_has() -> None:
+    queue: FairQueue[Item] = FairQueue(Quotas(tenant=Quota(2)))
+    fill(queue, "loud", int(2 * BURST_S), tenant="loud")
+    queue.take(int(2 * BURST_S), 10**9, 0.0)
+    for number in range(12):
+        fill(queue, f"loud{number}", 5, tenant="loud")
+    fill(queue, "q", 15, tenant="quiet")
+    assert links_of(queue.take(20, 10**9, 0.0))["q"] == 15
+
+
+def test_whoever_was_beyond_the_quota_is_within_it_as_soon_as_something_is_left() -> None:
+    queue: FairQueue[Item] = FairQueue(Quotas(link=Quota(messages_per_s=1, bytes_per_s=100)))
+    fill(queue, "a", 30, size=1000)
+    queue.take(30, 10**9, 0.0)
+    fill(queue, "b", 30, 2.0)
+    queue.take(30, 10**9, 2.0)
+    fill(queue, "b", 1, 2.0)
+    fill(queue, "a", 1, 2.0)
+    assert links_of(queue.take(1, 10**9, 2.0)) == {"a": 1}
+
+
+def test_a_link_of_which_something_waits_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "_PRUNE_FROM", 10)
+    queue: FairQueue[Item] = FairQueue(QUOTAS)
+    fill(queue, "a", 4)
+    for number in range(12):
+        fill(queue, f"link{number}", 1)
+    fill(queue, "new", 1, 10 * BURST_S)
+    for number in range(4, 8):
+        queue.offer(("a", number), "a", "t", 1, 10 * BURST_S)
+    taken = [queue.take(1, 10**9, 10 * BURST_S)[0] for _ in range(queue.count)]
+    assert [number for link, number in taken if link == "a"] == list(range(8))
+
+
 def test_a_flush_ends_with_the_message_that_reaches_its_bytes() -> None:
     queue: FairQueue[Item] = FairQueue(Quotas())
     fill(queue, "a", 5, size=400)

@@ -1,0 +1,147 @@
+"""What a worker reads no more of, and what it still does when it is told to stop. The door is a list."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+from sqlmodel import Session
+
+from fleet_server.db import open_engine, reading
+from fleet_server.executions.dispatch import Outgoing
+from fleet_server.ingest import fair_queue
+from fleet_server.ingest import worker as worker_module
+from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.door import Taken
+from fleet_server.ingest.fair_queue import MAX_WAITING, Quota, Quotas
+from fleet_server.ingest.models import StoredRecord
+from fleet_server.ingest.worker import Worker
+from fleet_server.mqtt import Received
+from protocol import codec
+from protocol.records import Outcome, Verdict
+from protocol.signing import SigningKey
+from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
+from tests.support.flush_rig import FlushRig
+
+
+class ListDoor:
+    """``told``: what was done, in its order; of what was published only where it went."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.coming: list[Taken] = []
+        self.on_its_way: list[Taken] = []
+        self.told: list[str] = []
+        self.dropped = 0
+        self.is_open = True
+        self.is_retiring = False
+
+    def take(self, _wait_s: float) -> list[Taken]:
+        self.told.append("read")
+        taken, self.coming = self.coming, []
+        if self.is_retiring and not taken:
+            taken, self.on_its_way, self.is_retiring = self.on_its_way, [], False
+        return taken
+
+    def publish(self, messages: Sequence[Publication]) -> None:
+        self.told += [one.topic.rpartition("/")[2] for one in messages]
+
+    def acknowledge(self, taken: Sequence[Taken]) -> None:
+        self.told.append(f"puback {len(taken)}")
+
+    def retire(self) -> None:
+        self.told.append("retire")
+        self.is_retiring = bool(self.on_its_way)
+
+    def idle(self, wait_s: float) -> None:
+        pass
+
+    def close(self) -> None:
+        self.told.append("close")
+
+
+class NoCommands:
+    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
+        return []
+
+
+def stored(engine: Engine) -> int:
+    with reading(engine) as session:
+        return len(session.execute(select(StoredRecord)).all())
+
+
+@pytest.fixture
+def opened(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
+    (tmp_path / "fleet.db").write_bytes(sqlite_template.read_bytes())
+    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
+    make_fleet(engine)
+    yield engine
+    engine.dispose()
+
+
+def worker_at(engine: Engine, door: ListDoor, quotas: Quotas = fair_queue.NO_QUOTAS) -> Worker:
+    answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
+    return Worker("svc-fleet-1", engine, door, answers, NoCommands(), quotas)  # type: ignore[arg-type]  # a door as far as a worker knows it
+
+
+def verdicts(engine: Engine, link: str, count: int, first: int = 1) -> list[Taken]:
+    """One message each."""
+    record = codec.to_json(codec.from_json(FlushRig(engine).record(link, Verdict("net.path", Outcome.PASS)), object))
+    payload = b'{"stream":"%s","first_seq":%d,"records":[%s]}'
+    return [
+        Taken(Received(f"fleet/v1/{link}/up/urgent", payload % (b"1" * 32, seq, record), None, seq, 1), 1)
+        for seq in range(first, first + count)
+    ]
+
+
+def test_nothing_is_read_while_enough_waits(opened: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "MAX_COUNT", 3)
+    monkeypatch.setattr(worker_module, "MAX_FLUSH_MESSAGES", 2)
+    door = ListDoor(opened)
+    worker = worker_at(opened, door)
+    door.coming = verdicts(opened, TERMINAL, 6)
+    worker.step()
+    door.coming, door.told = verdicts(opened, TERMINAL, 6, first=7), []
+    worker.step()
+    assert "read" not in door.told, "four waited"
+    assert len(door.coming) == 6
+    worker.step()
+    assert "read" in door.told, "two waited"
+    for _ in range(5):
+        worker.step()
+    assert stored(opened) == 12
+
+
+def test_what_is_put_off_is_answered_to_the_broker_and_to_nobody_else(opened: Engine) -> None:
+    door = ListDoor(opened)
+    worker = worker_at(opened, door, Quotas(link=Quota(messages_per_s=0.001)))
+    door.coming = verdicts(opened, TERMINAL, MAX_WAITING + 6)
+    worker.step()
+    assert door.told[:2] == ["read", "puback 6"], "the broker would hold its window for what nobody will answer"
+    assert worker.counters["put_off"] == 6
+    assert stored(opened) == MAX_WAITING
+
+
+def test_who_is_told_to_stop_asks_for_no_more_stores_what_it_has_and_acknowledges_all_of_it(
+    opened: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "MAX_FLUSH_MESSAGES", 2)
+    door, stop = ListDoor(opened), threading.Event()
+    worker = worker_at(opened, door)
+    door.coming = verdicts(opened, TERMINAL, 7)
+    worker.step()
+    assert stored(opened) == 2
+    door.on_its_way = verdicts(opened, OTHER, 3)
+    door.told = []
+    stop.set()
+    worker.run(stop)
+    assert stored(opened) == 10
+    assert door.told[0] == "retire"
+    assert door.told[-1] == "close"
+    last_answer = len(door.told) - 1 - door.told[::-1].index("ack")
+    last_puback = max(place for place, one in enumerate(door.told) if one.startswith("puback"))
+    assert last_answer > last_puback, "what was gathered is told before the goodbye"
