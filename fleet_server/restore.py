@@ -34,16 +34,13 @@ from fleet_server.db import READER_NAME, reachable_database, transaction
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.errors import DatabaseUnreachable, FleetError, SettingsInvalid
-from fleet_server.ingest.installation import db_epoch
+from fleet_server.ingest.installation import COUNTER_STEP, EVENT_STEP, db_epoch
 from fleet_server.restoring import declared, has_writers, without_writers
 from fleet_server.schema import head_revision, refuse_unknown
 from fleet_server.settings import ServerSettings, load_settings
 
 # Longer than a flush, a request or a step of the scheduler takes to end.
 WRITERS_LET_GO_S = 20.0
-# More commands than one device can have been sent, and more events than a fleet can have made, since any backup.
-COUNTER_STEP = 1_000_000
-EVENT_STEP = 1_000_000_000
 # In both databases' SQL. The newest event takes a number that no event stream has seen: the next ones go on from it.
 _RENEWAL = (
     "DELETE FROM server_state WHERE name = 'db_epoch'",

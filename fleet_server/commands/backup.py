@@ -57,8 +57,8 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Replace database, keys, certificates and settings by those of a backup. A server that runs shows pages only."""
+    from fleet_server.ingest.installation import COUNTER_STEP
     from fleet_server.kit.times import text, utc_now
-    from fleet_server.restore import COUNTER_STEP
     from fleet_server.restore import restore as bring_back
 
     done = bring_back(data, source, database_url, utc_now(), _say(as_json=as_json))

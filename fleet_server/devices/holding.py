@@ -38,3 +38,10 @@ def hold(session: Session, device_ids: Collection[str], link_ids: Collection[str
         connection.execute(_HOLD_ALL, {**named, "links": sorted(link_ids)})
     else:
         connection.execute(_HOLD_NAMED, named)
+
+
+def hold_all(session: Session) -> None:
+    """Every device. On SQLite as above."""
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        connection.execute(_HOLD)

@@ -54,7 +54,7 @@ class Answers:
 
     def __init__(self, key: SigningKey, db_epoch: str) -> None:
         self._key = key
-        self._db_epoch = db_epoch
+        self.db_epoch = db_epoch
 
     def acknowledgement(self, due: DueAck, now: datetime) -> Publication:
         ack = self._ack([one.ack for one in due.acks], now)
@@ -85,7 +85,7 @@ class Answers:
         return self._signed(link_id, Down.FLOW, FLOW_TYPE, _dated(flow, now), qos=0)
 
     def _ack(self, streams: Sequence[StreamAck], now: datetime) -> Ack:
-        return Ack(list(streams), self._db_epoch, to_ms(now))
+        return Ack(list(streams), self.db_epoch, to_ms(now))
 
     def _signed(self, link_id: str, kind: Down, payload_type: str, message: object, *, qos: int) -> Publication:
         envelope = sign(payload_type, codec.to_json(message), [self._key])

@@ -1,6 +1,7 @@
 """When to acknowledge: at once to a link that has been quiet, otherwise gathered. Pure; time comes in as an argument.
 
-Invariant: of one link at most one acknowledgement in 200 ms, unless its window is full; none is ever forgotten.
+Invariant: of one link at most one acknowledgement in 200 ms, unless its window is full; none is
+forgotten but by `forget`.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ class AckPacer:
         for waiting in self._waiting.values():
             waiting.due_s = now_s
         return self.take_due(now_s)
+
+    def forget(self) -> int:
+        """How many links were waiting: who is not answered sends again."""
+        count = len(self._waiting)
+        self._waiting.clear()
+        return count
 
     def next_due_s(self) -> float | None:
         return min((waiting.due_s for waiting in self._waiting.values()), default=None)

@@ -31,7 +31,7 @@ from fleet_server.ingest.door import Door, Taken
 from fleet_server.ingest.fair_queue import NO_QUOTAS, FairQueue, Quotas
 from fleet_server.ingest.flush import Dispatch, Flush, Flushed
 from fleet_server.ingest.heard import Heard
-from fleet_server.ingest.installation import save_worker
+from fleet_server.ingest.installation import NotPrimary, db_epoch, save_worker
 from fleet_server.ingest.overuse import Overuse
 from fleet_server.ingest.pacing import AckPacer, DueAck
 from fleet_server.ingest.watching import Watching
@@ -223,16 +223,27 @@ class Worker:
     def _commit(self, messages: Sequence[Decoded]) -> None:
         now, now_s = utc_now(), time.monotonic()
         with transaction(self._engine) as session:
+            epoch = db_epoch(session)
+            if epoch != self._answers.db_epoch:
+                self._start_over()
             flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s, self._room)
             try:
                 flushed = flush.run(messages)
             except BaseException:
                 self._directory.forget({message.link for message in messages if message.link is not None})
                 raise
+        self._answers.db_epoch = epoch
         self._heard.note(flushed.heard, hour_of(now), now_s)
         self.counters.update(flushed.counters)
         self.counters["flushes"] += 1
         self._answer(flushed)
+
+    def _start_over(self) -> None:
+        """Another database has taken over: what is remembered of the one before need not be true, and what that one has
+        committed must not be acknowledged in the name of this one.
+        """
+        self.counters["unsaid_acks"] += self._pacer.forget()
+        self._directory, self._heard, self._room = Directory(), Heard(), DeadRoom()
 
     def _answer(self, flushed: Flushed) -> None:
         now, now_s = utc_now(), time.monotonic()
@@ -331,8 +342,8 @@ class Worker:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks."""
-    return isinstance(error, OperationalError | InterfaceError) or (
+    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks, a standby to be promoted."""
+    return isinstance(error, OperationalError | InterfaceError | NotPrimary) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
 

@@ -13,7 +13,7 @@ import pytest
 from device_agent.config import AgentFile, AppConfig, HostConfig, LineConfig, NetworkConfig, ValueConfig, load
 from fleet_server.__main__ import make_app
 from fleet_server.auth.roles import Role
-from fleet_server.restore import COUNTER_STEP
+from fleet_server.ingest.installation import COUNTER_STEP
 from fleet_server.settings import ServerSettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operator.md").read_text("utf-8")

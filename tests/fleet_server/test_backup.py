@@ -28,10 +28,10 @@ from fleet_server.devices.models import Device
 from fleet_server.enrollment.installation import install
 from fleet_server.enrollment.settings_file import Wishes
 from fleet_server.errors import DatabaseUnreachable, SchemaUnknown
-from fleet_server.ingest.installation import db_epoch
+from fleet_server.ingest.installation import COUNTER_STEP, EVENT_STEP, db_epoch
 from fleet_server.kit.leadership import Leadership
 from fleet_server.postgres_programs import PostgresProgramFailed
-from fleet_server.restore import COUNTER_STEP, EVENT_STEP, Restored, RestoreRefused, restore
+from fleet_server.restore import Restored, RestoreRefused, restore
 from fleet_server.restoring import WritersPlace
 from fleet_server.settings import load_settings
 from fleet_server.timeline.models import Event

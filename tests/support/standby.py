@@ -34,6 +34,11 @@ def running_standby(bin_dir: Path, primary: PostgresServer) -> Iterator[Postgres
         shutil.rmtree(base, ignore_errors=True)
 
 
+def promote(standby: PostgresServer) -> None:
+    with psycopg.connect(host=str(standby.socket_dir), user="tillmedic", dbname="postgres", autocommit=True) as link:
+        link.execute("SELECT pg_promote()")
+
+
 def wait_until_followed(primary: PostgresServer, standby: PostgresServer) -> None:
     """Until the standby has all that the primary has committed by now."""
     with psycopg.connect(host=str(primary.socket_dir), user="tillmedic", dbname="postgres") as link:

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from fleet_server.db import open_engine, reading
+from fleet_server.db import open_engine, reading, transaction
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
@@ -207,3 +207,20 @@ def test_a_worker_leaves_word_that_it_listens_and_what_it_counted(
         listening = listening_s(session, utc_now())
     assert listening is not None
     assert listening < 60
+
+
+def test_what_a_lost_database_has_committed_is_not_acknowledged_in_the_name_of_the_next(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    for number in (1, 2):
+        # The second one's acknowledgement waits, to be gathered with others.
+        door.coming = [urgent(rig, TERMINAL, number)]
+        worker.step()
+    door.told.clear()
+    with transaction(engine_on_file) as session:
+        session.execute(text("DELETE FROM server_state WHERE name = 'db_epoch'"))
+    door.coming = [urgent(rig, OTHER, 1)]
+    worker.step()
+    assert f"fleet/v1/{OTHER}/down/ack qos1 after 3" in door.told
+    assert worker.counters["unsaid_acks"] == 1
