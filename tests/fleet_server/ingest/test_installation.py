@@ -105,7 +105,7 @@ def test_workers_that_notice_together_agree_on_one_epoch(on_postgres: Engine) ->
 @pytest.mark.postgres
 def test_a_role_without_rights_sees_a_promotion_at_once_and_a_standby_is_refused() -> None:
     with (
-        migrated_postgres() as primary,
+        migrated_postgres(Durability.WHEN_KILLED) as primary,
         running_standby(binaries() or pytest.fail("no PostgreSQL"), primary) as standby,
     ):
         owner = open_engine(primary.url("tillmedic_template"))
