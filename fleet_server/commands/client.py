@@ -1,4 +1,4 @@
-"""``fleet-server devices | check | fix | timeline``: the API from the shell.
+"""``fleet-server devices | distribution | check | fix | timeline``: the API from the shell.
 
 Where the server is: ``--url`` and ``--token``, or TILLMEDIC_URL and TILLMEDIC_TOKEN, or ``--data DIR`` with the demo's
 ``demo.json``. Exit codes: 0 passed, 1 failed, 2 could not be asked or did not run.
@@ -26,6 +26,7 @@ WaitOption = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wai
 
 def register(app: typer.Typer) -> None:
     app.command("devices")(devices)
+    app.command("distribution")(distribution)
     app.command("check")(check)
     app.command("fix")(fix)
     app.command("timeline")(timeline)
@@ -52,6 +53,31 @@ def devices(
         typer.echo(words.device_line(item))
     if not items:
         typer.echo(words.say("no_devices"))
+
+
+def distribution(
+    metric: Annotated[str, typer.Argument(help="Name of a reading, such as net.rtt_ms.")],
+    by: Annotated[str, typer.Option(help="firmware or agent: which version, beside the model, makes a group.")] = "",
+    model: Annotated[str, typer.Option(help="Only this model.")] = "",
+    site: Annotated[str, typer.Option(help="Only devices of the store with this id.")] = "",
+    kind: Annotated[str, typer.Option(help="Only terminal, gateway or attached.")] = "",
+    url: UrlOption = "",
+    token: TokenOption = "",
+    data: DataOption = DEFAULT_DATA,
+    lang: LangOption = "",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the newest values of a reading lie over models and versions, those of most devices first."""
+    from fleet_server.commands.client_words import words_of
+
+    asked = {"metric": metric, "by": by, "model": model, "site": site, "kind": kind}
+    found = _connect(url, token, data).get("/api/v1/health/distribution", asked)
+    if as_json:
+        _print_json(found)
+        return
+    for line in words_of(lang).distribution_lines(found):
+        typer.echo(line)
 
 
 def _following(kinds: tuple[str, ...], patience_s: float, words: str) -> Callable[..., None]:

@@ -66,8 +66,27 @@ _EVENTS: Mapping[str, tuple[str, str]] = {
     "security": ("安全", "security"),
     "capabilities": ("能力更新", "new capabilities"),
 }
+_COLUMNS: Mapping[str, tuple[str, str]] = {
+    "model": ("型号", "model"),
+    "version": ("版本", "version"),
+    "devices": ("设备数", "devices"),
+    "out_of_range": ("超出范围", "out of range"),
+    "not_known": ("不知道", "not known"),
+    "min": ("最低", "lowest"),
+    "p5": ("5 %", "5 %"),
+    "p25": ("25 %", "25 %"),
+    "median": ("中位数", "median"),
+    "p75": ("75 %", "75 %"),
+    "p95": ("95 %", "95 %"),
+    "max": ("最高", "highest"),
+}
 _SENTENCES: Mapping[str, tuple[str, str]] = {
     "no_devices": ("没有找到设备。", "No device was found."),
+    "no_values": ("没有设备有这项读数。", "No device has a value of this reading."),
+    "left_out": (
+        "另有至少 {groups} 组共 {devices} 台设备未列出。",
+        "At least {groups} further groups with {devices} devices are not listed.",
+    ),
     "queued": (
         "终端不在线：请求已排队，有效期至 {until}。",
         "The terminal is not online: the request waits in the queue until {until}.",
@@ -112,6 +131,19 @@ class ClientWords:
             str(data[name]) for name in ("code", "status", "reason", "evidence", "text", "detail") if data.get(name)
         )
         return f"{event['at']}  {self._word(_EVENTS, event['type'])}  {_plain(what)}"
+
+    def distribution_lines(self, found: Mapping[str, Any]) -> list[str]:
+        """A heading, and a line for each group under the names of its numbers, apart by tabs."""
+        if not found["groups"]:
+            return [self.say("no_values")]
+        rows = [[self._word(_COLUMNS, name) for name in _COLUMNS]]
+        rows += [[_cell(group[name]) for name in _COLUMNS] for group in found["groups"]]
+        lines = [f"{self.title(found['title'])} {found['unit']}".strip(), *("\t".join(row) for row in rows)]
+        if found["groups_left_out"]:
+            lines.append(
+                self.say("left_out", groups=str(found["groups_left_out"]), devices=str(found["devices_left_out"]))
+            )
+        return lines
 
     def progress_line(self, event: Mapping[str, Any]) -> str:
         """One line for a move, a step or a verdict of an execution; "" for anything else."""
@@ -165,6 +197,12 @@ class ClientWords:
 def words_of(lang: str) -> ClientWords:
     """``lang``: an option, or what LANG says; Chinese for zh…, else English."""
     return ClientWords(0 if lang.lower().startswith("zh") else 1)
+
+
+def _cell(value: float | str | None) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value is None or value == "" else _plain(value)
 
 
 def _plain(text: object) -> str:

@@ -54,6 +54,16 @@ def test_timeline_is_printed_newest_first(demo: Demo) -> None:
     assert moments == sorted(moments, reverse=True)
 
 
+def test_distribution_counts_what_the_devices_report(demo: Demo) -> None:
+    demo.until(
+        lambda: fleet(demo, "distribution", "sys.mem_avail_pct", "--json").stdout,
+        "some device to report its memory",
+        is_so=lambda said: json.loads(said)["devices"] > 0,
+    )
+    shown = fleet(demo, "distribution", "sys.mem_avail_pct", "--lang", "en").stdout
+    assert shown.splitlines()[1].startswith("model\tversion\tdevices")
+
+
 def test_unknown_device_is_one_sentence(demo: Demo) -> None:
     refused = fleet(demo, "check", "no-such-device", "agent.echo")
     assert refused.returncode == 2

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -85,3 +89,41 @@ def test_demo_panel_breaks_and_mends(demo: Demo, desk: Page) -> None:
     desk.goto("/demo")
     expect(desk.locator("main")).to_contain_text("3 号机打印机")
     expect(desk.locator("main")).to_contain_text("缺纸")
+
+
+def course_of(demo: Demo, key: str, metric: str, **params: str) -> dict[str, Any]:
+    query = urlencode({"metrics": metric, "points": "121", **params})
+    (found,) = demo.get(f"/api/v1/devices/{demo.device(key)}/health?{query}")["items"]
+    course: dict[str, Any] = found
+    return course
+
+
+def test_course_of_a_reading_is_drawn_with_the_numbers_of_the_api(demo: Demo, desk: Page) -> None:
+    metric = "sys.mem_avail_pct"
+    demo.until(
+        lambda: course_of(demo, "smart1", metric)["points"], "two samples", 90.0, is_so=lambda points: len(points) > 1
+    )
+    until = course_of(demo, "smart1", metric)["points"][-1][0]
+    # What comes later does not belong to it, so page and API tell of the same samples.
+    begin = datetime.fromisoformat(until) - timedelta(hours=1)
+    time = {"from": begin.isoformat(), "to": until}
+    expected = course_of(demo, "smart1", metric, **time)
+    assert expected["bucket_s"] is None
+    desk.goto(f"/devices/{demo.device('smart1')}/health?{urlencode({'m': metric, **time})}")
+    figure = desk.locator("#chart-sys-mem_avail_pct")
+    expect(figure.locator("path.c-line")).to_have_attribute("d", re.compile("^M"))
+    figure.locator("summary").click()
+    shown = figure.locator("tbody td").all_inner_texts()
+    assert [float(text) for text in shown] == [pytest.approx(value, abs=0.0051) for _, value in expected["points"]]
+
+
+def test_readings_of_the_fleet_lead_to_the_devices_that_they_are_of(demo: Demo, desk: Page) -> None:
+    metric = "sys.mem_avail_pct"
+    about = demo.about("smart1")
+    desk.goto(f"/distribution?{urlencode({'metric': metric, 'model': about['model']})}")
+    row = desk.locator("tbody tr", has_text=about["firmware"] or "未上报")
+    expected = demo.get(f"/api/v1/health/distribution?{urlencode({'metric': metric, 'model': about['model']})}")
+    (group,) = [one for one in expected["groups"] if one["version"] == about["firmware"]]
+    expect(row.locator("td").first).to_have_text(str(group["devices"]))
+    row.locator("th a").click()
+    expect(desk.locator("#rows")).to_contain_text(about["label"]["zh"])

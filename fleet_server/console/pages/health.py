@@ -35,8 +35,8 @@ def health_page(
     device_id: DeviceIdPath,
     m: Annotated[list[MetricName], Query(max_length=40)] = [],  # noqa: B006 - FastAPI makes a new one for each request
     span: Annotated[str, Query(max_length=8)] = "",
-    begin: Annotated[str, Query(alias="from", max_length=40)] = "",
-    end: Annotated[str, Query(alias="to", max_length=40)] = "",
+    begin: Annotated[str, Query(alias="from", max_length=80)] = "",
+    end: Annotated[str, Query(alias="to", max_length=80)] = "",
 ) -> HTMLResponse:
     services = services_for(request, database, session.actor)
     device = services.devices.get(device_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
-from sqlmodel import update
+from sqlmodel import col, update
 from typer.testing import CliRunner, Result
 
 from fleet_server.__main__ import make_app
@@ -24,7 +24,8 @@ from fleet_server.timeline.writer import append_events
 from protocol.commands import ExecutionState
 from protocol.records import ExecutionReport, Outcome, Phase, Verdict
 from tests.fleet_server.api import Api, bearer, running_api
-from tests.fleet_server.factories import TENANT
+from tests.fleet_server.factories import NOON, TENANT
+from tests.support.health_rows import put_newest
 
 
 @pytest.fixture
@@ -155,3 +156,21 @@ def test_every_state_and_outcome_has_words_in_both_languages() -> None:
     assert _PHASES.keys() == {phase.value for phase in Phase}
     assert all(zh and en for words in (_STATES, _OUTCOMES, _PHASES) for zh, en in words.values())
     assert exit_code({"state": "SUCCEEDED", "verdict": None}) == 0
+
+
+def test_a_distribution_is_shown_by_model_and_version_in_words_and_as_json(api: Api) -> None:
+    assert run("distribution", "net.rtt_ms").output.strip() == "No device has a value of this reading."
+    with transaction(api.engine) as session:
+        put_newest(session, TENANT, api.fleet.terminal, {"net.rtt_ms": 38.25}, NOON)
+        put_newest(session, TENANT, api.fleet.gateway, {"net.rtt_ms": 90_000}, NOON)
+        session.execute(update(Device).where(col(Device.id) == api.fleet.gateway).values(firmware="2\x1b[0m"))
+    heading, names, *groups = run("distribution", "net.rtt_ms").output.splitlines()
+    assert heading.endswith("ms")
+    assert names.split("\t")[:4] == ["model", "version", "devices", "out of range"]
+    assert sorted(group.split("\t")[1:6] for group in groups) == [
+        ["-", "1", "0", "0", "38.25"],
+        ["2 [0m", "1", "1", "0", "90000"],
+    ]
+    found = json.loads(run("distribution", "net.rtt_ms", "--kind", "gateway", "--by", "agent", "--json").stdout)
+    assert (found["by"], found["devices"]) == ("agent", 1)
+    assert "should be 'terminal'" in str(run("distribution", "net.rtt_ms", "--kind", "boat").exception)
