@@ -28,6 +28,8 @@ from protocol.catalogue.sides import Side
 from protocol.records import HealthColumns
 
 _BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_OWNER_NAMES = ("tenant_id", "link_id", "stream", "seq", "device_id")
+_BLOCK_NAMES = (*_OWNER_NAMES, "start_at", "step_ms", "steps", "columns", "received_at")
 # A metric that flaps within one block is told by its first changes; the block has the rest.
 MAX_CHANGES_PER_BLOCK = 8
 
@@ -58,7 +60,8 @@ def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthRepor
     columns = gather([report.body for report in ordered], [report.numbers for report in ordered])
     held = latest.hold(session, tenant_id, {report.device_id for report in ordered})
     blocks = zip(ordered, columns.pack(), strict=True)
-    bulk.write(session, _BLOCK, [_block_row(tenant_id, report, packed, now) for report, packed in blocks])
+    rows = [_block_row(tenant_id, report, packed, now) for report, packed in blocks]
+    bulk.write_tuples(session, _BLOCK, _BLOCK_NAMES, rows)
     events = _take(held, ordered, columns, now)
     latest.save(session, tenant_id, held)
     return events
@@ -173,16 +176,7 @@ def _has_sides(metric: str, terminal_class: str) -> bool:
     return normal_of(metric, terminal_class) is not None
 
 
-def _block_row(tenant_id: str, report: HealthReport, packed: bytes, now: datetime) -> dict[str, Any]:
-    return {
-        "tenant_id": tenant_id,
-        "link_id": report.link_id,
-        "stream": report.stream,
-        "seq": report.seq,
-        "device_id": report.device_id,
-        "start_at": report.start_at,
-        "step_ms": report.body.step_ms,
-        "steps": report.body.steps,
-        "columns": packed,
-        "received_at": now,
-    }
+def _block_row(tenant_id: str, report: HealthReport, packed: bytes, now: datetime) -> tuple[Any, ...]:
+    body = report.body
+    owner = (tenant_id, report.link_id, report.stream, report.seq, report.device_id)
+    return (*owner, report.start_at, body.step_ms, body.steps, packed, now)

@@ -180,9 +180,10 @@ def decode_entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:
 def _numbers(body: HealthColumns, raw: bytes) -> Floats | None:
     """The samples of a record that has nothing to refuse or to scrub, as nearly all have; None: it may have."""
     begin = raw.find(b'"columns"')
-    if begin < 0 or _TEXT_SAMPLE.search(raw, begin) is not None:
-        return None
     columns = body.columns.values()
+    # Where there are no more quotes than the names need, nothing else can be a text.
+    if begin < 0 or (raw.count(b'"', begin) != 2 + 2 * len(columns) and _TEXT_SAMPLE.search(raw, begin) is not None):
+        return None
     if set(map(len, columns)) != {body.steps}:
         return None
     try:

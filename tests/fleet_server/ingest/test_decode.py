@@ -173,6 +173,35 @@ def test_card_data_in_a_text_column_and_in_a_value_is_taken_out() -> None:
     assert "4111111111111111" not in str(entry.record.body.value)
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        b'{"sys.state":["4111111111111111"]}',
+        b'{"a":["4111111111111111"],"a":[1]}',
+        b'{"a":[1],"a":["4111111111111111"]}',
+        b'{ "a" : [ 1 ] , "b" : [ "4111111111111111" ] }',
+        b'{"a":[1],"b":["41111111111\\u00311111"]}',
+    ],
+)
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_text_among_numbers_is_seen_however_it_is_written(columns: bytes, is_last: bool) -> None:
+    head = HEALTH[: HEALTH.index(b'"columns"')].replace(b'"steps":3', b'"steps":1')
+    inner = head[head.index(b'"kind"') :].rstrip(b",")
+    outer = head[: head.index(b'"body"')]
+    written = b'"columns":' + columns
+    body = b",".join((inner, written) if is_last else (written, inner))
+    (entry,) = entries("bulk", outer + b'"body":{' + body + b"}}")
+    assert isinstance(entry.record, Record)
+    assert entry.numbers is None
+    assert "4111111111111111" not in str(entry.record.body)
+
+
+def test_numbers_alone_take_the_short_way() -> None:
+    (entry,) = entries("bulk", HEALTH)
+    assert entry.numbers is not None
+    assert entry.numbers.tolist()[::2] == [81.0, 80.5]
+
+
 def test_card_data_in_the_reason_of_an_ending_is_taken_out() -> None:
     plain = b'{"session":"%s","status":"offline","reason":"after 4111111111111111"}' % HEX.encode()
     decoded = decode(message("presence", plain))
