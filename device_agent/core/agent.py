@@ -17,7 +17,7 @@ from typing import Final
 
 from device_agent.core.command_gate import USES, AlreadyKnown, CommandGate, Refused, Standing
 from device_agent.core.connection import Connection
-from device_agent.core.declaration import Declaration, declare, hello
+from device_agent.core.declaration import Declaration, hello
 from device_agent.core.effects import (
     Arrived,
     Effect,
@@ -92,7 +92,6 @@ class AgentCore:
         definitions = {spec.device: spec.definitions for spec in specs}
         self._definitions = definitions
         self._declaration = Declaration(specs, store.fact, self.maker.clean)
-        self._told = ""  # The digest in the last hello or declaration.
         self.session = Session(dice, self._hello, self.pacing.keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.connection.set_pace(self.pacing.flow)
@@ -139,6 +138,7 @@ class AgentCore:
         if self.session.state is State.ESTABLISHED:
             latest = {device: watch.sampler.latest for device, watch in self.watches.items()}
             self._effects += self.live.on_tick(latest, now)
+            self._redeclare(now)
         floor_ms = self.clock.to_persist(now)
         if floor_ms is not None:
             self._changes.facts["floor_ms"] = str(floor_ms)
@@ -168,7 +168,7 @@ class AgentCore:
             self.outbox.next_due_ns(),
             self.executions.next_due_ns(),
             self.refusals.next_due_ns(),
-            self.live.next_due_ns() if self.session.state is State.ESTABLISHED else None,
+            *self._due_when_established(),
             self._changes.hold_until_ns if self._changes else None,
             *(watch.next_due_ns() for watch in self.watches.values()),
         )
@@ -201,8 +201,9 @@ class AgentCore:
         self.outbox.on_established()
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow, now)
-        if welcome.want_capabilities or self._told != self._declaration.digest:
-            self._declare()
+        if welcome.want_capabilities:
+            self._effects.append(self._declaration.asked())
+        self._redeclare(now)
 
     def _acknowledged(self, ack: Ack, now: Instant) -> None:
         self.clock.on_signed_time(ack.server_time_ms, now)
@@ -264,7 +265,7 @@ class AgentCore:
         if facts:
             self._changes.facts.update(facts)
             if self.session.state is State.ESTABLISHED:
-                self._declare()
+                self._redeclare(now)
         is_own = event.device == self._own_device
         own = of_the_spool(self._store, self.clock.now_ms(now)) if is_own else {}
         self._watched(watch, watch.on_polled(event, own, now), now)
@@ -303,12 +304,18 @@ class AgentCore:
     def _moment(self, now: Instant) -> Moment:
         return Moment(now, self.clock.now_ms(now))
 
-    def _declare(self) -> None:
-        self._effects.append(declare(self._declaration.capabilities))
-        self._told = self._declaration.digest
+    def _redeclare(self, now: Instant) -> None:
+        declared = self._declaration.unasked(now)
+        if declared is not None:
+            self._effects.append(declared)
+
+    def _due_when_established(self) -> tuple[int | None, ...]:
+        if self.session.state is not State.ESTABLISHED:
+            return ()
+        return self.live.next_due_ns(), self._declaration.next_due_ns()
 
     def _hello(self, nonce: Nonce, session: SessionId, now: Instant) -> Hello:
-        self._told = self._declaration.digest
+        self._declaration.greeted()
         return hello(
             boot=self.identity.boot,
             agent_version=self.identity.agent_version,

@@ -1,4 +1,8 @@
-"""What the agent says of itself on connecting: its capabilities, and the hello that names their digest."""
+"""What the agent says of itself on connecting: its capabilities, and the hello that names their digest.
+
+Invariant: unasked, capabilities are declared at most once in `UNASKED_EVERY_S`, and what was held back is declared
+then: a device that tells another version at each look costs its link six an hour, and the last version gets through.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ from protocol.session import AttachedDevice, Flow, Hello, StreamPosition
 from protocol.topics import Up
 from protocol.version import PROTOCOL_VERSION
 
+UNASKED_EVERY_S = 600.0
+
 
 class Declaration:
     """The capabilities and their digest. A device's firmware is what it last told, kept over restarts as a fact, so
@@ -27,6 +33,8 @@ class Declaration:
     ) -> None:
         self._specs, self._clean = specs, clean
         self._firmware = {spec.device: fact(self.fact_name(spec.device)) or "" for spec in specs}
+        self._told = ""  # The digest in the last hello or declaration.
+        self._unasked_from_ns = 0
         self._make()
 
     @staticmethod
@@ -45,14 +53,29 @@ class Declaration:
         self._make()
         return {self.fact_name(polled.device): version}
 
+    def greeted(self) -> None:
+        """A hello has named the digest: who knows another asks."""
+        self._told = self.digest
+
+    def asked(self) -> Publish:
+        self._told = self.digest
+        encoded = codec.encode(self.capabilities, deflate=True)
+        return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
+
+    def unasked(self, now: Instant) -> Publish | None:
+        """What changed since it was told, unless it is too soon for it."""
+        due_ns = self.next_due_ns()
+        if due_ns is None or due_ns > now.monotonic_ns:
+            return None
+        self._unasked_from_ns = now.in_s(UNASKED_EVERY_S)
+        return self.asked()
+
+    def next_due_ns(self) -> int | None:
+        return None if self._told == self.digest else self._unasked_from_ns
+
     def _make(self) -> None:
         self.capabilities = _capabilities_of(self._specs, self._firmware)
         self.digest = caps.digest(self.capabilities)
-
-
-def declare(capabilities: caps.Capabilities) -> Publish:
-    encoded = codec.encode(capabilities, deflate=True)
-    return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
 
 
 def _capabilities_of(specs: Sequence[DeviceSpec], firmware: Mapping[DeviceId, str]) -> caps.Capabilities:

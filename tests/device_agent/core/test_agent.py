@@ -277,6 +277,17 @@ def test_firmware_that_became_known_between_hello_and_welcome_is_declared_unaske
     assert told_firmware(rig) == ["2.4.1"]
 
 
+def test_firmware_that_changes_at_each_look_is_declared_seldom_and_the_last_one_in_the_end() -> None:
+    rig = Rig()
+    rig.established()
+    for number in range(20):
+        rig.tell(version(f"2.{number}"))
+        rig.pass_s(10)
+    assert told_firmware(rig) == ["", "2.0"]
+    rig.pass_s(600)
+    assert told_firmware(rig) == ["", "2.0", "2.19"]
+
+
 def test_a_card_number_in_the_place_of_a_version_never_leaves() -> None:
     rig = Rig()
     rig.established()
