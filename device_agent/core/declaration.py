@@ -59,8 +59,7 @@ class Declaration:
 
     def asked(self) -> Publish:
         self._told = self.digest
-        encoded = codec.encode(self.capabilities, deflate=True)
-        return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
+        return declare(self.capabilities)
 
     def unasked(self, now: Instant) -> Publish | None:
         """What changed since it was told, unless it is too soon for it."""
@@ -76,6 +75,11 @@ class Declaration:
     def _make(self) -> None:
         self.capabilities = _capabilities_of(self._specs, self._firmware)
         self.digest = caps.digest(self.capabilities)
+
+
+def declare(capabilities: caps.Capabilities) -> Publish:
+    encoded = codec.encode(capabilities, deflate=True)
+    return Publish(Up.CAPABILITIES, encoded.payload, encoded.content_type)
 
 
 def _capabilities_of(specs: Sequence[DeviceSpec], firmware: Mapping[DeviceId, str]) -> caps.Capabilities:
