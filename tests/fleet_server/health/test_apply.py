@@ -71,6 +71,13 @@ def test_a_late_block_does_not_move_the_latest_value_back(engine: Engine) -> Non
     assert latest(engine)[METRIC][1] == GOOD
 
 
+def test_neither_does_one_in_which_all_is_well(engine: Engine) -> None:
+    apply(engine, report(GOOD, ago_s=200, seq=1))
+    apply(engine, report(GOOD + 2, ago_s=10, seq=3))
+    apply(engine, report(GOOD + 1, ago_s=100, seq=2))
+    assert latest(engine)[METRIC] == (NOW - timedelta(seconds=10), GOOD + 2, None)
+
+
 def test_leaving_the_normal_range_and_coming_back_are_told_once_each(engine: Engine) -> None:
     events = apply(engine, report(GOOD, BAD, BAD, GOOD, GOOD, GOOD, GOOD, step_ms=15_000))
     assert [(one.data["metrics"], one.data["abnormal"]) for one in events] == [

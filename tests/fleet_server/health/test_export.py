@@ -139,6 +139,17 @@ def test_only_some_exports_run_at_once(api: Api) -> None:
     assert api.app.state.exports._value == MAX_AT_ONCE
 
 
+def test_reports_of_the_same_instant_are_all_there_though_a_piece_ends_among_them(api: Api) -> None:
+    at = NOON + timedelta(days=3)
+    body = HealthColumns(to_ms(at), 60_000, 1, {"batt.level_pct": [50]})
+    terminal = api.fleet.terminal
+    reports = [HealthReport(terminal, "smart", terminal, "3" * 32, seq + 1, at, body) for seq in range(10)]
+    with transaction(api.engine) as session:
+        apply_health(session, TENANT, reports, NOON + timedelta(days=4))
+    taken = HealthExport(api.engine, TENANT, Wanted(at, at + MINUTE, device=terminal))
+    assert sum(len(piece) for piece in taken.pieces()) == 10
+
+
 def test_pieces_are_bounded_whatever_the_range(api: Api) -> None:
     wanted = Wanted(NOON, NOON + timedelta(days=1), Level.FIVE_MINUTES)
     for chosen in (wanted, Wanted(NOON, NOON + timedelta(days=1))):

@@ -101,6 +101,18 @@ def test_a_block_that_comes_after_a_folding_is_added_to_what_is_there(engine: En
     assert seen(engine) == in_steps
 
 
+def test_a_report_from_before_those_that_wait_is_folded_with_them(engine: Engine) -> None:
+    given = [report(DEVICES[0], hour + 1, NOON - timedelta(hours=hour), hour) for hour in range(4)]
+    for one in given:
+        apply(engine, one)
+    expected = seen(engine)
+    assert fold(engine) == len(given)
+    assert seen(engine) == expected
+    hours = expected[DEVICES[0], Level.HOUR].of[METRICS[0]].extents
+    measured = [value for one in given for value in one.body.columns[METRICS[0]] if value is not None]
+    assert sum(extent.count for extent in hours) == len(measured)
+
+
 def test_a_device_is_folded_after_some_hours_or_when_it_has_many_blocks(engine: Engine) -> None:
     apply(engine, report(DEVICES[0], 1, NOON, 1))
     assert fold(engine, LATER + FOLD_AFTER - timedelta(seconds=1)) == 0

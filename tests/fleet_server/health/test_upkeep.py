@@ -72,6 +72,16 @@ def test_each_level_reaches_as_far_back_as_it_is_kept(engine: Engine) -> None:
     assert [rows(engine, level) for level in Level] == [2, 3, 3]
 
 
+def test_a_row_of_a_rollup_stays_until_the_last_of_its_span_is_old(engine: Engine) -> None:
+    make_fleet(engine)
+    # Its row began half a day before what is kept.
+    store(engine, KEPT.five_minutes_days - 0.1)
+    fold(engine)
+    forget(engine)
+    assert ages(engine) == []
+    assert rows(engine, Level.FIVE_MINUTES) == 1
+
+
 def test_what_is_in_no_rollup_yet_is_not_forgotten(engine: Engine) -> None:
     make_fleet(engine)
     store(engine, 30, 1)
@@ -137,6 +147,19 @@ def test_rows_go_to_the_partition_of_their_day_and_it_is_dropped_whole(without_p
     forget(without_partitions)
     assert ages(without_partitions) == [1]
     assert names(without_partitions, partitions.BLOCKS) == []
+
+
+@pytest.mark.postgres
+def test_a_partition_goes_only_when_all_of_its_time_is_old_and_rolled_up(without_partitions: Engine) -> None:
+    make_fleet(without_partitions)
+    make(without_partitions, NOW - 17 * DAY)
+    store(without_partitions, 16.5, 15.5, 14.4, 13.5)
+    forget(without_partitions)
+    assert ages(without_partitions) == [16.5, 15.5, 14.4, 13.5], "nothing was rolled up yet"
+    fold(without_partitions)
+    forget(without_partitions)
+    assert ages(without_partitions) == [14.4, 13.5], "half of the day of the first is not older than 14 days"
+    assert names(without_partitions, partitions.BLOCKS) == ["health_block_20260216", "health_block_20260217"]
 
 
 @pytest.mark.postgres

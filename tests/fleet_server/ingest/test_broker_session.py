@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleet_server.ingest.broker_session import KEEPALIVE_S, MAX_WAITING, BrokerSession, Standing
+from fleet_server.ingest.broker_session import KEEPALIVE_S, MAX_OUTGOING_BYTES, MAX_WAITING, BrokerSession, Standing
 from protocol import mqtt_packets as packets
 from protocol.broker_rules import MAX_PACKET_BYTES
 from protocol.mqtt_packets import Publish
@@ -89,6 +89,14 @@ def test_what_waits_is_bounded_and_what_does_not_fit_is_counted(session: BrokerS
         session.publish("t", b"", 1, "x")
     assert session.dropped == 3
     opened(BrokerSession("d", [], 0.0)).leave()
+
+
+def test_a_broker_that_reads_nothing_fills_no_memory(session: BrokerSession) -> None:
+    opened(session)
+    for _ in range(20):
+        session.publish("t", bytes(1024 * 1024), 0, "x")
+    assert len(session.outgoing) <= MAX_OUTGOING_BYTES + 1024 * 1024 + 100
+    assert session.dropped == 4
 
 
 def test_nothing_is_published_before_the_broker_has_accepted_or_after_the_goodbye(session: BrokerSession) -> None:

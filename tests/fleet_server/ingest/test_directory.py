@@ -59,6 +59,14 @@ def test_an_enrolment_and_a_retirement_are_seen_without_a_restart(counted: Count
     assert counted.find(TERMINAL, STRANGER, now_s=FRESH_S + 1) == {STRANGER}
 
 
+def test_a_retired_gateway_is_a_stranger_though_what_hung_on_it_is_not_retired(
+    counted: Counted, sqlite_engine: Engine
+) -> None:
+    with transaction(sqlite_engine) as session:
+        session.connection().execute(update(Device).where(Device.__table__.c.id == GATEWAY).values(retired_at=START))  # type: ignore[attr-defined]  # SQLModel tables have it
+    assert counted.find(GATEWAY, TERMINAL) == {TERMINAL}
+
+
 def test_what_is_forgotten_is_asked_for_again(counted: Counted) -> None:
     counted.find(TERMINAL)
     counted.directory.forget([TERMINAL])

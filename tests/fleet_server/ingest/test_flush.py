@@ -135,6 +135,15 @@ def test_letters_for_which_there_is_no_room_are_counted_and_others_still_kept(
     assert rig.flush(letters[0], DeadMessage(LinkId(OTHER), "hello", why, b"", "")).counters["dead_not_kept"] == 1
 
 
+@pytest.mark.parametrize("bound", ["MAX_LINK_LETTERS", "MAX_LETTERS"])
+def test_letters_without_any_bytes_are_bounded_by_their_number(
+    rig: FlushRig, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(dead_room, bound, 2)
+    empty = DeadMessage(LinkId(TERMINAL), "urgent", Malformed("not_decodable", ""), b"", "")
+    assert rig.flush(empty, empty, empty).counters["dead_not_kept"] == 1
+
+
 def test_an_unprocessable_batch_is_passed_over(rig: FlushRig) -> None:
     flushed = rig.flush(unprocessable(rig.batch(TERMINAL, 1, verdict(), verdict())))
     assert (flushed.acks[0].ack.upto, flushed.counters["dead.unprocessable"], stored(rig)) == (2, 2, [])
