@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.adapters.spool import JOURNAL_ROWS, RETENTION_MS, Spool, SpoolFailed
+from device_agent.adapters.spool import JOURNAL_ROWS, RETENTION_MS, RETENTION_SHARE, Spool, SpoolFailed
 from device_agent.adapters.spool_schema import PAGE_BYTES
 from device_agent.core.records import RANK_DECLARATION, RANK_HEALTH, RANK_RESULT, Changes, NewRecord
 from device_agent.core.shedding import SHED_RECORDS, runs
@@ -104,6 +104,20 @@ def test_acknowledged_records_stay_for_the_retention_window(spool: Spool) -> Non
     assert held(spool, URGENT) == [1, 2, 3]
     spool.tidy(RETENTION_MS + 2)
     assert held(spool, URGENT) == [3]
+
+
+def test_acknowledged_records_take_a_fifth_of_the_quota_at_most(tmp_path: Path) -> None:
+    with closing(opened(tmp_path / "spool.db", 400 * PAGE_BYTES)) as spool:
+        spool.commit(Changes(records=records(BULK, 300, b"x" * 3000)), 1)
+        spool.acknowledge(BULK, 300)
+        for _ in range(10):
+            spool.tidy(2)
+        used = spool.fill().used_bytes
+        assert used <= RETENTION_SHARE * 400 * PAGE_BYTES
+        held_then = len(held(spool, BULK))
+        assert 0 < held_then < 300
+        spool.tidy(2)
+        assert len(held(spool, BULK)) == held_then, "what fits is kept for a server that is set back"
 
 
 def test_full_spool_gives_up_acknowledged_records_first_and_declares_nothing(tmp_path: Path) -> None:

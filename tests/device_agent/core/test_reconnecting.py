@@ -8,7 +8,8 @@ import msgspec
 
 from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.backoff import OWN_LINK_FIRST_TRY_S
-from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Publish
+from device_agent.core.connection import OPEN_TIMEOUT_S
+from device_agent.core.effects import Arrived, Connect, GiveUp, LinkDown, LinkUp, Publish
 from device_agent.core.instant import NS_PER_S
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
 from device_agent.core.trusted_time import TrustedClock
@@ -26,8 +27,8 @@ from tests.device_agent.core.test_command_gate import COMMAND_KEY, POLICY
 SLOW = msgspec.structs.replace(FLOW, reconnect_base_s=100.0, reconnect_cap_s=250.0, drain_records_per_s=50)
 
 
-def delays(flow: Flow, seed: int, tries: int, *, own_link_down: bool = False) -> list[float]:
-    """How long one of many agents that have lost their broker waits before each try, none of which succeeds."""
+def connecting(flow: Flow, seed: int) -> tuple[Clock, AgentCore]:
+    """An agent that has asked for its first connection."""
     clock, store = Clock(1000.0), MemoryStore(kept_facts={"flow": codec.to_json(flow).decode()})
     trusted = TrustedClock.starting(clock.now, persisted_ms=0, newest_record_ms=0)
     spec = DeviceSpec(DeviceId(LINK), "host", "kiosk", {})
@@ -37,6 +38,12 @@ def delays(flow: Flow, seed: int, tries: int, *, own_link_down: bool = False) ->
     clock.pass_s(OWN_LINK_FIRST_TRY_S)
     core.tick(clock.now)
     core.settle(clock.now)
+    return clock, core
+
+
+def delays(flow: Flow, seed: int, tries: int, *, own_link_down: bool = False) -> list[float]:
+    """How long one of many agents that have lost their broker waits before each try, none of which succeeds."""
+    clock, core = connecting(flow, seed)
     core.handle(LinkUp(), clock.now)
     found = []
     for _ in range(tries):
@@ -64,6 +71,29 @@ def test_a_fleet_comes_back_spread_over_what_the_signed_flow_says() -> None:
 
 def test_an_agent_whose_own_link_was_down_does_not_wait_for_the_fleet() -> None:
     assert max(delays(SLOW, seed, 1, own_link_down=True)[0] for seed in range(40)) <= OWN_LINK_FIRST_TRY_S
+
+
+def test_a_broker_that_takes_the_connection_and_says_nothing_is_given_up() -> None:
+    clock, core = connecting(SLOW, 1)
+    clock.pass_s(OPEN_TIMEOUT_S - 0.1)
+    core.tick(clock.now)
+    assert core.settle(clock.now) == []
+    clock.pass_s(0.2)
+    core.tick(clock.now)
+    (given_up,) = core.settle(clock.now)
+    assert isinstance(given_up, GiveUp)
+    core.handle(LinkDown("given up"), clock.now)
+    clock.pass_s(2 * SLOW.reconnect_base_s)
+    core.tick(clock.now)
+    assert any(isinstance(effect, Connect) for effect in core.settle(clock.now))
+
+
+def test_a_loss_that_is_said_twice_counts_once() -> None:
+    clock, core = connecting(SLOW, 1)
+    core.handle(LinkDown("given up"), clock.now)
+    due_ns = core.connection.next_due_ns()
+    core.handle(LinkDown("closed"), clock.now)
+    assert (core.connection.backoff.failures, core.connection.next_due_ns()) == (1, due_ns)
 
 
 def test_the_pace_is_taken_from_the_flow_at_once_and_after_a_restart() -> None:
