@@ -6,6 +6,8 @@ import errno
 import socket
 import ssl
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
@@ -13,6 +15,8 @@ from fleet_server.broker.drift import compare
 from fleet_server.enrollment.tls_files import addresses_of, broker_configuration
 from fleet_server.errors import FleetError
 from fleet_server.settings import ServerSettings
+from protocol import mqtt_packets as packets
+from protocol.broker_rules import MAX_PACKET_BYTES
 
 _ANSWER_S = 5.0
 # Of what is wrong with the broker's rules, in one sentence.
@@ -91,6 +95,7 @@ class Readiness:
                 f"no broker answers at {place} ({error.strerror or error}): "
                 f"start it with 'mosquitto -c {self._settings.data / 'broker' / 'mosquitto.conf'}'"
             ) from error
+        _refuse_weak(self._settings, place)
         return True
 
 
@@ -113,10 +118,39 @@ def is_ready(settings: ServerSettings) -> bool:
 
 
 def _shake_hands(settings: ServerSettings) -> None:
+    with _link(settings, _context(settings, with_certificate=True)):
+        pass
+
+
+def _refuse_weak(settings: ServerSettings, place: str) -> None:
+    """Files may be right and the broker not have read them: it is asked itself."""
+    way_out = "restart it, so that it reads the rules that were written, or ask it all with 'fleet-server broker probe'"
+    old = _context(settings, with_certificate=True)
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    # The handshake is enough: a session of this name would throw out the process that has it.
+    with suppress(OSError), _link(settings, old):
+        raise BrokerTooWeak(f"the broker at {place}: expected TLS 1.3 only, found that it takes TLS 1.2: {way_out}")
+    with suppress(OSError), _link(settings, _context(settings, with_certificate=False)) as link:
+        link.sendall(packets.connect("tillmedic-nobody", 30, max_packet_bytes=MAX_PACKET_BYTES))
+        # CONNACK with reason 0.
+        if link.recv(4)[::3] == b"\x20\x00":
+            raise BrokerTooWeak(
+                f"the broker at {place}: expected that it demands a certificate, "
+                f"found that it lets in a client without one: {way_out}"
+            )
+
+
+def _context(settings: ServerSettings, *, with_certificate: bool) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(settings.tls_dir / "ca.crt"))
-    context.load_cert_chain(settings.tls_dir / "svc-api-1.crt", settings.tls_dir / "svc-api-1.key")
+    if with_certificate:
+        context.load_cert_chain(settings.tls_dir / "svc-api-1.crt", settings.tls_dir / "svc-api-1.key")
+    return context
+
+
+@contextmanager
+def _link(settings: ServerSettings, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
     with (
         socket.create_connection((settings.mqtt_host, settings.mqtt_port), _ANSWER_S) as raw,
-        context.wrap_socket(raw, server_hostname=settings.mqtt_host),
+        context.wrap_socket(raw, server_hostname=settings.mqtt_host) as link,
     ):
-        pass
+        yield link

@@ -61,6 +61,35 @@ def test_somebody_elses_broker_is_told_apart(broker: Broker, tmp_path: Path) -> 
         preflight.Readiness(settings, wait_broker_s=0).is_reached()
 
 
+WEAKER = {
+    "found that it takes TLS 1.2": [("tls_version tlsv1.3", "tls_version tlsv1.2")],
+    "found that it lets in a client without one": [
+        ("require_certificate true", "require_certificate false"),
+        ("use_identity_as_username true\nuse_username_as_clientid true\n", ""),
+        ("allow_anonymous false", "allow_anonymous true"),
+    ],
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("sentence", "edits"), WEAKER.items(), ids=WEAKER)
+def test_a_running_broker_is_asked_itself(broker: Broker, sentence: str, edits: list[tuple[str, str]]) -> None:
+    """Its files may have been written since it was started."""
+    before = text = broker.configuration.read_text("utf-8")
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    broker.configuration.write_text(text, "utf-8")
+    broker.restart()
+    broker.configuration.write_text(before, "utf-8")
+    try:
+        with pytest.raises(preflight.BrokerTooWeak, match=sentence):
+            preflight.Readiness(settings_of(broker), wait_broker_s=0).is_reached()
+    finally:
+        broker.restart()
+    preflight.Readiness(settings_of(broker), wait_broker_s=0).is_reached()
+
+
 def test_a_taken_port_is_said_with_the_way_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ensure_settings(tmp_path, Wishes(http_port=taken.getsockname()[1]))
