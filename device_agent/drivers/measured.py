@@ -28,9 +28,10 @@ _BY_FAMILY: dict[str, tuple[str, ...]] = {
         "power.plugged",
     ),
     ZVT: (*_LINE, "sys.firmware_ver", "reader.alive", "prn.status"),
-    ESCPOS: (*_LINE, "prn.status", "prn.paper_near_end"),
+    ESCPOS: (*_LINE, "sys.firmware_ver", "prn.status", "prn.paper_near_end"),
     MODEM: (
         *_LINE,
+        "sys.firmware_ver",
         "modem.sim_state",
         "modem.reg_stat",
         "modem.cell_id",

@@ -60,6 +60,8 @@ class ModemDevice(AttachedDevice):
             faults = frozenset({line_signs.silent(str(error))}) | line_signs.noise_signs(self._line)
             return PollResult(now, False, self._line.readings(), faults, ModemState(), self._line.statistics)
         readings = {**self._line.readings(), **readings_of(state)}
+        if self._firmware is not None:
+            readings["sys.firmware_ver"] = self._firmware
         faults = frozenset(faults_of(state)) | line_signs.noise_signs(self._line)
         return PollResult(now, True, readings, faults, state, self._line.statistics)
 
@@ -165,6 +167,8 @@ class ModemDevice(AttachedDevice):
         elif self._polls % IDENTITY_EVERY == 0 or self._state.sim is not Sim.READY:
             # Another card may have been put in.
             state = self._read_apn(self._read_identity(state))
+        if self._is_firmware_due():
+            self._firmware = replies.parse_revision(self._session.run_if_known("AT+CGMR"))
         self._polls += 1
         self._state = state
         if self._session.has_lost_settings or self._line.statistics.reopened != reopened:
@@ -221,6 +225,7 @@ class ModemDevice(AttachedDevice):
         self._is_prepared = False
         self._polls = 0
         self._state = ModemState()
+        self._forget_firmware()
 
 
 def sim_error(sim: Sim | None) -> int | None:

@@ -162,6 +162,15 @@ def parse_digits(lines: tuple[str, ...], *, shortest: int, longest: int) -> str 
     return None
 
 
+def parse_revision(lines: tuple[str, ...]) -> str | None:
+    """27.007 5.3: text of the maker's choosing, by many with the command's name before it; the first line tells."""
+    for line in lines:
+        text = line.removeprefix("+CGMR:").strip().strip('"')
+        if text and text.isprintable():
+            return text[:MAX_TEXT_CHARACTERS]
+    return None
+
+
 def parse_operator(lines: tuple[str, ...]) -> str | None:
     values = field_values(lines, "+COPS:")
     return values[2][:MAX_TEXT_CHARACTERS] if values is not None and len(values) > 2 and values[2] else None

@@ -41,6 +41,14 @@ def until(device: Any, holds: Callable[[Any], bool]) -> Any:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_device_tells_its_firmware_in_a_look(family: str, tmp_path: Path) -> None:
+    with SerialLine(make_peripheral(family), seed=9, link=tmp_path / "line0") as line:
+        device = DRIVERS[family](lambda: open_serial(line.path, 9600))
+        assert until(device, lambda result: "sys.firmware_ver" in result.readings).readings["sys.firmware_ver"]
+        device.close()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_device_survives_a_cut_cable_and_an_unplugged_adapter(family: str, tmp_path: Path) -> None:
     with SerialLine(make_peripheral(family), seed=9, link=tmp_path / "line0") as line:
         device = DRIVERS[family](lambda: open_serial(line.path, 9600))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import repeat
 
 import pytest
 
+from device_agent.drivers.attached import FIRMWARE_EVERY_S
 from device_agent.drivers.escpos.device import ANSWER_S, PrinterDevice
+from device_agent.drivers.escpos.wire import Identity, identity_request
 from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.escpos_printer import EscposPrinter
@@ -24,6 +27,7 @@ def test_healthy_printer_is_alive_without_faults(rig: Rig) -> None:
     assert not result.faults
     assert result.readings["prn.status"] == "ok"
     assert result.readings["prn.paper_near_end"] is False
+    assert result.readings["sys.firmware_ver"] == "1.07 TM-SIM"
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,52 @@ def test_identity_is_read(rig: Rig) -> None:
         "model": "TM-SIM80",
         "serial": "PS00471103",
     }
+
+
+def asked_for_firmware(rig: Rig) -> int:
+    return rig.port.sent.count(identity_request(Identity.FIRMWARE))
+
+
+def test_firmware_is_asked_on_each_connection_and_every_few_hours(rig: Rig) -> None:
+    for _ in range(5):
+        assert rig.poll().readings["sys.firmware_ver"] == "1.07 TM-SIM"
+    # Twice: nothing guards the text, so it has to come the same again.
+    assert asked_for_firmware(rig) == 2
+    rig.clock.now_s += FIRMWARE_EVERY_S
+    rig.poll()
+    assert asked_for_firmware(rig) == 4
+    rig.port.is_gone = True
+    assert "sys.firmware_ver" not in rig.poll().readings
+    rig.port.is_gone = False
+    assert rig.poll().readings["sys.firmware_ver"] == "1.07 TM-SIM"
+    assert asked_for_firmware(rig) == 6
+
+
+def test_blocked_printer_is_asked_for_its_firmware_once_it_can_print_again(rig: Rig) -> None:
+    rig.peripheral.apply_fault("paper_out")
+    assert "sys.firmware_ver" not in rig.poll().readings
+    assert asked_for_firmware(rig) == 0
+    rig.peripheral.clear_fault()
+    assert rig.poll().readings["sys.firmware_ver"] == "1.07 TM-SIM"
+
+
+def test_printer_that_tells_no_firmware_is_left_in_peace(rig: Rig) -> None:
+    # Four answers in real time, then silence.
+    port = DirectPort(LateChannel(rig.peripheral, [0.0] * 4 + [60.0]), rig.clock)
+    device = PrinterDevice(port.open, monotonic=rig.clock)
+    result = device.poll(datetime(2026, 3, 1, tzinfo=UTC))
+    assert result.alive
+    assert "sys.firmware_ver" not in result.readings
+    assert port.sent.count(identity_request(Identity.FIRMWARE)) == 1
+
+
+def test_noise_is_never_a_firmware(rig: Rig) -> None:
+    told = set()
+    rig.port.damaged_share = 0.02
+    for _ in range(200):
+        told.add(rig.poll().readings.get("sys.firmware_ver"))
+        rig.clock.now_s += FIRMWARE_EVERY_S
+    assert told == {None, "1.07 TM-SIM"}
 
 
 def test_print_test_puts_its_lines_on_paper_and_cuts(rig: Rig) -> None:

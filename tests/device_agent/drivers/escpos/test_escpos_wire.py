@@ -50,6 +50,7 @@ def test_requests_are_those_of_an_independent_library() -> None:
 def test_requests_have_the_bytes_of_the_command_reference() -> None:
     assert real_time_request(RealTime.OFFLINE_CAUSE) == bytes.fromhex("100402")
     assert identity_request(Identity.SERIAL) == bytes.fromhex("1d4944")
+    assert identity_request(Identity.FIRMWARE) == bytes.fromhex("1d4941")
     assert paper_request() == bytes.fromhex("1d7201")
     assert (auto_status(enabled=True), auto_status(enabled=False)) == (bytes.fromhex("1d610f"), bytes.fromhex("1d6100"))
     assert print_job(("AB",), encoding="ascii", feed_lines=3) == b"\x1b@AB\n\x1bd\x03\x1dVB\x00"

@@ -76,6 +76,22 @@ def test_identities_are_taken_with_and_without_prefix() -> None:
     assert replies.parse_digits(("+CGSN: 12",), shortest=15, longest=15) is None
 
 
+@pytest.mark.parametrize(
+    ("lines", "revision"),
+    [
+        # Quectel, EC2x&EG9x AT Commands Manual: the bare text.
+        (("EC25EFAR02A09M4G",), "EC25EFAR02A09M4G"),
+        # SIMCom, SIM7500_SIM7600 AT Command Manual: the command's name before it.
+        (("+CGMR: LE11B01SIM7600C",), "LE11B01SIM7600C"),
+        (("", '"12.00.424"'), "12.00.424"),
+        (("\x07",), None),
+        ((), None),
+    ],
+)
+def test_revision_is_taken_bare_and_with_the_commands_name(lines: tuple[str, ...], revision: str | None) -> None:
+    assert replies.parse_revision(lines) == revision
+
+
 def test_scan_lists_operators_and_not_the_supported_modes() -> None:
     line = '+COPS: (2,"TM Mobile","TMM","00101",7),(3,"X","X","00103",2),,(0,1,2,3,4),(0,1,2)'
     assert replies.parse_scan((line,)) == (Operator(2, "TM Mobile", "00101", "4g"), Operator(3, "X", "00103", "3g"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from device_agent.drivers.attached import FIRMWARE_EVERY_S
 from device_agent.drivers.line import Line
 from device_agent.drivers.modem.device import RADIO_EVERY, ModemDevice
 from device_agent.drivers.modem.session import COMMAND_S, AtSession
@@ -34,6 +35,7 @@ def test_healthy_modem_is_alive_without_faults(rig: Rig) -> None:
         "modem.apn": "cmnet",
         "modem.imei": "490154203237518",
         "net.type": "4g",
+        "sys.firmware_ver": "TMLTE1R01A02",
     }
     assert {name: result.readings[name] for name in expected} == expected
     assert all(metrics.get(name) is not None for name in result.readings)
@@ -77,6 +79,20 @@ def test_polls_after_the_first_change_nothing_on_the_modem(rig: Rig) -> None:
     for _ in range(3):
         rig.poll()
     assert rig.peripheral.snapshot() == before
+
+
+def test_firmware_is_asked_on_each_connection_and_every_few_hours(rig: Rig) -> None:
+    for _ in range(5):
+        assert rig.poll().readings["sys.firmware_ver"] == "TMLTE1R01A02"
+    assert rig.port.sent.count(b"AT+CGMR") == 1
+    rig.clock.now_s += FIRMWARE_EVERY_S
+    rig.poll()
+    assert rig.port.sent.count(b"AT+CGMR") == 2
+    rig.port.is_gone = True
+    assert "sys.firmware_ver" not in rig.poll().readings
+    rig.port.is_gone = False
+    assert rig.poll().readings["sys.firmware_ver"] == "TMLTE1R01A02"
+    assert rig.port.sent.count(b"AT+CGMR") == 3
 
 
 def test_modem_that_restarted_is_prepared_again(rig: Rig) -> None:
