@@ -27,6 +27,7 @@ from tests.benchmarks import (
     large_pages,
     metric_points,
     offline_month,
+    redaction,
     round_trip,
     sizing,
     stampede,
@@ -45,6 +46,7 @@ SHORT: dict[str, Callable[[Path], list[Figure]]] = {
     "wire_day": lambda _folder: wire_day.measure(),
     "flush_cost": flush_cost.measure,
     "ingest_rate": ingest_rate.measure,
+    "redaction": lambda _folder: redaction.measure(),
 }
 # Minutes each: only by name.
 LONG: dict[str, Callable[[Path], list[Figure]]] = {
