@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from device_agent.errors import AgentError, ConfigurationInvalid
+from device_agent.logs import catch_crashes, configure_logs
+from protocol.redaction import scrub
 
 DEFAULT_CONFIG: Final = Path("agent.toml")
 EXIT_FAILED: Final = 1
@@ -19,11 +21,7 @@ EXIT_MISUSED: Final = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    configure_logs(logging.DEBUG if options.verbose else logging.INFO)
     try:
         return _run(options) if options.command == "run" else _ask(options)
     except ConfigurationInvalid as error:
@@ -39,7 +37,9 @@ def _run(options: argparse.Namespace) -> int:
     from device_agent.bootstrap import build
     from device_agent.config import load
 
-    agent = build(load(options.config))
+    config = load(options.config)
+    catch_crashes()
+    agent = build(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: agent.stop())
     agent.run()
@@ -63,7 +63,7 @@ def _ask(options: argparse.Namespace) -> int:
 
 
 def _said(sentence: str, exit_code: int) -> int:
-    sys.stderr.write(f"device-agent: {sentence}\n")
+    sys.stderr.write(f"device-agent: {scrub(sentence).text}\n")
     return exit_code
 
 

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from fleet_server.databases import DatabaseAway, Databases
 from fleet_server.errors import FleetError
+from protocol.redaction import scrub
 
 _CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "content_type"}
 _MAX_DETAIL_CHARS = 500
@@ -30,7 +31,9 @@ def add_problem_answers(app: FastAPI) -> None:
 
 
 def _answer(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"code": code, "detail": detail[:_MAX_DETAIL_CHARS]}, status_code=status, headers=headers)
+    return JSONResponse(
+        {"code": code, "detail": scrub(detail).text[:_MAX_DETAIL_CHARS]}, status_code=status, headers=headers
+    )
 
 
 def refused(_request: Request, error: Exception) -> JSONResponse:

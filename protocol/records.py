@@ -35,7 +35,8 @@ OutputTail = Annotated[str, Meta(max_length=MAX_OUTPUT_CHARS)]
 ShortText = Annotated[str, Meta(max_length=160)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 # What one sample of one metric may be; null means not measured, which is not zero.
-Sample = float | int | Annotated[str, Meta(max_length=64)] | None
+MAX_SAMPLE_CHARS = 64
+Sample = float | int | Annotated[str, Meta(max_length=MAX_SAMPLE_CHARS)] | None
 
 
 class Severity(StrEnum):

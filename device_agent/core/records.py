@@ -17,18 +17,20 @@ from protocol.identifiers import DeviceId
 from protocol.records import (
     MAX_EVIDENCE_CHARS,
     MAX_OUTPUT_CHARS,
+    MAX_SAMPLE_CHARS,
     ExecutionReport,
     FaultCleared,
     FaultRaised,
     HealthColumns,
     Record,
     RecordBody,
+    Sample,
     SecurityEvent,
     SpoolLost,
     Tombstone,
     Verdict,
 )
-from protocol.redaction import scrub
+from protocol.redaction import is_card_value, scrub
 from protocol.streams import StreamKind
 
 # A record must fit a batch with room for the batch's own fields; columns are split to keep under it.
@@ -36,6 +38,7 @@ MAX_RECORD_BYTES: Final = 48 * 1024
 # Shed ranks, lowest first. Live samples and progress notes (rank 0) are never spooled at all.
 RANK_HEALTH: Final = 1
 RANK_RESULT: Final = 2
+_SHORTEST_CARD_TEXT: Final = 8
 RANK_DECLARATION: Final = 9  # tombstones and losses: without them a gap would stay open for ever
 
 
@@ -101,8 +104,16 @@ class RecordMaker:
 
     def _scrubbed(self, body: RecordBody) -> RecordBody:
         match body:
-            case FaultRaised() | FaultCleared() | Verdict():
+            case FaultRaised() | FaultCleared():
                 return msgspec.structs.replace(body, evidence=self.clean(body.evidence))
+            case Verdict():
+                return msgspec.structs.replace(
+                    body,
+                    evidence=self.clean(body.evidence),
+                    item=self.clean(body.item, 160),
+                    unit=self.clean(body.unit, 160),
+                    value=self._clean_sample(body.value),
+                )
             case ExecutionReport():
                 return msgspec.structs.replace(
                     body,
@@ -112,8 +123,24 @@ class RecordMaker:
                 )
             case SecurityEvent():
                 return msgspec.structs.replace(body, detail=self.clean(body.detail))
-            case HealthColumns() | Tombstone() | SpoolLost():
+            case HealthColumns():
+                columns = {
+                    name: [self._clean_sample(sample) for sample in column] for name, column in body.columns.items()
+                }
+                return msgspec.structs.replace(body, columns=columns)
+            case Tombstone():
+                return msgspec.structs.replace(body, reason=self.clean(body.reason, 160))
+            case SpoolLost():
                 return body
+
+    def _clean_sample(self, sample: Sample) -> Sample:
+        """A number that may be a card's is not measured: no metric counts that far by chance."""
+        if isinstance(sample, str):
+            return self.clean(sample, MAX_SAMPLE_CHARS) if len(sample) >= _SHORTEST_CARD_TEXT else sample
+        if sample is None or not is_card_value(sample):
+            return sample
+        self.scrub_hits += 1
+        return None
 
     def clean(self, text: str, limit: int = MAX_EVIDENCE_CHARS, *, tail: bool = False) -> str:
         """``text`` without card data, cut to ``limit`` characters (its end when ``tail``)."""

@@ -42,6 +42,7 @@ from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.capabilities import Action
 from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass, ExecutionState
 from protocol.parameters import ParamValue, check_params
+from protocol.redaction import is_card_value, scrub
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 NEEDED_ROLE = {ActionKind.CHECK: Role.TECHNICIAN, ActionKind.TEST: Role.SUPPORT, ActionKind.FIX: Role.SUPPORT}
@@ -93,6 +94,7 @@ class ExecutionService:
 
     def request(self, actor: Actor, wish: Wish, now: datetime, idempotency_key: str | None = None) -> Execution:
         """Queued, and sent at once when the device's link is online. The same key again answers the same execution."""
+        wish = _without_card_data(wish)
         if idempotency_key is not None:
             known = self._known_by_key(actor, wish, now, idempotency_key)
             if known is not None:
@@ -202,6 +204,16 @@ class ExecutionService:
         self._session.flush()
         ids = append_events(self._session, self._tenant_id, events, now)
         self._outbound.after_commit(self._session, outgoing, ids)
+
+
+def _without_card_data(wish: Wish) -> Wish:
+    """A reason is kept masked. A parameter is refused: masked, it would ask for something else."""
+    for name, value in wish.params.items():
+        if scrub(value).hits if isinstance(value, str) else is_card_value(value):
+            raise ParamsInvalid(f"{scrub(name).text}: expected no card data, came some")
+    if wish.override_reason is None:
+        return wish
+    return replace(wish, override_reason=scrub(wish.override_reason).text[:500])
 
 
 def _require_role(actor: Actor, kind: ActionKind) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from fleet_server.health.packing import EXACT, Floats
 from fleet_server.mqtt import Received
 from protocol import codec
-from protocol.capabilities import Capabilities
+from protocol.capabilities import MAX_FIRMWARE, Capabilities
 from protocol.errors import Malformed
 from protocol.identifiers import LinkId, StreamId
 from protocol.records import (
@@ -28,12 +28,13 @@ from protocol.records import (
     HealthColumns,
     Record,
     RecordBody,
+    Sample,
     SecurityEvent,
     SpoolLost,
     Tombstone,
     Verdict,
 )
-from protocol.redaction import scrub
+from protocol.redaction import SMALLEST_CARD_NUMBER, is_card_value, scrub
 from protocol.session import Hello, Presence
 from protocol.streams import Batch, StreamKind
 from protocol.topics import Up, parse_up
@@ -42,6 +43,8 @@ MAX_SEQ = 2**53
 # Larger whole numbers fit neither database.
 _MAX_WHOLE = 2**63 - 1
 _SHORTEST_CARD_TEXT = 8
+# Numbers so large are looked at one by one: whether the columns can hold them, and whether they may be a card's.
+_LOOKED_AT = min(EXACT, SMALLEST_CARD_NUMBER)
 # Messages that are not batches are rare; capabilities are the largest of them.
 _SMALL_BYTES = 16 * 1024
 # PostgreSQL stores no NUL in a text. The odd one out of an escaped backslash stays as it is.
@@ -112,10 +115,10 @@ def decode(message: Received) -> Decoded:
             return (
                 _dead(topic.link, topic.kind, hello, message)
                 if isinstance(hello, Malformed)
-                else HelloMessage(topic.link, hello)
+                else HelloMessage(topic.link, _clean_version(hello))
             )
         case Up.CAPABILITIES:
-            declared = _whole(message, Capabilities)
+            declared = _clean_declared(_whole(message, Capabilities))
             return (
                 _dead(topic.link, topic.kind, declared, message)
                 if isinstance(declared, Malformed)
@@ -135,15 +138,35 @@ def decode(message: Received) -> Decoded:
 
 
 def _clean_reason(presence: Presence | Malformed) -> Presence | Malformed:
-    """The only free text outside of records."""
     if isinstance(presence, Malformed) or len(presence.reason) < _SHORTEST_CARD_TEXT:
         return presence
     return msgspec.structs.replace(presence, reason=scrub(presence.reason).text[:80])
 
 
+def _clean_version(hello: Hello) -> Hello:
+    if len(hello.agent_version) < _SHORTEST_CARD_TEXT:
+        return hello
+    return msgspec.structs.replace(hello, agent_version=scrub(hello.agent_version).text[:64])
+
+
+def _clean_declared(declared: Capabilities | Malformed) -> Capabilities | Malformed:
+    """Model and firmware are what a device said; the rest is an agent's own words, where card data is no mistake."""
+    if isinstance(declared, Malformed):
+        return declared
+    devices = []
+    for device in declared.devices:
+        if scrub(codec.to_json(device.actions).decode()).hits:
+            return Malformed("card_data", "there is card data in the declaration of an action")
+        model, firmware = scrub(device.model).text[:80], scrub(device.firmware).text[:MAX_FIRMWARE]
+        devices.append(msgspec.structs.replace(device, model=model, firmware=firmware))
+    return msgspec.structs.replace(declared, devices=devices)
+
+
 def _whole(message: Received, kind: type[T]) -> T | Malformed:
     value = codec.decode(message.payload, message.content_type, kind)
-    if not isinstance(value, Malformed) and b"\\u0000" in codec.to_json(value):
+    if isinstance(value, Malformed):
+        return value
+    if b"\\u0000" in codec.to_json(value):
         return Malformed("nul", "a text holds NUL")
     return value
 
@@ -190,7 +213,7 @@ def _numbers(body: HealthColumns, raw: bytes) -> Floats | None:
         numbers = _floats(columns, body.steps)
     except OverflowError:
         return None
-    return None if bool((np.abs(numbers) > EXACT).any()) else numbers
+    return None if bool((np.abs(numbers) >= _LOOKED_AT).any()) else numbers
 
 
 def _floats(columns: Collection[Sequence[Any]], steps: int) -> Floats:
@@ -233,27 +256,13 @@ def record_kind(body: RecordBody) -> str:
 
 def _scrubbed(body: RecordBody) -> tuple[RecordBody, int]:
     """The body without card data, and how many pieces were taken out: the agent should have left none."""
-    texts: dict[str, str]
-    match body:
-        case FaultRaised() | FaultCleared():
-            texts = {"evidence": body.evidence}
-        case Verdict():
-            texts = {"evidence": body.evidence, "item": body.item}
-            if isinstance(body.value, str):
-                texts["value"] = body.value
-        case ExecutionReport():
-            texts = {"detail": body.detail, "output_tail": body.output_tail, "step": body.step}
-        case SecurityEvent():
-            texts = {"detail": body.detail}
-        case Tombstone():
-            texts = {"reason": body.reason}
-        case HealthColumns():
-            return _scrubbed_columns(body)
-        case SpoolLost():
-            return body, 0
-    changed: dict[str, str] = {}
+    if isinstance(body, HealthColumns):
+        return _scrubbed_columns(body)
+    changed: dict[str, Sample] = {}
     hits = 0
-    for name, text in texts.items():
+    if isinstance(body, Verdict):
+        changed["value"], hits = _clean_sample(body.value)
+    for name, text in _texts(body).items():
         # Shorter texts hold no card number: most records take no time here.
         if len(text) < _SHORTEST_CARD_TEXT:
             continue
@@ -261,21 +270,42 @@ def _scrubbed(body: RecordBody) -> tuple[RecordBody, int]:
         if clean.hits:
             hits += len(clean.hits)
             changed[name] = clean.text[: len(text)]
-    return (msgspec.structs.replace(body, **changed), hits) if changed else (body, 0)
+    return (msgspec.structs.replace(body, **changed), hits) if hits else (body, 0)
+
+
+def _texts(body: RecordBody) -> dict[str, str]:
+    match body:
+        case FaultRaised() | FaultCleared():
+            return {"evidence": body.evidence}
+        case Verdict():
+            return {"evidence": body.evidence, "item": body.item, "unit": body.unit}
+        case ExecutionReport():
+            return {"detail": body.detail, "output_tail": body.output_tail, "step": body.step, "code": body.code}
+        case SecurityEvent():
+            return {"detail": body.detail}
+        case Tombstone():
+            return {"reason": body.reason}
+        case HealthColumns() | SpoolLost():
+            return {}
+        case _:
+            assert_never(body)
 
 
 def _scrubbed_columns(body: HealthColumns) -> tuple[RecordBody, int]:
-    if str not in _kinds(body):
+    cleaned = {name: [_clean_sample(sample) for sample in column] for name, column in body.columns.items()}
+    hits = sum(found for column in cleaned.values() for _, found in column)
+    if not hits:
         return body, 0
-    hits = 0
-    columns: dict[str, list[float | int | str | None]] = {}
-    for name, column in body.columns.items():
-        columns[name] = column
-        for place, sample in enumerate(column):
-            if isinstance(sample, str) and len(sample) >= _SHORTEST_CARD_TEXT and (clean := scrub(sample)).hits:
-                hits += len(clean.hits)
-                columns[name] = [*columns[name][:place], clean.text[:64], *columns[name][place + 1 :]]
-    return (msgspec.structs.replace(body, columns=columns), hits) if hits else (body, 0)
+    columns = {name: [sample for sample, _ in column] for name, column in cleaned.items()}
+    return msgspec.structs.replace(body, columns=columns), hits
+
+
+def _clean_sample(sample: Sample) -> tuple[Sample, int]:
+    """A number that may be a card's counts as not measured."""
+    if isinstance(sample, str):
+        clean = scrub(sample) if len(sample) >= _SHORTEST_CARD_TEXT else None
+        return (clean.text[:64], len(clean.hits)) if clean is not None and clean.hits else (sample, 0)
+    return (None, 1) if sample is not None and is_card_value(sample) else (sample, 0)
 
 
 def _dead(link: LinkId | None, topic_kind: str, why: Malformed, message: Received) -> DeadMessage:

@@ -147,7 +147,13 @@ class Sorter:
         ):
             self.counters["dead_not_kept"] += 1
             return
-        self.work[link.tenant_id].dead.append(
+        payload, hits = _harmless(payload, content_type)
+        work = self.work[link.tenant_id]
+        if hits:
+            self.counters["card_data"] += hits
+            data = {"code": CARD_DATA_FOUND, "detail": f"{hits} removed from a dead letter"}
+            work.events.append(NewEvent(link.id, "security", self._now, data))
+        work.dead.append(
             {
                 "tenant_id": link.tenant_id,
                 "link_id": link.id,
@@ -155,9 +161,9 @@ class Sorter:
                 "stream": stream,
                 "seq": seq,
                 "reason": why.code[:40],
-                "detail": _printable(why.detail)[:240],
-                "content_type": _printable(content_type),
-                "payload": _harmless(payload),
+                "detail": _printable(scrub(why.detail).text)[:240],
+                "content_type": _printable(scrub(content_type).text)[:60],
+                "payload": payload,
                 "received_at": self._now,
             }
         )
@@ -197,10 +203,17 @@ def _before(at: datetime, wall_ms: int, earlier_ms: int) -> datetime:
 _LONGEST_SPAN_MS = 366 * 86_400_000
 
 
-def _harmless(payload: bytes) -> bytes:
-    """A payload, or the beginning of a long one, without card data: also where not all of it is text."""
-    text = payload[:MAX_DEAD_BYTES].decode("utf-8", "surrogateescape")
-    return scrub(text).text.encode("utf-8", "surrogateescape")[:MAX_DEAD_BYTES]
+def _harmless(payload: bytes, content_type: str) -> tuple[bytes, int]:
+    """A payload, or the beginning of a long one, without card data: also where not all of it is text.
+
+    A deflated one is looked into; if there was card data, it is kept as it reads inflated.
+    """
+    inflated = codec.inflate(payload, content_type) if content_type == codec.JSON_DEFLATE else payload
+    read = payload if isinstance(inflated, Malformed) else inflated
+    clean = scrub(read[:MAX_DEAD_BYTES].decode("utf-8", "surrogateescape"))
+    if not clean.hits:
+        return payload[:MAX_DEAD_BYTES], 0
+    return clean.text.encode("utf-8", "surrogateescape")[:MAX_DEAD_BYTES], len(clean.hits)
 
 
 def _printable(text: str) -> str:

@@ -8,17 +8,20 @@ When in doubt it masks: a masked order number costs little, a leaked card number
 from __future__ import annotations
 
 from protocol.redaction.allowed_fields import IdentifierField, pass_identifier
+from protocol.redaction.card_numbers import SMALLEST_CARD_NUMBER, is_card_value
 from protocol.redaction.findings import Hit, HitKind, Scrubbed
 from protocol.redaction.scrubber import scrub
 from protocol.redaction.stream import StreamScrubber
 from protocol.redaction.structured import scrub_json
 
 __all__ = [
+    "SMALLEST_CARD_NUMBER",
     "Hit",
     "HitKind",
     "IdentifierField",
     "Scrubbed",
     "StreamScrubber",
+    "is_card_value",
     "pass_identifier",
     "scrub",
     "scrub_json",

@@ -16,6 +16,7 @@ MIN_DIGITS = 12
 MAX_DIGITS = 19
 PREFIX_DIGITS = 6
 
+SMALLEST_CARD_NUMBER = 10 ** (MIN_DIGITS - 1)
 _TO_19 = frozenset(range(16, 20))
 _PREFIX_CACHE = 4096
 _ANY_LENGTH = ("62", "81")  # UnionPay uses 16 to 19
@@ -45,6 +46,11 @@ _SCHEMES: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = (
 
 def is_card_number(digits: str) -> bool:
     return has_issuer(digits) and passes_luhn(digits)
+
+
+def is_card_value(value: float) -> bool:
+    """Whether a measured number is written as a card number is."""
+    return abs(value) >= SMALLEST_CARD_NUMBER and is_card_number(f"{abs(value):.0f}")
 
 
 def has_issuer(digits: str) -> bool:

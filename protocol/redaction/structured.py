@@ -6,6 +6,7 @@ Bounded in depth; what lies deeper is dropped, not passed on. Identifiers that m
 
 from __future__ import annotations
 
+from protocol.redaction.card_numbers import SMALLEST_CARD_NUMBER
 from protocol.redaction.scrubber import scrub
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -13,7 +14,6 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 MAX_DEPTH = 16
 _TOO_DEEP = "[DROPPED: TOO DEEP]"
 _HIDDEN_BY_KEY = "[REDACTED]"
-_MIN_CARD_NUMBER = 10**11
 
 
 def scrub_json(value: Json, *, max_depth: int = MAX_DEPTH) -> Json:
@@ -38,7 +38,7 @@ def _scrubbed(value: Json, *, key: str, depth_left: int) -> Json:
 def _scrubbed_number(value: bool | float | None, key: str) -> Json:  # noqa: FBT001 - any JSON scalar
     if value is None or isinstance(value, bool):
         return value
-    written = f"{value:.0f}" if type(value) is float and abs(value) >= _MIN_CARD_NUMBER else str(value)
+    written = f"{value:.0f}" if type(value) is float and abs(value) >= SMALLEST_CARD_NUMBER else str(value)
     scrubbed = _scrubbed_leaf(written, key)
     return value if scrubbed == written else scrubbed
 

@@ -243,3 +243,14 @@ def test_executions_of_two_fleets_do_not_mix(desk: Desk) -> None:
     with desk.opened("other") as service:
         assert service.list(ExecutionFilters(device=other.terminal), None, 10).items == []
         assert service.counts_by_state() == {}
+
+
+def test_card_data_among_parameters_is_refused_and_in_a_reason_masked(desk: Desk) -> None:
+    with desk.opened() as service:
+        with pytest.raises(ParamsInvalid) as refused:
+            service.request(actor(), Wish(desk.fleet.terminal, "net.path", {"count": 4111111111111111}), NOON)
+        assert "4111" not in str(refused.value)
+        wish = Wish(desk.fleet.terminal, "net.path", {"count": 2}, "customer's card 4111111111111111")
+        assert service.request(actor(), wish, NOON).override_reason == "customer's card [PAN …1111]"
+    with reading(desk.engine) as session:
+        assert "4111111111111111" not in str([entry.data for entry in session.exec(select(AuditEntry))])

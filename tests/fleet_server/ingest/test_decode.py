@@ -202,6 +202,40 @@ def test_numbers_alone_take_the_short_way() -> None:
     assert entry.numbers.tolist()[::2] == [81.0, 80.5]
 
 
+def test_a_number_among_samples_that_may_be_a_cards_is_not_measured() -> None:
+    (entry,) = entries("bulk", HEALTH.replace(b"[81,null,80.5]", b"[4111111111111111,1764300000000,80.5]"))
+    assert isinstance(entry.record, Record)
+    assert isinstance(entry.record.body, HealthColumns)
+    assert entry.record.body.columns == {"batt.level_pct": [None, 1764300000000, 80.5]}
+    assert entry.hits == 1
+    head = FAULT[: FAULT.index(b'"body"')]
+    (entry,) = entries(
+        "urgent", head + b'"body":{"kind":"verdict","action":"a.b","outcome":"pass","value":4111111111111111}}'
+    )
+    assert isinstance(entry.record, Record)
+    assert isinstance(entry.record.body, Verdict)
+    assert (entry.record.body.value, entry.hits) == (None, 1)
+
+
+def test_card_data_in_a_version_and_in_a_declaration_is_taken_out() -> None:
+    decoded = decode(message("hello", HELLO.replace(b'"0.1.0"', b'"card 4111111111111111"')))
+    assert isinstance(decoded, HelloMessage)
+    assert decoded.hello.agent_version == "card [PAN …1111]"
+    device = (
+        b'{"device":"d-1234567","family":"zvt","terminal_class":"smart","actions":[%s],"firmware":"v4111111111111111"}'
+    )
+    decoded = decode(message("capabilities", b'{"devices":[%s]}' % (device % b"")))
+    assert isinstance(decoded, CapabilitiesMessage)
+    assert decoded.capabilities.devices[0].firmware == "v[PAN …1111]"
+    action = (
+        b'{"name":"a.b","kind":"check","title":{"zh":"4111 1111 1111 1111","en":"x"},"danger_class":0,'
+        b'"expected_s":1,"timeout_s":1}'
+    )
+    decoded = decode(message("capabilities", b'{"devices":[%s]}' % (device % action)))
+    assert isinstance(decoded, DeadMessage)
+    assert decoded.why.code == "card_data"
+
+
 def test_card_data_in_the_reason_of_an_ending_is_taken_out() -> None:
     plain = b'{"session":"%s","status":"offline","reason":"after 4111111111111111"}' % HEX.encode()
     decoded = decode(message("presence", plain))

@@ -1,0 +1,36 @@
+"""What server processes write when all goes wrong, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fleet_server.bounded_log import BoundedLog
+
+PAN = "4111111111111111"
+SAID = f"said = 'card ' + '{PAN[:8]}' + '{PAN[8:]}'"
+CRASHES = {
+    "the main thread": "raise ValueError(said)",
+    "another thread": "import threading; t = threading.Thread(target=int, args=[said + 'x']); t.start(); t.join()",
+    "a logged value": "import structlog; structlog.get_logger().error('no', what={'a': [said]}, why=Exception(said))",
+}
+
+
+@pytest.mark.parametrize("crash", CRASHES.values(), ids=CRASHES.keys())
+def test_a_crash_is_one_line_of_json_without_a_card_number(crash: str) -> None:
+    program = f"from fleet_server.logs import configure_logs; configure_logs(); {SAID}; {crash}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert PAN not in done.stderr + done.stdout
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["level"] in {"critical", "error"}
+    assert "PAN …1111" in line
+
+
+def test_a_log_file_takes_no_card_number_whoever_wrote_it(tmp_path: Path) -> None:
+    log = BoundedLog(tmp_path / "broker.log")
+    log.write(f"client said {PAN[:4]}-{PAN[4:8]}-{PAN[8:12]}-{PAN[12:]} \xff\n".encode("latin-1"))
+    assert (tmp_path / "broker.log").read_bytes() == b"client said [PAN \xe2\x80\xa61111] \xff\n"
