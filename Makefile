@@ -5,6 +5,7 @@
 #   make bench   figures, as ratios in one run (LONG=1: those of minutes, goes on where it stopped)
 #   make clean   start over: state of make run and caches
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
+#   make acl  every identity with every topic on the broker, will and retained messages not only with every third
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
@@ -15,7 +16,7 @@ SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut chaos wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl chaos wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -49,6 +50,10 @@ bench:
 powercut:
 	@$(SETUP) test
 	POWERCUT_EVERY=1 $(BIN)/python -m pytest -q -s --timeout=1800 tests/faults
+
+acl:
+	@$(SETUP) test
+	ACL_WHOLE=1 $(BIN)/python -m pytest -q tests/integration/broker/test_acl_matrix.py
 
 chaos:
 	@$(SETUP) chaos
