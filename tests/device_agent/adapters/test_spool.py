@@ -271,6 +271,11 @@ def test_full_disk_sheds_with_the_room_kept_for_it_and_goes_on(small_disk: Path)
         (small_disk / "other").unlink()
         spool.tidy(1)
         assert (small_disk / "spool.ballast").exists()
+        assert not spool.state().is_disk_full
+        given_up = sum(one.shed for one in spool.positions().values())
+        # More than the file was held to while there was no room.
+        spool.commit(Changes(records=records(BULK, 700, b"x" * 3000)), 1)
+        assert sum(one.shed for one in spool.positions().values()) == given_up
 
 
 @settings(max_examples=50)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import zlib
 
 import msgspec
+import pytest
 
 from device_agent.core.outbox import OVERTAKEN_MS, Outbox, Outgoing
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
@@ -28,10 +29,10 @@ def spans(sent: list[Outgoing]) -> list[tuple[StreamKind, int, int]]:
 class Wire:
     """An outbox over a store in memory, with a hand on clock and acks."""
 
-    def __init__(self, urgent: int = 0, bulk: int = 0) -> None:
+    def __init__(self, urgent: int = 0, bulk: int = 0, *, uniform: float = 0.5) -> None:
         self.store = MemoryStore()
         self.clock = Clock(100.0)
-        self.outbox = Outbox(self.store, dice(uniform=0.5), db_epoch=EPOCH_1)
+        self.outbox = Outbox(self.store, dice(uniform=uniform), db_epoch=EPOCH_1)
         self.spool(URGENT, urgent)
         self.spool(BULK, bulk)
         self.outbox.on_established()
@@ -88,6 +89,16 @@ def test_batch_without_ack_is_sent_again_after_15_s_then_30_s_and_counts_once() 
     wire.clock.pass_s(2)
     assert wire.pump() == [(URGENT, 1, 2)]
     assert len(wire.outbox.in_flight(URGENT)) == 1
+
+
+@pytest.mark.parametrize(("uniform", "after_s"), [(0.0, 11.25), (1.0, 18.75)])
+def test_agents_that_lost_a_message_together_do_not_send_it_again_together(uniform: float, after_s: float) -> None:
+    wire = Wire(urgent=1, uniform=uniform)
+    wire.pump()
+    wire.clock.pass_s(after_s - 0.1)
+    assert wire.pump() == []
+    wire.clock.pass_s(0.2)
+    assert wire.pump() == [(URGENT, 1, 1)]
 
 
 def test_missing_range_is_sent_again_only_when_it_was_sent_15_s_ago() -> None:
