@@ -57,6 +57,8 @@ _STATE_EVERY_S = 5.0
 _FLEET_SIZE_EVERY_S = 60.0
 _HINT_IDS = 500
 _COMMAND_QOS = 1
+# SQLSTATE read_only_sql_transaction.
+_READ_ONLY = "25006"
 _log = structlog.get_logger(__name__)
 
 
@@ -342,9 +344,12 @@ class Worker:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks, a standby to be promoted."""
+    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks, a standby to be promoted, a
+    database that somebody has made to be read only.
+    """
     return isinstance(error, OperationalError | InterfaceError | NotPrimary) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
+        isinstance(error, DBAPIError)
+        and (error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY)
     )
 
 

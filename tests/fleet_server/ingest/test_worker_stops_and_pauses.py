@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, event, select
 from sqlmodel import Session
 
 from fleet_server.db import open_engine, reading
@@ -24,8 +24,10 @@ from fleet_server.mqtt import Received
 from protocol import codec
 from protocol.records import Outcome, Verdict
 from protocol.signing import SigningKey
+from tests.support.engines import postgres_engine
 from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
 from tests.support.flush_rig import FlushRig
+from tests.support.postgres import PostgresServer
 
 
 class ListDoor:
@@ -145,3 +147,25 @@ def test_who_is_told_to_stop_asks_for_no_more_stores_what_it_has_and_acknowledge
     last_answer = len(door.told) - 1 - door.told[::-1].index("ack")
     last_puback = max(place for place, one in enumerate(door.told) if one.startswith("puback"))
     assert last_answer > last_puback, "what was gathered is told before the goodbye"
+
+
+@pytest.mark.postgres
+def test_a_database_that_lets_nobody_write_is_waited_for_and_no_message_is_blamed(
+    postgres_server: PostgresServer,
+) -> None:
+    with postgres_engine(postgres_server) as engine:
+        make_fleet(engine)
+        door = ListDoor(engine)
+        worker = worker_at(engine, door)
+        door.coming = verdicts(engine, TERMINAL, 5)
+        left = [3]
+
+        @event.listens_for(engine, "begin")
+        def _refuse(connection: Connection) -> None:
+            if left[0] > 0:
+                left[0] -= 1
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+
+        worker.step()
+        assert (stored(engine), worker.counters["retries"]) == (5, 3)
+        assert not worker.counters.keys() & {"lost", "parked", "dead"}
