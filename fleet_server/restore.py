@@ -103,7 +103,9 @@ def restore(data: Path, source: Path, database_url: str | None, now: datetime, s
             _refuse_while_used(url, say, must_answer=True)
         say("Copying keys, certificates and settings ...")
         _copy_server_folder(backup, stage / SERVER)
-        ensure_settings(stage, Wishes(database_url=url))
+        # A file lies by the settings that name it, here and where both will be.
+        named = "sqlite:///fleet.db" if DatabaseKind.of(url) is DatabaseKind.SQLITE else url
+        ensure_settings(stage, Wishes(database_url=named))
         say("Bringing the database back ...")
         if DatabaseKind.of(url) is DatabaseKind.SQLITE:
             epoch = _prepare_sqlite(backup, stage / SERVER / "fleet.db", load_settings(stage).tenant, now)

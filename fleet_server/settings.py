@@ -9,6 +9,7 @@ from typing import Any
 
 from fleet_server.errors import SettingsInvalid
 
+_SQLITE = "sqlite:///"
 _KEPT = {
     "events_kept_days",
     "records_kept_days",
@@ -114,4 +115,21 @@ def load_settings(data: Path) -> ServerSettings:
     for name in _QUOTAS & given.keys():
         if given[name] < 0:
             raise SettingsInvalid(f"{path}: {name}: expected 0 (no limit) or more, came {given[name]}")
+    given["database_url"] = anchored(given["database_url"], path.parent)
     return ServerSettings(data=data, **given)
+
+
+def anchored(database_url: str, folder: Path) -> str:
+    """A relative file of SQLite lies by the file that names it, wherever a process was started: a state folder that is
+    copied or moved keeps to itself.
+    """
+    name = database_url.removeprefix(_SQLITE)
+    if name == database_url or not name or name.startswith("/"):
+        return database_url
+    return f"{_SQLITE}{folder.resolve() / name}"
+
+
+def unanchored(database_url: str, folder: Path) -> str:
+    """As it is written: a file in ``folder`` by its name alone."""
+    name = database_url.removeprefix(f"{_SQLITE}{folder.resolve()}/")
+    return database_url if name == database_url else f"{_SQLITE}{name}"

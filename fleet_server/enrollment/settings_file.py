@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleet_server.enrollment.own_names import WILDCARDS, public_host
 from fleet_server.enrollment.private_files import make_private_dir, write_private
-from fleet_server.settings import ServerSettings, load_settings
+from fleet_server.settings import ServerSettings, anchored, load_settings, unanchored
 
 _TENANT = "default"
 
@@ -33,11 +33,12 @@ def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
     present = load_settings(data) if path.exists() else _defaults(data)
     asked = {field.name: value for field in fields(Wishes) if (value := getattr(wishes, field.name)) is not None}
     wanted = replace(present, **asked)
+    wanted = replace(wanted, database_url=anchored(wanted.database_url, path.parent))
     # A demo on all addresses follows the machine from network to network; elsewhere an operator may have named a proxy.
     is_moved = wanted.demo and wanted.http_host in WILDCARDS
     if not path.exists() or is_moved or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
         wanted = replace(wanted, url=_url(wanted.http_host, wanted.http_port))
-    if wanted != present or not path.exists():
+    if wanted != present or not path.exists() or _names_its_own_place(path, wanted):
         make_private_dir(path.parent)
         write_private(path, _toml(wanted))
     return wanted
@@ -73,9 +74,17 @@ def _url(host: str, port: int) -> str:
     return f"{'http' if is_loopback(host) else 'https'}://{shown}:{port}"
 
 
+def _names_its_own_place(path: Path, settings: ServerSettings) -> bool:
+    """As earlier versions wrote it: a copy of the folder would use the database of the one that was copied."""
+    url = settings.database_url
+    is_own = unanchored(url, settings.server_dir) != url
+    return is_own and json.dumps(url, ensure_ascii=False) in path.read_text("utf-8")
+
+
 def _toml(settings: ServerSettings) -> str:
     lines = ["# Written by 'fleet-server init'. Change it and start the server again."]
     values = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name != "data"}
+    values["database_url"] = unanchored(settings.database_url, settings.server_dir)
     # JSON's strings, numbers and booleans are TOML's.
     lines += [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     return "\n".join(lines) + "\n"

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, text
 
+from fleet_server import migrate
+from fleet_server.db import open_engine, reading, transaction
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.errors import SettingsInvalid
 from fleet_server.settings import load_settings
@@ -38,6 +44,47 @@ def test_kept_days_of_an_operator_stay(tmp_path: Path, written: Path) -> None:
     change(written, "health_kept_days = 14", "health_kept_days = 0")
     again = ensure_settings(tmp_path, Wishes(mqtt_port=18883))
     assert again == replace(load_settings(tmp_path), mqtt_port=18883, health_kept_days=0)
+
+
+def test_a_folder_that_is_copied_or_moved_keeps_to_itself(tmp_path: Path) -> None:
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    ensure_settings(first, Wishes())
+    with opened(first) as engine:
+        migrate.upgrade(engine)
+    shutil.copytree(first, second)
+    with opened(second) as engine, transaction(engine) as session:
+        session.execute(text("INSERT INTO server_state (name, value) VALUES ('said', '{}')"))
+    first.rename(third)
+    assert (facts(third), facts(second)) == ([], ["said"])
+    assert not first.exists()
+
+
+def test_a_file_that_names_its_own_place_is_taken_and_mended_by_init(tmp_path: Path, written: Path) -> None:
+    place = tmp_path.resolve() / "server" / "fleet.db"
+    change(written, 'database_url = "sqlite:///fleet.db"', f'database_url = "sqlite:///{place}"')
+    assert load_settings(tmp_path).database_url == f"sqlite:///{place}"
+    ensure_settings(tmp_path, Wishes())
+    assert 'database_url = "sqlite:///fleet.db"' in written.read_text("utf-8")
+    assert load_settings(tmp_path).database_url == f"sqlite:///{place}"
+
+
+@pytest.mark.parametrize("url", ["sqlite:////srv/elsewhere.db", "postgresql+psycopg://fleet@db.example/fleet"])
+def test_a_database_elsewhere_stays_there(tmp_path: Path, url: str) -> None:
+    assert ensure_settings(tmp_path, Wishes(database_url=url)).database_url == url
+    assert ensure_settings(tmp_path, Wishes(mqtt_port=18883)).database_url == url
+    assert load_settings(tmp_path).database_url == url
+
+
+@contextmanager
+def opened(data: Path) -> Iterator[Engine]:
+    engine = open_engine(load_settings(data).database_url)
+    yield engine
+    engine.dispose()
+
+
+def facts(data: Path) -> list[str]:
+    with opened(data) as engine, reading(engine) as session:
+        return list(session.execute(text("SELECT name FROM server_state")).scalars())
 
 
 @pytest.mark.parametrize("days", ["-1", "36501", "1.5", "true"])
