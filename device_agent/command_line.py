@@ -15,6 +15,8 @@ from device_agent.spool_words import spool_lines
 EXIT_OK = 0
 # The question was answered, and the answer is that something is wrong.
 EXIT_NOT_WELL = 1
+# What the word before a name says: a test occupies the device and may print or scan, a fix changes it.
+_KINDS = {"check": "check", "test": "test", "fix": "fix "}
 _WELL = frozenset({"pass", "warn", "unsupported"})
 
 
@@ -69,7 +71,8 @@ def _list(config: AgentConfig, kinds: Sequence[str], *, as_json: bool) -> int:
         return _print_json({"actions": rows})
     for row in rows:
         params = f" [{', '.join(row['params'])}]" if row["params"] else ""
-        _say(f"{row['device']}  {row['action']}{params}  {row['zh']} / {row['en']}")
+        kind = f"{_KINDS[row['kind']]}  " if len(kinds) > 1 else ""
+        _say(f"{row['device']}  {kind}{row['action']}{params}  {row['zh']} / {row['en']}")
     return EXIT_OK
 
 

@@ -130,4 +130,4 @@ def test_local_command_line_reads_but_starts_no_fix(site: Site, capsys: pytest.C
     assert f"{site.link}: established" in said
     assert "of 32.0 MiB used (0 %), file is sound" in said
     assert "gaps: none" in said
-    assert "test.mend [folder]" in said
+    assert "fix   test.mend [folder]" in said
