@@ -34,6 +34,12 @@ def test_a_file_of_an_earlier_version_is_taken_with_the_defaults(tmp_path: Path,
     assert load_settings(tmp_path) == present
 
 
+def test_each_installation_has_a_group_of_its_own_that_nobody_guesses(tmp_path: Path) -> None:
+    groups = {ensure_settings(tmp_path / str(number), Wishes()).ingest_group for number in range(3)}
+    assert len(groups) == 3
+    assert all(len(bytes.fromhex(group.removeprefix("g-"))) == 16 for group in groups)
+
+
 def test_what_has_no_default_is_named_when_it_is_missing(tmp_path: Path, written: Path) -> None:
     change(written, 'tenant = "default"\n', "")
     with pytest.raises(SettingsInvalid, match="tenant: expected str, came None"):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device_agent.adapters import ballast
 from device_agent.adapters.spool import JOURNAL_ROWS, RETENTION_MS, RETENTION_SHARE, Spool, SpoolFailed
 from device_agent.adapters.spool_schema import PAGE_BYTES
 from device_agent.core.records import RANK_DECLARATION, RANK_HEALTH, RANK_RESULT, Changes, NewRecord
@@ -276,6 +277,16 @@ def test_full_disk_sheds_with_the_room_kept_for_it_and_goes_on(small_disk: Path)
         # More than the file was held to while there was no room.
         spool.commit(Changes(records=records(BULK, 700, b"x" * 3000)), 1)
         assert sum(one.shed for one in spool.positions().values()) == given_up
+
+
+def test_room_is_kept_in_real_blocks_and_not_taken_from_a_disk_that_has_little(small_disk: Path) -> None:
+    other, kept = small_disk / "other", small_disk / "spool.ballast"
+    other.write_bytes(bytes(24 * 2**20 - ballast.ROOMY_BYTES + 64 * 1024))
+    assert not ballast.keep(kept)
+    assert not kept.exists()
+    other.write_bytes(bytes(24 * 2**20 - ballast.ROOMY_BYTES - 64 * 1024))
+    assert ballast.keep(kept)
+    assert kept.stat().st_blocks * 512 >= ballast.BALLAST_BYTES
 
 
 @settings(max_examples=50)

@@ -101,6 +101,16 @@ def test_agents_that_lost_a_message_together_do_not_send_it_again_together(unifo
     assert wire.pump() == [(URGENT, 1, 1)]
 
 
+def test_however_long_nobody_answers_it_is_tried_each_five_minutes() -> None:
+    wire = Wire(urgent=1)
+    wire.pump()
+    for waited_s in (15, 30, 60, 120, 240, 300, 300, 300):
+        wire.clock.pass_s(waited_s - 0.1)
+        assert wire.pump() == []
+        wire.clock.pass_s(0.2)
+        assert wire.pump() == [(URGENT, 1, 1)]
+
+
 def test_missing_range_is_sent_again_only_when_it_was_sent_15_s_ago() -> None:
     wire = Wire(urgent=1)
     wire.pump()

@@ -16,8 +16,8 @@ from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import Received
 from fleet_server.settings import ServerSettings
 from protocol import mqtt_packets as packets
-from tests.support.broker import free_port
-from tests.support.ingest_worker import SERVICE
+from tests.support.broker import free_port, running_broker
+from tests.support.ingest_worker import SERVICE, settings_for
 
 
 def settings(folder: Path) -> ServerSettings:
@@ -56,3 +56,19 @@ def test_a_message_is_answered_only_on_the_connection_it_came_on(tmp_path: Path)
     message = Received("t", b"", None, 7, 1)
     door.acknowledge([Taken(message, 1), Taken(message, 2), Taken(Received("t", b"", None, 0, 0), 2)])
     assert bytes(door._session.outgoing) == packets.puback(7)
+
+
+@pytest.mark.integration
+def test_all_it_subscribes_to_is_shared_in_the_installations_secret_group(tmp_path: Path) -> None:
+    with running_broker(tmp_path / "broker") as broker:
+        chosen = settings_for(broker, tmp_path)
+        door = Door(chosen, SERVICE)
+        give_up_s = time.monotonic() + 20
+        while not door.is_open:
+            assert time.monotonic() < give_up_s
+            door.take(0.1)
+        assert door._session is not None
+        names = [name for name, _ in door._session._filters]
+        door.close()
+    assert len(names) == 6
+    assert all(name.startswith(f"$share/{chosen.ingest_group}/") for name in names)
