@@ -48,6 +48,18 @@ Send `Authorization: Bearer TOKEN`. Lists answer `{items, next}`; give `next` ba
 `{code, detail}`. Event streams are `text/event-stream`; ids of events are the same on every stream and resume by
 `Last-Event-ID`."""
 
+_DOORS = (
+    executions,
+    devices,
+    timeline,
+    health,
+    distribution_endpoints,
+    export_endpoints,
+    faults,
+    live_mode,
+    dead_letters,
+)
+
 
 def create_app(
     settings: ServerSettings,
@@ -80,17 +92,7 @@ def create_app(
     app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
-    for door in (
-        executions,
-        devices,
-        timeline,
-        health,
-        distribution_endpoints,
-        export_endpoints,
-        faults,
-        live_mode,
-        dead_letters,
-    ):
+    for door in _DOORS:
         app.include_router(door.router, responses=operations.openapi_responses())
     app.include_router(operations.router)
     _describe_security(app)
