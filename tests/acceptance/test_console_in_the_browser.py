@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -100,12 +100,16 @@ def course_of(demo: Demo, key: str, metric: str, **params: str) -> dict[str, Any
 
 def test_course_of_a_reading_is_drawn_with_the_numbers_of_the_api(demo: Demo, desk: Page) -> None:
     metric = "sys.mem_avail_pct"
-    demo.until(
-        lambda: course_of(demo, "smart1", metric)["points"], "two samples", 90.0, is_so=lambda points: len(points) > 1
-    )
-    until = course_of(demo, "smart1", metric)["points"][-1][0]
+    begin = datetime.now(UTC) - timedelta(minutes=30)
+    seen: list[list[Any]] = []
+
+    def samples() -> list[list[Any]]:
+        seen[:] = course_of(demo, "smart1", metric, **{"from": begin.isoformat()})["points"]
+        return seen
+
+    demo.until(samples, "two samples", 90.0, is_so=lambda points: len(points) > 1)
+    until = seen[-1][0]
     # What comes later does not belong to it, so page and API tell of the same samples.
-    begin = datetime.fromisoformat(until) - timedelta(hours=1)
     time = {"from": begin.isoformat(), "to": until}
     expected = course_of(demo, "smart1", metric, **time)
     assert expected["bucket_s"] is None

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import Engine
 
+from fleet_server.db import transaction
+from fleet_server.health.apply import HealthReport, apply_health
+from fleet_server.kit.times import to_ms, utc_now
+from protocol.records import HealthColumns
 from tests.fleet_server.console.conftest import Browser
-from tests.fleet_server.console.examples import device_id
+from tests.fleet_server.console.examples import TENANT, device_id
+from tests.support.health_rows import put_newest
 
 ADDRESS = f"/devices/{device_id('till_one')}/health"
 
@@ -33,3 +40,47 @@ def test_each_span_says_what_its_points_are(browser: Browser, span: str, what: s
     assert figures(html) == ["net-rtt_ms"]
     assert what in html
     assert html.count('<tr><th scope="row">') > 5
+
+
+def test_no_more_charts_are_drawn_than_a_page_bears(browser: Browser, console_engine: Engine) -> None:
+    names = [f"x.m{number}" for number in range(12)]
+    with transaction(console_engine) as session:
+        put_newest(session, TENANT, device_id("till_one"), dict.fromkeys(names, 1.0), utc_now())
+    html = browser("viewer", language="en").get(ADDRESS, params={"m": names}).text
+    assert figures(html) == [f"x-m{number}" for number in range(8)]
+
+
+def test_a_number_that_means_not_known_is_not_drawn(browser: Browser, console_engine: Engine) -> None:
+    now = utc_now()
+    begin = now - timedelta(minutes=10)
+    columns = HealthColumns(to_ms(begin), 60_000, 4, {"modem.csq": [20.0, 99.0, 99.0, 21.0]})
+    till = device_id("till_one")
+    with transaction(console_engine) as session:
+        apply_health(session, TENANT, [HealthReport(till, "traditional", till, "e" * 32, 1, begin, columns)], now)
+    html = browser("viewer", language="en").get(ADDRESS, params={"m": "modem.csq", "span": "1h"}).text
+    assert re.findall(r'</th><td class="n">([^<]+)</td></tr>', html) == ["20", "21"]
+
+
+def test_the_table_holds_what_was_measured_and_the_time_as_the_site_sees_it(browser: Browser) -> None:
+    html = browser("viewer", language="zh-CN").get(ADDRESS, params={"m": "net.rtt_ms", "span": "7d"}).text
+    rows = re.findall(r'<tr><th scope="row">([^<]+)</th>' + r'<td class="n">([^<]+)</td>' * 4 + "</tr>", html)
+    assert 70 < len(rows) < 86
+    assert all(float(low) <= float(mean) <= float(high) for _, mean, low, high, _ in rows)
+    assert max(float(high) for _, _, _, high, _ in rows) > 600
+    assert all(re.fullmatch(r"\d+ 月 \d+ 日 \d\d:00", at) for at, *_ in rows)
+
+
+def test_a_time_that_cannot_be_read_is_said_and_what_was_typed_is_kept(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(ADDRESS, params={"from": "2026-02-30T08:00", "to": ""}).text
+    assert 'value="2026-02-30T08:00" aria-invalid="true"' in html
+    assert "The last 8 hours are shown" in html
+
+
+def test_a_device_that_never_reported_says_so(browser: Browser) -> None:
+    html = browser("viewer", language="en").get(f"/devices/{device_id('fresh')}/health").text
+    assert "There is nothing to draw yet" in html
+    assert figures(html) == []
+
+
+def test_the_device_page_leads_to_it(browser: Browser) -> None:
+    assert f'href="{ADDRESS}"' in browser("viewer").get(ADDRESS.removesuffix("/health")).text

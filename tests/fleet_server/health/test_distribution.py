@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from fleet_server.db import reading, transaction
+from fleet_server.devices.repository import DeviceFilters, DeviceRepository
 from fleet_server.health import distribution
 from fleet_server.health.distribution import FleetValues, outside_of
 from fleet_server.health.latest import Value
@@ -129,6 +130,9 @@ def test_nobody_sees_devices_of_another_tenant_or_those_that_are_retired(api: Ap
     assert api.client.get("/api/v1/health/distribution", params={"metric": METRIC}).status_code == 401
     with reading(api.engine) as session:
         assert FleetValues(session, "nobody").metrics() == []
+        ours = DeviceRepository(session, TENANT).makes(DeviceFilters())
+        assert len(list(FleetValues(session, TENANT).numbers(METRIC, ours))) == 1
+        assert list(FleetValues(session, "nobody").numbers(METRIC, ours)) == []
 
 
 def test_what_is_beyond_the_limits_is_told(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

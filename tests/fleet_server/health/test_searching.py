@@ -166,6 +166,14 @@ def test_a_text_that_looks_like_an_entry_is_not_taken_for_one(engine: Engine) ->
     assert found(engine, "modem.csq=20") == {"d-hostile00001"}
 
 
+def test_a_metric_whose_name_ends_in_that_of_another_is_not_taken_for_it(engine: Engine) -> None:
+    with transaction(engine) as session:
+        put_newest(session, TENANT, "d-both00000001", {f"a.{METRIC}": 3, f"a{METRIC}": 4, METRIC: 20}, NOON)
+    # Its interval reaches below 18, so that its value is looked at.
+    assert found(engine, f"{METRIC}<18") == set()
+    assert found(engine, f"a.{METRIC}<10") == {"d-both00000001"}
+
+
 @pytest.mark.parametrize("value", [0, -7, 2.5, -0.001, 1e-9, 1.5e300, -123456789012345])
 def test_numbers_of_every_form_are_read_as_they_are(engine: Engine, value: float) -> None:
     put(engine, {"d-number000001": value})

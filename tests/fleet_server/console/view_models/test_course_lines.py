@@ -68,11 +68,12 @@ def test_before_the_first_and_after_the_last_sample_nothing_is_known() -> None:
     ]
 
 
-def test_thinned_samples_of_a_steady_rise_have_no_holes() -> None:
+def test_thinned_samples_have_no_holes_where_none_were() -> None:
     day = Period(NOON, NOON + 480 * MINUTE)
-    # The lowest and the highest of each stretch of eight: its first and its last.
-    minutes = [minute for begin in range(0, 480, 8) for minute in (begin, begin + 7)]
-    assert holes_of(samples(*minutes), None, day, LIMIT) == []
+    # The lowest and the highest of each stretch of eight, far apart or beside each other.
+    for first, second in ((0, 7), (3, 4)):
+        minutes = [begin + offset for begin in range(0, 480, 8) for offset in (first, second)]
+        assert holes_of(samples(*minutes), None, day, LIMIT) == []
 
 
 def test_a_bucket_that_is_missing_is_a_hole_of_its_own_length() -> None:
