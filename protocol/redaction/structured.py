@@ -6,7 +6,7 @@ Bounded in depth; what lies deeper is dropped, not passed on. Identifiers that m
 
 from __future__ import annotations
 
-from protocol.redaction.card_numbers import SMALLEST_CARD_NUMBER
+from protocol.redaction.card_numbers import SMALLEST_CARD_NUMBER, is_card_value
 from protocol.redaction.scrubber import scrub
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -40,7 +40,9 @@ def _scrubbed_number(value: bool | float | None, key: str) -> Json:  # noqa: FBT
         return value
     written = f"{value:.0f}" if type(value) is float and abs(value) >= SMALLEST_CARD_NUMBER else str(value)
     scrubbed = _scrubbed_leaf(written, key)
-    return value if scrubbed == written else scrubbed
+    if scrubbed != written:
+        return scrubbed
+    return _HIDDEN_BY_KEY if is_card_value(value) else value
 
 
 def _scrubbed_leaf(text: str, key: str) -> str:

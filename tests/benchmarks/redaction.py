@@ -17,9 +17,9 @@ from protocol.redaction.scrubber import find_card_data
 from tests.benchmarks.figures import Figure
 from tests.protocol.redaction.card_samples import (
     FORMS,
-    SCHEMES,
     closed_with_check_digit,
     digits_of,
+    generated,
     grouped,
     packed,
 )
@@ -48,17 +48,6 @@ TWELVE: dict[str, Form] = {
 }
 
 
-def numbers(count: int, seed: int = SEED) -> list[str]:
-    """Luhn-valid, of every scheme in turn. No number here belongs to anybody we know."""
-    draw = random.Random(seed)
-    made = []
-    for place in range(count):
-        prefix, length = SCHEMES[place % len(SCHEMES)]
-        rest = "".join(draw.choice("0123456789") for _ in range(length - 1 - len(prefix)))
-        made.append(closed_with_check_digit(prefix + rest))
-    return made
-
-
 def measure() -> list[Figure]:
     return [*_recall(), *_false_alarms(), *_on_corpus(), *_speeds()]
 
@@ -69,7 +58,7 @@ def _recall() -> list[Figure]:
     rows = []
     for name, form in TWELVE.items():
         missed = 0
-        for number in numbers(NUMBERS):
+        for number in generated(NUMBERS, SEED):
             text = form(number)
             clean = _streamed(text, draw) if name == "split over chunks" else scrub(text).text
             missed += is_whole(number, text, clean)
@@ -146,7 +135,7 @@ def _on_corpus() -> list[Figure]:
 
 def bulk(size: int, candidates: float) -> str:
     draw = random.Random(SEED)
-    pans = numbers(200)
+    pans = generated(200, SEED)
     lines: list[str] = []
     length = 0
     while length < size:

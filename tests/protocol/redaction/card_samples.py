@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import random
 from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
@@ -32,6 +33,17 @@ def card_numbers(draw: st.DrawFn) -> str:
     prefix, length = draw(st.sampled_from(SCHEMES))
     rest = draw(st.text("0123456789", min_size=length - 1 - len(prefix), max_size=length - 1 - len(prefix)))
     return closed_with_check_digit(prefix + rest)
+
+
+def generated(count: int, seed: int) -> list[str]:
+    """Numbers of every scheme in turn, the same for the same seed."""
+    draw = random.Random(seed)
+    made = []
+    for place in range(count):
+        prefix, length = SCHEMES[place % len(SCHEMES)]
+        rest = "".join(draw.choice("0123456789") for _ in range(length - 1 - len(prefix)))
+        made.append(closed_with_check_digit(prefix + rest))
+    return made
 
 
 def grouped(number: str, size: int, separator: str) -> str:

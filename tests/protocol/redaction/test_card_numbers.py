@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.redaction.card_numbers import common_lengths, has_issuer, is_card_number, issuer_lengths, passes_luhn
+from protocol.redaction.card_numbers import (
+    common_lengths,
+    has_issuer,
+    is_card_number,
+    is_card_value,
+    issuer_lengths,
+    passes_luhn,
+)
 from tests.protocol.redaction.card_samples import card_numbers, closed_with_check_digit
 
 
@@ -47,3 +54,16 @@ def test_luhn_alone_makes_no_card(number: str) -> None:
 @settings(deadline=None)
 def test_common_lengths_are_lengths_in_use(prefix: str) -> None:
     assert common_lengths(prefix) <= issuer_lengths(prefix) <= set(range(12, 20))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [4111111111111111, -4111111111111111, 4111111111111111.0, 6441143178235290568, 6441143178235290568.0],
+)
+def test_a_measured_number_that_is_written_as_a_card_number_counts_as_one(value: float) -> None:
+    assert is_card_value(value)
+
+
+@pytest.mark.parametrize("value", [0, 41, 4.1, 1764300000000, 4111111111111112, float("nan"), float("inf"), 1e300])
+def test_other_measurements_do_not(value: float) -> None:
+    assert not is_card_value(value)
