@@ -78,7 +78,8 @@ class Databases:
     """``engine`` is for everybody: `fleet_server.db.reading` and `transaction` on it go where they should.
 
     ``restoring_since`` is asked by the watcher; ``on_quiet`` is told when, for a restore, nothing is written any more,
-    and ``on_restored`` when that restore is over.
+    and ``on_restored`` when that restore is over. With ``on_come`` the primary is away from the beginning; that is told
+    when it comes, and it is left to whoever is told to begin anew: nothing has looked at its revision yet.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Databases:
         restoring_since: Callable[[], datetime | None] = lambda: None,
         on_quiet: Callable[[], None] = lambda: None,
         on_restored: Callable[[], None] = lambda: None,
+        on_come: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._primary = primary
@@ -96,13 +98,15 @@ class Databases:
         self._restoring_since = restoring_since
         self._on_quiet = on_quiet
         self._on_restored = on_restored
+        self._on_come = on_come
         self._now = now
         self._probe = Probe(primary)
         self._old_copy: Engine | None = None
         self._is_quiet = False
         self._watcher: asyncio.Task[None] | None = None
         self._out: dict[int, Any] = {}  # connections in use, by their pool's record
-        self.standing = UP
+        reads = Reads.NONE if standby is None else Reads.STANDBY
+        self.standing = UP if on_come is None else Standing(DatabaseState.AWAY, now(), reads)
         self.engine: Engine = primary.execution_options(**{READS_FROM: self.reader})
         event.listen(primary, "do_connect", self._refuse_connecting)
         # Before the pool's own question to the database, on which it may be waited.
@@ -176,7 +180,10 @@ class Databases:
             # Keys, settings and all that was read from the database may be others now.
             self._on_restored()
         elif self._probe.answers():
-            self._change(UP)
+            if self._on_come is None:
+                self._change(UP)
+            else:
+                self._on_come()
         else:
             self.lost()
             as_of = None if self._standby is None else self._probe.followed_until(self._standby)

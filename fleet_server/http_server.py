@@ -30,7 +30,15 @@ class StreamingServer(uvicorn.Server):
         await super().startup(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._end_streams()
+        super().handle_exit(sig, frame)
+
+    def end(self) -> None:
+        """From any thread: as if told to stop, but the process goes on."""
+        self._end_streams()
+        self.should_exit = True
+
+    def _end_streams(self) -> None:
         if self._loop is not None and self._loop.is_running():
             for hub in self._hubs:
                 asyncio.run_coroutine_threadsafe(hub.stop(), self._loop)
-        super().handle_exit(sig, frame)

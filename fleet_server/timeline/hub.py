@@ -29,6 +29,7 @@ from fleet_server.timeline.models import Event
 READ_EVERY_S = 5.0
 PAGE = 500
 MAX_WAITING = 1000
+_NOTHING_LATER = 2**63 - 1
 _EVENT = Event.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _COLUMNS = ("id", "tenant_id", "device_id", "type", "execution_id", "at", "received_at", "actor", "data")
 # Asked after every commit of the fleet: built once.
@@ -163,8 +164,12 @@ class EventHub:
                 del self._listeners[where]
 
     def _newest(self) -> int:
-        with reading(self._engine) as session:
-            return session.execute(select(func.max(_EVENT.c.id))).scalar() or 0
+        try:
+            with reading(self._engine) as session:
+                return session.execute(select(func.max(_EVENT.c.id))).scalar() or 0
+        except DatabaseAway:
+            # Begun while nothing answers: another hub is begun when something does.
+            return _NOTHING_LATER
 
     def _read(self, after_id: int, where: EventFilter | None = None) -> list[EventRow]:
         statement = _NEWER
