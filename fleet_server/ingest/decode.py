@@ -213,7 +213,13 @@ def _numbers(body: HealthColumns, raw: bytes) -> Floats | None:
         numbers = _floats(columns, body.steps)
     except OverflowError:
         return None
-    return None if bool((np.abs(numbers) >= _LOOKED_AT).any()) else numbers
+    return None if bool((np.abs(numbers) >= _LOOKED_AT).any()) and _is_doubtful(numbers) else numbers
+
+
+def _is_doubtful(numbers: Floats) -> bool:
+    """Whether a large one is not exact, or may be a card's: times and counters of bytes are neither."""
+    large = numbers[np.abs(numbers) >= _LOOKED_AT]
+    return bool((np.abs(large) > EXACT).any()) or any(map(is_card_value, large.tolist()))
 
 
 def _floats(columns: Collection[Sequence[Any]], steps: int) -> Floats:
