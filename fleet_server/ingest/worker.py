@@ -224,16 +224,17 @@ class Worker:
 
     def _commit(self, messages: Sequence[Decoded]) -> None:
         now, now_s = utc_now(), time.monotonic()
-        with transaction(self._engine) as session:
-            epoch = db_epoch(session)
-            if epoch != self._answers.db_epoch:
-                self._start_over()
-            flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s, self._room)
-            try:
+        try:
+            with transaction(self._engine) as session:
+                epoch = db_epoch(session)
+                if epoch != self._answers.db_epoch:
+                    self._start_over()
+                flush = Flush(session, self._directory, self._heard, self._dispatch, now, now_s, self._room)
                 flushed = flush.run(messages)
-            except BaseException:
-                self._directory.forget({message.link for message in messages if message.link is not None})
-                raise
+        except BaseException:
+            # What it read of its own writes was never committed.
+            self._directory.forget({message.link for message in messages if message.link is not None})
+            raise
         self._answers.db_epoch = epoch
         self._heard.note(flushed.heard, hour_of(now), now_s)
         self.counters.update(flushed.counters)

@@ -168,6 +168,21 @@ def watched(*links: str) -> list[Taken]:
     return [Taken(Received(WATCH, b'{"link":"%s","for_s":20}' % link.encode(), None, 0, 0), 1) for link in links]
 
 
+def test_what_was_never_committed_is_not_remembered(
+    engine_on_file: Engine, door: ListDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "GIVE_UP_S", 0.0)
+    rig = FlushRig(engine_on_file)
+    door.coming = [greeting(rig, TERMINAL)]
+    _fail_commits(engine_on_file, 1)
+    worker.step()
+    assert door.told == ["closed"]
+    # As far as the database knows this one has never said hello.
+    door.coming = watched(TERMINAL)
+    worker.step()
+    assert door.told[1:] == ["puback 1 after 0"]
+
+
 def test_links_that_are_watched_are_asked_to_speak_and_strangers_are_not(
     engine_on_file: Engine, door: ListDoor, worker: Worker
 ) -> None:
