@@ -61,7 +61,7 @@ def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthRepor
     held = latest.hold(session, tenant_id, {report.device_id for report in ordered})
     blocks = zip(ordered, columns.pack(), strict=True)
     rows = [_block_row(tenant_id, report, packed, now) for report, packed in blocks]
-    bulk.write_tuples(session, _BLOCK, _BLOCK_NAMES, rows)
+    bulk.insert_tuples(session, _BLOCK, _BLOCK_NAMES, rows)
     events = _take(held, ordered, columns, now)
     latest.save(session, tenant_id, held)
     return events

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Dialect
 from sqlmodel import Session
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from fleet_server.kit.bulk_copy import PLACE, copy_in
+from fleet_server.kit.bulk_copy import PLACE, copy_in, copy_straight
 
 Rows = Sequence[Mapping[str, Any]]
 Tuples = Sequence[Sequence[Any]]
@@ -66,6 +66,15 @@ def write_tuples(
         connection.exec_driver_sql(
             f'INSERT INTO "{table.name}" ({columns}) SELECT {columns} FROM "{arriving}" {_ending(table, conflict)}'  # noqa: S608 - names are those of our own tables
         )
+
+
+def insert_tuples(session: Session, table: Table, names: tuple[str, ...], rows: Tuples) -> None:
+    """Like `write_tuples`, for rows that no key of the table can refuse: it numbers them itself."""
+    connection = session.connection()
+    if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM_ROWS:
+        copy_straight(connection, table, names, rows)
+    else:
+        write_tuples(session, table, names, rows)
 
 
 def update(session: Session, table: Table, key: str, names: tuple[str, ...], rows: Tuples) -> None:

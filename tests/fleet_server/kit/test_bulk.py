@@ -14,7 +14,7 @@ from sqlalchemy import Engine, delete, func, select
 from sqlmodel import Session
 
 from fleet_server.db import reading, transaction
-from fleet_server.health.models import DeviceHealth
+from fleet_server.health.models import DeviceHealth, HealthBlock
 from fleet_server.ingest.models import DeadLetter, ServerState
 from fleet_server.kit import bulk
 from fleet_server.timeline.models import Event
@@ -24,6 +24,7 @@ from tests.support.postgres import PostgresServer
 NOW = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 LATEST = DeviceHealth.__table__  # type: ignore[attr-defined]  # as above
+BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # as above
 EVENT = Event.__table__  # type: ignore[attr-defined]  # as above
 STATE = ServerState.__table__  # type: ignore[attr-defined]  # as above
 NEWEST = bulk.OnConflict(("device_id",), ("unfolded", "unfolded_since"), newer="unfolded_since")
@@ -100,6 +101,29 @@ def test_texts_bytes_and_numbers_come_back_as_they_went(
         kept = session.execute(select(*(DEAD.c[name] for name in row))).mappings().one()
         assert {**kept, "payload": bytes(kept["payload"])} == row
         assert session.execute(select(STATE.c.value)).scalar_one() == {text: [text, seq]}
+
+
+def test_rows_that_the_table_numbers_itself_come_back_as_they_went_in_their_order(engine: Engine) -> None:
+    names = (
+        "tenant_id",
+        "link_id",
+        "stream",
+        "seq",
+        "device_id",
+        "start_at",
+        "step_ms",
+        "steps",
+        "columns",
+        "received_at",
+    )
+    rows = [("t", "l", "s", seq, "d", NOW - timedelta(days=seq), 5, 6, bytes([seq, 0]), NOW) for seq in range(3)]
+    with transaction(engine) as session:
+        bulk.insert_tuples(session, BLOCK, names, rows)
+        bulk.insert_tuples(session, BLOCK, names, rows[:1])
+        bulk.insert_tuples(session, BLOCK, names, [])
+    with reading(engine) as session:
+        found = session.execute(select(*(BLOCK.c[name] for name in names)).order_by(BLOCK.c.id)).all()
+    assert [tuple(row) for row in found] == [*rows, rows[0]]
 
 
 def test_two_writes_of_one_transaction_are_two_writes(engine: Engine) -> None:
