@@ -24,7 +24,7 @@ from fleet_server.devices.presence import Presence, Reason, expected_by
 from fleet_server.faults.models import Fault
 from fleet_server.ingest import installation
 from fleet_server.kit import bulk
-from fleet_server.kit.lookup import only_compared
+from fleet_server.kit.lookup import one_of, only_compared
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.capabilities import Capabilities
@@ -122,13 +122,11 @@ def apply_capabilities(
     ]
     conflict = bulk.OnConflict(("device_id",), ("digest", "document", "received_at"))
     bulk.write(session, _CAPABILITY, documents, conflict)
-    for id_ in own.keys() | {link_id}:
-        one = own.get(id_)
-        values: dict[str, Any] = {"capability_digest": digest}
-        if one is not None:
-            values |= {"family": one.family, "firmware": one.firmware}
-            values |= {"model": one.model} if one.model else {}
-        session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == id_), values)
+    bulk.update(session, _DEVICE, "id", ("capability_digest",), [(id_, digest) for id_ in own.keys() | {link_id}])
+    bulk.update(
+        session, _DEVICE, "id", ("family", "firmware"), [(id_, one.family, one.firmware) for id_, one in own.items()]
+    )
+    bulk.update(session, _DEVICE, "id", ("model",), [(id_, one.model) for id_, one in own.items() if one.model])
     news = [id_ for id_ in own if rows[id_]["capability_digest"] != digest]
     return Applied([NewEvent(id_, "capabilities", now, {"digest": digest}) for id_ in news])
 
@@ -234,7 +232,7 @@ def _move(
     if not moved:
         return
     ids = [row["id"] for row in moved]
-    statement = update(_DEVICE).where(_DEVICE.c.id.in_(ids))
+    statement = update(_DEVICE).where(one_of(session, _DEVICE.c.id, ids))
     values: dict[str, Any] = {"presence": str(presence), "presence_since": now, "presence_reason": str(reason)}
     if presence is Presence.ONLINE:
         values["last_seen_at"] = now
@@ -250,7 +248,11 @@ def _of_link(session: Session, tenant_id: str, link_id: str) -> list[Mapping[str
 
 def _by_id(session: Session, tenant_id: str, device_ids: Iterable[str]) -> list[Mapping[str, Any]]:
     wanted = sorted(device_ids)
-    return _rows(session, only_compared(_DEVICE.c.tenant_id) == tenant_id, _DEVICE.c.id.in_(wanted)) if wanted else []
+    return (
+        _rows(session, only_compared(_DEVICE.c.tenant_id) == tenant_id, one_of(session, _DEVICE.c.id, wanted))
+        if wanted
+        else []
+    )
 
 
 def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Mapping[str, Any]]:

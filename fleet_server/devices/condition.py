@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import select
 from sqlmodel import Session
 
 from fleet_server.devices.habit import LOOK_BACK, Habit, trading_probability
@@ -21,7 +21,8 @@ from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Device, HeardHour, Site
 from fleet_server.devices.presence import Judgement, Presence, judge
 from fleet_server.faults.models import Fault
-from fleet_server.kit.lookup import only_compared
+from fleet_server.kit import bulk
+from fleet_server.kit.lookup import one_of, only_compared
 from protocol.catalogue import codes
 from protocol.catalogue.vocabulary import Owner, Severity
 
@@ -33,6 +34,8 @@ _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 _MENDED_ON_SITE = {Owner.DEVICE, Owner.NETWORK, Owner.MERCHANT}
 _SEVERITIES: dict[str, Severity] = {one.value: one for one in Severity}
 _SEVERE = {Severity.MAJOR, Severity.CRITICAL}
+# In the order of `_change`.
+_CHANGED = ("condition", "condition_rank", "condition_since", "worst_code")
 
 
 class Condition(StrEnum):
@@ -95,9 +98,7 @@ def recompute(session: Session, tenant_id: str, device_ids: Collection[str], now
         for row in devices
         if (change := _change(row, faults.get(row["id"], []), heard.get(row["id"], []), now)) is not None
     ]
-    if changes:
-        statement = update(_DEVICE).where(_DEVICE.c.id == bindparam("of_device"))
-        session.connection().execute(statement, changes)
+    bulk.update(session, _DEVICE, "id", _CHANGED, changes)
 
 
 def sweep_conditions(session: Session, tenant_id: str, now: datetime, after_id: str = "", limit: int = 500) -> str:
@@ -119,7 +120,8 @@ def sweep_conditions(session: Session, tenant_id: str, now: datetime, after_id: 
 
 def _change(
     row: Mapping[str, Any], faults: Sequence[OpenFault], heard: Sequence[datetime], now: datetime
-) -> dict[str, Any] | None:
+) -> tuple[Any, ...] | None:
+    """The device's id and its new `_CHANGED`; None: nothing is new."""
     habit = Habit(row["timezone"], row["trading_hours"], heard)
     trading = trading_probability(habit, now) if row["presence"] != Presence.ONLINE else None
     condition = condition_of(judge(Presence(row["presence"]), row["presence_reason"], trading), faults)
@@ -127,13 +129,7 @@ def _change(
     if condition == row["condition"] and worst == row["worst_code"] and condition.rank == row["condition_rank"]:
         return None
     since = row["condition_since"] if condition == row["condition"] else now
-    return {
-        "of_device": row["id"],
-        "condition": str(condition),
-        "condition_rank": condition.rank,
-        "condition_since": since,
-        "worst_code": worst,
-    }
+    return row["id"], str(condition), condition.rank, since, worst
 
 
 def _needs_habit(row: Mapping[str, Any]) -> bool:
@@ -145,7 +141,7 @@ def _devices(session: Session, tenant_id: str, device_ids: list[str]) -> list[Ma
     statement = (
         select(*(_DEVICE.c[name] for name in names), _SITE.c.timezone, _SITE.c.trading_hours)
         .join(_SITE, _SITE.c.id == _DEVICE.c.site_id)
-        .where(only_compared(_DEVICE.c.tenant_id) == tenant_id, _DEVICE.c.id.in_(device_ids))
+        .where(only_compared(_DEVICE.c.tenant_id) == tenant_id, one_of(session, _DEVICE.c.id, device_ids))
         .order_by(_DEVICE.c.id)
     )
     return [dict(row) for row in session.execute(statement).mappings()]
@@ -153,7 +149,7 @@ def _devices(session: Session, tenant_id: str, device_ids: list[str]) -> list[Ma
 
 def _open_faults(session: Session, tenant_id: str, device_ids: list[str]) -> dict[str, list[OpenFault]]:
     statement = select(_FAULT.c.device_id, _FAULT.c.code, _FAULT.c.severity, _FAULT.c.raised_at).where(
-        _FAULT.c.tenant_id == tenant_id, _FAULT.c.is_open, _FAULT.c.device_id.in_(device_ids)
+        _FAULT.c.tenant_id == tenant_id, _FAULT.c.is_open, one_of(session, _FAULT.c.device_id, device_ids)
     )
     found: defaultdict[str, list[OpenFault]] = defaultdict(list)
     for device_id, code, severity, raised_at in session.execute(statement):

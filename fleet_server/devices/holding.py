@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import bindparam, or_, select
+from sqlalchemy import ARRAY, Text, any_, bindparam, or_, select
 from sqlmodel import Session
 
 from fleet_server.devices.models import Device
 
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
-_NAMED = _DEVICE.c.id.in_(bindparam("ids", expanding=True))
-_BEHIND = _DEVICE.c.link_id.in_(bindparam("links", expanding=True))
+_TEXTS = ARRAY(Text)
+_NAMED = _DEVICE.c.id == any_(bindparam("ids", type_=_TEXTS))
+_BEHIND = _DEVICE.c.link_id == any_(bindparam("links", type_=_TEXTS))
 # Not against rows that merely refer to a device: those of a foreign key are written while it is held.
 _HOLD = select(_DEVICE.c.id).order_by(_DEVICE.c.id).with_for_update(key_share=True)
 _HOLD_NAMED = _HOLD.where(_NAMED)

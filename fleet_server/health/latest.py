@@ -22,6 +22,7 @@ from sqlmodel import Session
 
 from fleet_server.health.models import DeviceHealth, ValueInterval
 from fleet_server.kit import bulk
+from fleet_server.kit.lookup import one_of
 from fleet_server.kit.times import from_ms
 from protocol.catalogue import metrics
 from protocol.catalogue.metrics import MetricType
@@ -177,7 +178,7 @@ def _locked(session: Session, device_ids: list[str]) -> dict[str, Held]:
         _HEALTH.c.unfolded,
         _HEALTH.c.fold_at,
     )
-    statement = select(*columns).where(_HEALTH.c.device_id.in_(device_ids)).order_by(_HEALTH.c.device_id)
+    statement = select(*columns).where(one_of(session, _HEALTH.c.device_id, device_ids)).order_by(_HEALTH.c.device_id)
     rows = session.connection().execute(statement.with_for_update())
     return {device_id: Held(_decoder.decode(text), *folding) for device_id, text, *folding in rows}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, any_, literal, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import UnaryExpression
@@ -35,6 +35,15 @@ def _plain(element: _OnlyCompared, compiler: SQLCompiler, **options: Any) -> str
 def _with_plus(element: _OnlyCompared, compiler: SQLCompiler, **options: Any) -> str:
     # https://www.sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_
     return f"+{compiler.process(element.element, **options)}"
+
+
+def one_of(session: Session, column: ColumnElement[Any], values: Collection[str]) -> ColumnElement[bool]:
+    """Whether the column is one of many texts. For PostgreSQL one parameter and not one each, which would make another
+    statement of every number of them, to be written, parsed and planned anew.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        return column.in_(values)
+    return column == any_(literal(list(values), ARRAY(Text)))
 
 
 def among(
