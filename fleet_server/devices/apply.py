@@ -56,7 +56,9 @@ class HelloAnswer:
     wants_capabilities: bool
 
 
-def apply_hello(session: Session, tenant_id: str, link_id: str, hello: Hello, now: datetime) -> HelloAnswer:
+def apply_hello(
+    session: Session, tenant_id: str, link_id: str, hello: Hello, now: datetime, came_at: datetime
+) -> HelloAnswer:
     rows = {row["id"]: row for row in _of_link(session, tenant_id, link_id)}
     own = rows[link_id]
     is_over = hello.session == own["ended_session"]
@@ -68,8 +70,8 @@ def apply_hello(session: Session, tenant_id: str, link_id: str, hello: Hello, no
         "profile": str(hello.profile),
         "keepalive_s": hello.keepalive_s,
         "report_s": hello.report_s,
-        "clock_offset_ms": hello.wall_ms - to_ms(now),
-        "mono_offset_ms": to_ms(now) - hello.mono_ms,
+        "clock_offset_ms": hello.wall_ms - to_ms(came_at),
+        "mono_offset_ms": to_ms(came_at) - hello.mono_ms,
         "last_seen_at": now,
         "expected_by": None if is_over else expected_by(now, hello.report_s, hello.keepalive_s),
     }

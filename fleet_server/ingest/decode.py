@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import inf
 from typing import Any, TypeVar, assert_never
 
 import msgspec
@@ -55,8 +56,11 @@ _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 @dataclass(frozen=True, slots=True)
 class HelloMessage:
+    """``came_s``: when it reached this process (monotonic)."""
+
     link: LinkId
     hello: Hello
+    came_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,8 @@ T = TypeVar("T")
 Decoded = HelloMessage | CapabilitiesMessage | PresenceMessage | BatchMessage | DeadMessage
 
 
-def decode(message: Received) -> Decoded:
+def decode(message: Received, came_s: float = inf) -> Decoded:
+    """``came_s``: when it reached this process (monotonic)."""
     topic = parse_up(message.topic)
     if topic is None:
         return _dead(None, "", Malformed("topic", "not a topic of a device"), message)
@@ -115,7 +120,7 @@ def decode(message: Received) -> Decoded:
             return (
                 _dead(topic.link, topic.kind, hello, message)
                 if isinstance(hello, Malformed)
-                else HelloMessage(topic.link, _clean_version(hello))
+                else HelloMessage(topic.link, _clean_version(hello), came_s)
             )
         case Up.CAPABILITIES:
             declared = _clean_declared(_whole(message, Capabilities))

@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from math import inf
 
 import msgspec
 import structlog
@@ -37,10 +38,11 @@ _log = structlog.get_logger(__name__)
 
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
-    """A message and the connection it came on."""
+    """A message, the connection it came on, and when (monotonic; never: not known)."""
 
     message: Received
     connection: int
+    came_s: float = inf
 
 
 class Door:
@@ -72,10 +74,12 @@ class Door:
                 self._connect(wait_s)
             return []
         try:
-            return [Taken(one, self._connection) for one in self._read(self._stream, self._session, wait_s)]
+            read = self._read(self._stream, self._session, wait_s)
         except OSError as error:
             self._leave(str(error))
             return []
+        now_s = time.monotonic()
+        return [Taken(one, self._connection, now_s) for one in read]
 
     def publish(self, messages: Sequence[Publication]) -> None:
         """Whatever is lost here is sent again: acknowledgements with the next batch, the rest by its own timers."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sqlmodel import Session
@@ -183,9 +183,11 @@ class Flush:
 
     def _take_session(self, message: Decoded) -> None:
         match message:
-            case HelloMessage(link_id, hello):
+            case HelloMessage(link_id, hello, came_s):
                 link = self._links[link_id]
-                answer = devices.apply_hello(self._session, link.tenant_id, link_id, hello, self._now)
+                # Its clocks are those of when it came: many come at once after an outage, and wait here.
+                came_at = self._now - timedelta(seconds=max(0.0, self._now_s - came_s))
+                answer = devices.apply_hello(self._session, link.tenant_id, link_id, hello, self._now, came_at)
                 self._add(link, answer.applied)
                 self._welcome[link_id] = (hello, answer.wants_capabilities)
                 # What the hello said of its clocks and its pace holds for what comes behind it.

@@ -166,7 +166,7 @@ class Worker:
             size_bytes = 0
             while waiting and size_bytes < MAX_FLUSH_BYTES:
                 piece.append(waiting.popleft())
-                messages.append(decode(piece[-1].message))
+                messages.append(decode(piece[-1].message, piece[-1].came_s))
                 size_bytes += size_of(messages[-1])
             left = self._store_all(messages)
             if left:

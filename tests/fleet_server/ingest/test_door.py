@@ -58,6 +58,16 @@ def test_a_message_is_answered_only_on_the_connection_it_came_on(tmp_path: Path)
     assert bytes(door._session.outgoing) == packets.puback(7)
 
 
+def test_what_is_taken_says_when_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(settings(tmp_path), SERVICE)
+    door._session = BrokerSession("c", [], 0.0)
+    door._stream = object()  # type: ignore[assignment]  # nobody looks at it
+    monkeypatch.setattr(door, "_read", lambda *_: [Received("t", b"", None, 7, 1)])
+    before_s = time.monotonic()
+    (taken,) = door.take(0.0)
+    assert before_s <= taken.came_s <= time.monotonic()
+
+
 @pytest.mark.integration
 def test_all_it_subscribes_to_is_shared_in_the_installations_secret_group(tmp_path: Path) -> None:
     with running_broker(tmp_path / "broker") as broker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -154,6 +155,14 @@ def test_a_wrong_clock_moves_nothing_in_the_timeline(rig: FlushRig) -> None:
         rig.clock_error = timedelta(0)  # the clock is set right after the hello
         rig.flush(rig.batch(TERMINAL, number, rig.record(TERMINAL, Verdict("net.path", Outcome.PASS), ago_s=40)))
         assert rig.events(TERMINAL, "verdict")[-1].at == happened_at
+
+
+def test_a_hello_that_waited_here_has_the_clocks_of_when_it_came(rig: FlushRig) -> None:
+    hello = replace(rig.hello(TERMINAL), came_s=0.0)
+    rig.pass_time(40)
+    rig.flush(hello, rig.batch(TERMINAL, 1, rig.record(TERMINAL, Verdict("net.path", Outcome.PASS), ago_s=30)))
+    assert rig.device(TERMINAL).clock_offset_ms == 0
+    assert rig.events(TERMINAL, "verdict")[0].at == rig.now - timedelta(seconds=30)
 
 
 def test_nothing_happens_in_the_future(rig: FlushRig) -> None:

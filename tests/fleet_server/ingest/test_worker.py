@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -101,8 +103,8 @@ def urgent(rig: FlushRig, link: str, first: int, count: int = 1) -> Taken:
     return Taken(Received(f"fleet/v1/{link}/up/urgent", payload, None, first, 1), 1)
 
 
-def greeting(rig: FlushRig, link: str) -> Taken:
-    return Taken(Received(f"fleet/v1/{link}/up/hello", codec.to_json(rig.hello(link).hello), None, 9, 1), 1)
+def greeting(rig: FlushRig, link: str, came_s: float = inf) -> Taken:
+    return Taken(Received(f"fleet/v1/{link}/up/hello", codec.to_json(rig.hello(link).hello), None, 9, 1), 1, came_s)
 
 
 def test_everything_is_told_after_the_commit_and_the_broker_last(
@@ -117,6 +119,18 @@ def test_everything_is_told_after_the_commit_and_the_broker_last(
         f"fleet/v1/{TERMINAL}/down/ack qos1 after 1",
         "puback 2 after 1",
     ]
+
+
+def test_how_long_a_hello_waited_here_is_no_fault_of_its_clock(
+    engine_on_file: Engine, door: ListDoor, worker: Worker
+) -> None:
+    rig = FlushRig(engine_on_file)
+    offsets = []
+    for waited_s in (0, 3600):
+        door.coming = [greeting(rig, TERMINAL, time.monotonic() - waited_s)]
+        worker.step()
+        offsets.append(rig.device(TERMINAL).clock_offset_ms or 0)
+    assert 3_500_000 < offsets[1] - offsets[0] < 3_700_000
 
 
 def test_a_message_that_sets_off_a_bug_is_parked_and_the_others_are_served(
