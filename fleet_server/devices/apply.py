@@ -39,6 +39,8 @@ MISSED_LIMIT = 500
 _FOREVER_S = 1e12
 LINE_SILENT = "agent.LINE_SILENT"
 _FAULT = Fault.__table__  # type: ignore[attr-defined]  # as above
+# What a device's declaration writes into its row.
+_TOLD = ("model", "family", "firmware", "capability_digest")
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
 
 
@@ -124,11 +126,11 @@ def apply_capabilities(
     ]
     conflict = bulk.OnConflict(("device_id",), ("digest", "document", "received_at"))
     bulk.write(session, _CAPABILITY, documents, conflict)
-    bulk.update(session, _DEVICE, "id", ("capability_digest",), [(id_, digest) for id_ in own.keys() | {link_id}])
-    bulk.update(
-        session, _DEVICE, "id", ("family", "firmware"), [(id_, one.family, one.firmware) for id_, one in own.items()]
-    )
-    bulk.update(session, _DEVICE, "id", ("model",), [(id_, one.model) for id_, one in own.items() if one.model])
+    told = {id_: (one.model or rows[id_]["model"], one.family, one.firmware, digest) for id_, one in own.items()}
+    if link_id not in told:
+        told[link_id] = (*(rows[link_id][name] for name in _TOLD[:-1]), digest)
+    changed = [(id_, *values) for id_, values in told.items() if values != tuple(rows[id_][name] for name in _TOLD)]
+    bulk.update(session, _DEVICE, "id", _TOLD, changed)
     news = [id_ for id_ in own if rows[id_]["capability_digest"] != digest]
     return Applied([NewEvent(id_, "capabilities", now, {"digest": digest}) for id_ in news])
 
@@ -269,7 +271,7 @@ def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Map
 
 
 def _rows(session: Session, *conditions: Any) -> list[Mapping[str, Any]]:
-    names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", "capability_digest")
+    names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", *_TOLD)
     statement = select(*(_DEVICE.c[name] for name in names)).where(*conditions)
     found = session.connection().execute(statement.order_by(_DEVICE.c.id)).all()
     return [dict(zip(names, row, strict=True)) for row in found]

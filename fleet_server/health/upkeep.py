@@ -75,6 +75,8 @@ def forget(session: Session, tenant_id: str, one: Kept, now: datetime, after: st
     if partitions.has_partitions(session):
         rest = _RESTS.tables.get(f"{partitions.SCHEMA}.{one.kind.rest}")
         table = table.to_metadata(_RESTS, name=one.kind.rest) if rest is None else rest
+        if session.execute(select(table.c.device_id).limit(1)).first() is None:
+            return memory.Step(0, "")
     moment = table.c[one.kind.column]
     spared = exists().where(_HEALTH.c.device_id == memory.DEVICE_ID, _HEALTH.c.unfolded_since < before)
     return memory.forget_by_device(
