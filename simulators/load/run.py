@@ -26,6 +26,8 @@ from simulators.load.wire_link import LinkPlan, WireLink
 PROGRESS_EVERY_S: Final = 5.0
 # Of 10,000 connections with mutual TLS on two cores, with as much again for a crowded machine.
 CONNECT_S_PER_LINK: Final = 0.05
+# Each device behind a link is told of as online, and declared, at its link's first hello.
+CONNECT_S_PER_DEVICE: Final = 0.001
 CONNECT_LEAST_S: Final = 60.0
 
 
@@ -111,7 +113,7 @@ class LoadRun:
     def connect(self) -> float:
         """Seconds until every link was welcomed. Raises ``NotConnected``."""
         began_s = time.monotonic()
-        limit_s = CONNECT_LEAST_S + len(self.links) * CONNECT_S_PER_LINK
+        limit_s = CONNECT_LEAST_S + len(self.links) * CONNECT_S_PER_LINK + self._devices * CONNECT_S_PER_DEVICE
         self.swarm.start()
         self._run("connecting", limit_s, lambda: self.tally.counts["welcomes"] >= len(self.links))
         welcomed = sum(link.is_established for link in self.links)
