@@ -56,7 +56,7 @@ class Device(SQLModel, table=True):
     enrolled_at: datetime
     retired_at: datetime | None = None
 
-    presence: str = Field(default="unknown", index=True, max_length=16)  # online, offline, unknown
+    presence: str = Field(default="unknown", max_length=16)  # online, offline, unknown
     presence_since: datetime | None = None
     presence_reason: str = Field(default="", max_length=80)
     last_seen_at: datetime | None = None
