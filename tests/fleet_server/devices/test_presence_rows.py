@@ -10,6 +10,7 @@ from sqlalchemy import Engine, text
 from fleet_server.db import transaction
 from fleet_server.devices import apply as devices
 from fleet_server.devices.models import Device
+from fleet_server.devices.presence import Presence
 from tests.fleet_server.factories import NOON
 from tests.support.engines import postgres_engine
 from tests.support.fleet_rows import TENANT, device, make_fleet
@@ -31,9 +32,7 @@ def test_presence_of_many_touches_no_index(engine: Engine) -> None:
     with transaction(engine) as session:
         session.add_all([device(id_, "site-default", "terminal") for id_ in ids])
     with transaction(engine) as session:
-        devices._move(
-            session, devices._by_id(session, TENANT, ids), devices.Presence.ONLINE, "", NOON, devices.Applied()
-        )
+        devices._move(session, devices._by_id(session, TENANT, ids), Presence.ONLINE, "", NOON, devices.Applied())
         counted = text(
             "SELECT pg_stat_get_xact_tuples_updated('device'::regclass),"
             " pg_stat_get_xact_tuples_hot_updated('device'::regclass)"
