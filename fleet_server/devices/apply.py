@@ -114,6 +114,9 @@ def apply_capabilities(
     rows = {row["id"]: row for row in _of_link(session, tenant_id, link_id)}
     own = {one.device: one for one in declared.devices if one.device in rows}
     digest = digest_of(declared)
+    if all(rows[id_]["capability_digest"] == digest for id_ in own.keys() | {link_id}):
+        # Said once more, as its hello was repeated before it was answered.
+        return Applied()
     documents = [
         {
             "device_id": id_,

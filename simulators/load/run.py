@@ -115,11 +115,14 @@ class LoadRun:
         began_s = time.monotonic()
         limit_s = CONNECT_LEAST_S + len(self.links) * CONNECT_S_PER_LINK + self._devices * CONNECT_S_PER_DEVICE
         self.swarm.start()
-        self._run("connecting", limit_s, lambda: self.tally.counts["welcomes"] >= len(self.links))
+        self._run("connecting", limit_s, self._are_welcomed)
         welcomed = sum(link.is_established for link in self.links)
         if welcomed < len(self.links):
             raise NotConnected(f"expected {len(self.links)} links to be welcomed within {limit_s:g} s, came {welcomed}")
         return time.monotonic() - began_s
+
+    def _are_welcomed(self) -> bool:
+        return all(link.is_established for link in self.links)
 
     def talk(self, seconds: float, on_step: Callable[[], None] = lambda: None) -> float:
         now = clock.now()
