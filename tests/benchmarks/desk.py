@@ -30,6 +30,8 @@ from simulators.load.traffic import Traffic, expected
 from tests.benchmarks.machine import Machine
 from tests.support.postgres import Durability, PostgresServer, binaries, running_postgres
 
+# As `docs/sizing.md` advises for a fleet of some size; PostgreSQL comes with 128 MB and 1 GB.
+TUNED = ("shared_buffers=2GB", "max_wal_size=8GB", "checkpoint_timeout=15min")
 READ_BACK = 40
 DRAIN_S = 180.0
 _SEED = 11
@@ -116,7 +118,7 @@ def hold(folder: Path, desk: Desk) -> Held:
     bin_dir = binaries()
     if bin_dir is None:
         raise RuntimeError("PostgreSQL's server binaries (initdb, postgres) are not installed")
-    with running_postgres(bin_dir, Durability.DISK) as server:
+    with running_postgres(bin_dir, Durability.DISK, TUNED) as server:
         server.create("fleet")
         with Stage(folder, desk.size, database_url=server.url("fleet"), ingest=desk.ingest) as stage:
             began_s = time.monotonic()

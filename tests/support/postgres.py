@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -117,10 +117,13 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running_postgres(bin_dir: Path, durability: Durability = Durability.NONE) -> Iterator[PostgresServer]:
+def running_postgres(
+    bin_dir: Path, durability: Durability = Durability.NONE, settings: Sequence[str] = ()
+) -> Iterator[PostgresServer]:
+    """``settings``: more of them, each ``NAME=VALUE``."""
     base = Path(tempfile.mkdtemp(prefix="pg"))
     prefix = _as_unprivileged(base)
-    options = [word for option in (*durability.value, "max_connections=200") for word in ("-c", option)]
+    options = [word for option in (*durability.value, "max_connections=200", *settings) for word in ("-c", option)]
     initdb = [*prefix, str(bin_dir / "initdb"), "-D", str(base / "data"), "-U", "tillmedic"]
     start = [*prefix, str(bin_dir / "postgres"), "-D", str(base / "data"), "-k", str(base), *options]
     server = PostgresServer([*start, "-c", "listen_addresses="], base)
