@@ -145,4 +145,4 @@ def measure(folder: Path) -> list[Figure]:
             return figures
         server = stack.enter_context(migrated_postgres(Durability.DISK))
         rounds = [one.on_postgres(server) for one in places("postgresql")]
-        return figures + figures_of("PostgreSQL", rounds, "at least 0.8x", "at least 0.5x")
+        return figures + figures_of("PostgreSQL", rounds, "at least 0.8x", "")

@@ -45,7 +45,7 @@ from tests.support.postgres import Durability, PostgresServer, binaries
 
 LINKS = int(os.environ.get("LINKS", "100"))
 MESSAGES = int(os.environ.get("MESSAGES", "40000"))
-WORKERS = int(os.environ.get("WORKERS", "1"))
+WORKERS = int(os.environ.get("WORKERS", "2"))
 SERVICES = ("svc-fleet-1", "svc-fleet-2")
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 STEPS = 60
