@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,16 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from fleet_server.db import open_engine, reading, transaction
+from fleet_server.db import reading, transaction
 from fleet_server.devices.apply import sweep_presence
 from fleet_server.devices.models import Device
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import append_events
 from protocol.records import Outcome, Verdict
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import OTHER, TENANT, TERMINAL, make_fleet
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.fleet_rows import OTHER, TENANT, TERMINAL
+from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, worker_on
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -35,21 +33,14 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
-    make_fleet(engine)
-    yield engine
-    engine.dispose()
+    with fleet_on_sqlite(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
 def _ingest(broker: Broker, engine: Engine, tmp_path: Path) -> Iterator[None]:
-    worker = worker_on(engine, settings_for(broker, tmp_path))
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
+    with running_ingest(worker_on(engine, settings_for(broker, tmp_path))):
+        yield
 
 
 def presence(engine: Engine, link: str) -> tuple[str, str]:

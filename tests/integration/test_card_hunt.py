@@ -7,16 +7,16 @@ of the server, database and write-ahead log too, and into every answer. ``TILLME
 from __future__ import annotations
 
 import os
-import threading
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from fleet_server.db import open_engine, reading
+from fleet_server.db import reading
 from fleet_server.ingest.models import DeadLetter
 from fleet_server.timeline.models import Event
 from protocol import codec
@@ -40,9 +40,8 @@ from tests.fleet_server.api import Api, running_api
 from tests.protocol.redaction.card_samples import FORMS, generated
 from tests.support.broker import Broker, running_broker
 from tests.support.card_hunt import leaks, leaks_in_files
-from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import TERMINAL, make_fleet
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.fleet_rows import TERMINAL
+from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, worker_on
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -136,28 +135,20 @@ def count_letters(engine: Engine) -> int:
 def test_nothing_that_a_link_or_a_person_says_leaves_a_whole_number_on_the_server(
     broker: Broker, tmp_path: Path
 ) -> None:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
-    make_fleet(engine)
-    worker = worker_on(engine, settings_for(broker, tmp_path))
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    link = WireAgent(broker, TERMINAL)
-    link.connect()
-    try:
-        link.greet()
-        speak(link)
-        until(lambda: count_letters(engine) >= 13, "the dead letters")
-    finally:
-        link.close()
-        stop.set()
-        thread.join()
-    with running_api(engine, tmp_path / "api") as api:
-        answers = list(ask(api))
-    with reading(engine) as session:
-        events = [event.data for event in session.exec(select(Event).where(Event.type == "security"))]
-    kept = leaks_in_files(NUMBERS, tmp_path)
-    engine.dispose()
+    with fleet_on_sqlite(tmp_path) as engine:
+        with (
+            running_ingest(worker_on(engine, settings_for(broker, tmp_path))),
+            closing(WireAgent(broker, TERMINAL)) as link,
+        ):
+            link.connect()
+            link.greet()
+            speak(link)
+            until(lambda: count_letters(engine) >= 13, "the dead letters")
+        with running_api(engine, tmp_path / "api") as api:
+            answers = list(ask(api))
+        with reading(engine) as session:
+            events = [event.data for event in session.exec(select(Event).where(Event.type == "security"))]
+        kept = leaks_in_files(NUMBERS, tmp_path)
     assert kept == {}
     assert [answer for answer in answers if leaks(NUMBERS, answer.encode())] == []
     assert sum("CARD_DATA_FOUND" in str(data) for data in events) >= len(NUMBERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from fleet_server.db import open_engine, reading
+from fleet_server.db import reading
 from fleet_server.devices.models import Device
 from fleet_server.faults.models import Fault
 from fleet_server.ingest.models import StoredRecord
@@ -25,9 +24,8 @@ from protocol.records import FaultCleared, FaultRaised, HealthColumns, Severity
 from protocol.streams import StreamKind
 from protocol.topics import EVENTS
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import GATEWAY, PRINTER, TERMINAL, make_fleet
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.fleet_rows import GATEWAY, PRINTER, TERMINAL
+from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, worker_on
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -47,18 +45,10 @@ class Running:
 
 @pytest.fixture
 def running(broker: Broker, tmp_path: Path) -> Iterator[Running]:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
-    make_fleet(engine)
-    worker = worker_on(engine, settings_for(broker, tmp_path))
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield Running(engine, worker)
-    finally:
-        stop.set()
-        thread.join()
-        engine.dispose()
+    with fleet_on_sqlite(tmp_path) as engine:
+        worker = worker_on(engine, settings_for(broker, tmp_path))
+        with running_ingest(worker):
+            yield Running(engine, worker)
 
 
 @pytest.fixture

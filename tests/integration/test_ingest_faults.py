@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import random
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select
 
-from fleet_server.db import open_engine, reading
+from fleet_server.db import reading
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.ingest.worker import Worker
 from fleet_server.settings import ServerSettings
@@ -27,13 +24,11 @@ from protocol.records import Outcome, Verdict
 from protocol.streams import StreamKind
 from protocol.topics import Up
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.fleet_rows import OTHER, TERMINAL
+from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, start_ingest, worker_on
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
-_REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -44,10 +39,8 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
-    make_fleet(engine)
-    yield engine
-    engine.dispose()
+    with fleet_on_sqlite(tmp_path) as opened:
+        yield opened
 
 
 @dataclass(slots=True)
@@ -58,11 +51,7 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        file = self.settings.data / "settings.json"
-        file.write_text(json.dumps(dataclasses.asdict(self.settings), default=str), "utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.ingest_child", str(file)], cwd=_REPOSITORY
-        )
+        self.process = start_ingest(self.settings)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -133,19 +122,11 @@ def _stored(engine: Engine, link: str) -> set[int]:
 def test_a_restarted_broker_is_found_again_and_its_groups_subscribed_anew(
     broker: Broker, engine: Engine, tmp_path: Path
 ) -> None:
-    worker = worker_on(engine, settings_for(broker, tmp_path))
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        with ExitStack() as stack:
-            agent = _agent(stack, broker, TERMINAL)
-            agent.greet()
-            broker.restart(kill=True)
-            _send_until_acked([agent], 5)
-    finally:
-        stop.set()
-        thread.join()
+    with running_ingest(worker_on(engine, settings_for(broker, tmp_path))), ExitStack() as stack:
+        agent = _agent(stack, broker, TERMINAL)
+        agent.greet()
+        broker.restart(kill=True)
+        _send_until_acked([agent], 5)
 
 
 def _came(worker: Worker) -> int:
@@ -176,25 +157,18 @@ def test_ten_thousand_bad_payloads_are_counted_and_another_device_is_unaffected(
 ) -> None:
     dice = random.Random(17)
     worker = worker_on(engine, settings_for(broker, tmp_path))
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        with ExitStack() as stack:
-            rude, good = (_agent(stack, broker, link) for link in (TERMINAL, OTHER))
-            good.greet()
-            before = _came(worker)
-            for number in range(10_000):
-                rude.publish(*_rubbish(dice, rude))
-                if number % 500 == 0:
-                    good.send(_verdict(f"good {number}"))
-                    # No more than the broker queues for one worker.
-                    _await_messages(worker, before + number - 200)
-            good.await_ack(20)
-            _await_messages(worker, before + 10_019)
-    finally:
-        stop.set()
-        thread.join()
+    with running_ingest(worker), ExitStack() as stack:
+        rude, good = (_agent(stack, broker, link) for link in (TERMINAL, OTHER))
+        good.greet()
+        before = _came(worker)
+        for number in range(10_000):
+            rude.publish(*_rubbish(dice, rude))
+            if number % 500 == 0:
+                good.send(_verdict(f"good {number}"))
+                # No more than the broker queues for one worker.
+                _await_messages(worker, before + number - 200)
+        good.await_ack(20)
+        _await_messages(worker, before + 10_019)
     assert _came(worker) - before == 10_020
     assert worker.counters["lost"] == 0
     assert worker.counters["parked"] == 0

@@ -14,16 +14,15 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from fleet_server.db import open_engine, reading
+from fleet_server.db import reading
 from fleet_server.ingest.answers import SLOW_RECORDS_PER_S
 from fleet_server.ingest.overuse import OVER_QUOTA
 from fleet_server.timeline.models import Event
 from protocol import codec
 from protocol.records import Outcome, Verdict
 from tests.support.broker import running_broker
-from tests.support.engines import migrated_sqlite
-from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.fleet_rows import OTHER, TERMINAL
+from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, worker_on
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -32,10 +31,8 @@ FLOOD = 4000
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{migrated_sqlite(tmp_path)}")
-    make_fleet(engine)
-    yield engine
-    engine.dispose()
+    with fleet_on_sqlite(tmp_path) as opened:
+        yield opened
 
 
 def waits_s(agent: WireAgent, count: int) -> list[float]:
@@ -75,11 +72,8 @@ def test_the_others_are_acknowledged_as_before_and_the_loud_one_is_slowed_and_to
     with ExitStack() as stack:
         broker = stack.enter_context(running_broker(tmp_path / "broker"))
         settings = dataclasses.replace(settings_for(broker, tmp_path), link_messages_per_s=10)
-        worker, stop = worker_on(engine, settings), threading.Event()
-        thread = threading.Thread(target=worker.run, args=(stop,))
-        thread.start()
-        stack.callback(thread.join)
-        stack.callback(stop.set)
+        worker = worker_on(engine, settings)
+        stack.enter_context(running_ingest(worker))
         loud, quiet = WireAgent(broker, TERMINAL), WireAgent(broker, OTHER)
         for agent in (loud, quiet):
             agent.connect()

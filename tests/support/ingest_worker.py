@@ -1,28 +1,37 @@
-"""An ingest worker of a test's own, in its process or as a child process."""
+"""An ingest worker of a test's own, in its process or as a child process, and the fleet it serves."""
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Engine
 from sqlmodel import Session
 
-from fleet_server.db import transaction
+from fleet_server.db import open_engine, reading, transaction
 from fleet_server.executions.dispatch import Outgoing
+from fleet_server.ingest import installation
 from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.bootstrap import quotas_of
 from fleet_server.ingest.door import Door
 from fleet_server.ingest.flush import Dispatch
-from fleet_server.ingest.installation import db_epoch
 from fleet_server.ingest.worker import Worker
 from fleet_server.settings import ServerSettings
 from protocol.signing import SigningKey
 from tests.support.broker import Broker
+from tests.support.engines import migrated_sqlite
+from tests.support.fleet_rows import make_fleet
 
 SERVICE = "svc-fleet-1"
+_REPOSITORY = Path(__file__).parents[2]
 
 
 class NothingToSend:
@@ -54,6 +63,40 @@ def worker_on(
     engine: Engine, settings: ServerSettings, dispatch: Dispatch | None = None, *, name: str = SERVICE
 ) -> Worker:
     with transaction(engine) as session:
-        epoch = db_epoch(session)
+        epoch = installation.db_epoch(session)
     answers = Answers(SigningKey.from_seed(bytes(32)), epoch)
     return Worker(name, engine, Door(settings, name), answers, dispatch or NothingToSend(), quotas_of(settings))
+
+
+@contextmanager
+def fleet_on_sqlite(folder: Path) -> Iterator[Engine]:
+    """A database file in ``folder`` with the usual fleet."""
+    engine = open_engine(f"sqlite:///{migrated_sqlite(folder)}")
+    make_fleet(engine)
+    yield engine
+    engine.dispose()
+
+
+@contextmanager
+def running_ingest(worker: Worker) -> Iterator[None]:
+    """In a thread of this process; told to stop in the end."""
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def start_ingest(settings: ServerSettings) -> subprocess.Popen[bytes]:
+    """A process of its own, for the caller to end."""
+    file = settings.data / "settings.json"
+    file.write_text(json.dumps(asdict(settings), default=str), "utf-8")
+    return subprocess.Popen([sys.executable, "-m", "tests.support.ingest_child", str(file)], cwd=_REPOSITORY)
+
+
+def listening_workers(engine: Engine) -> list[str]:
+    with reading(engine) as session:
+        return [name for name, value in installation._workers(session).items() if value["listening_since"]]

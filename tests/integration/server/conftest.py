@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import pytest
@@ -34,7 +35,7 @@ from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY
 from tests.fleet_server.factories import Fleet, add_fleet
 from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
-from tests.support.ingest_worker import settings_for, worker_on
+from tests.support.ingest_worker import running_ingest, settings_for, worker_on
 from tests.support.postgres import PostgresServer
 from tests.support.wire_agent import WireAgent, until
 
@@ -92,16 +93,11 @@ def running_server(broker: Broker, folder: Path, database_url: str) -> Iterator[
     engine.dispose()
 
 
-@contextmanager
-def running_ingest(worker: Worker) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=worker.run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """An agent's control socket stands in it, and a socket's path may have a hundred bytes."""
+    with TemporaryDirectory(prefix="tm-") as folder:
+        yield Path(folder)
 
 
 @contextmanager

@@ -34,21 +34,22 @@ from fleet_server.signer.service import load_signer
 from fleet_server.timeline.models import Event
 from protocol.streams import StreamKind
 from tests.fleet_server.enrollment.fleets import small_fleet
-from tests.integration.server.conftest import running_http, running_ingest
+from tests.integration.server.conftest import running_http
 from tests.support.broker import free_port, running_mosquitto
 from tests.support.engines import postgres_url
+from tests.support.ingest_worker import running_ingest
 from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def installed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def installed(request: pytest.FixtureRequest, short_folder: Path) -> Iterator[Installation]:
     if request.param == "sqlite":
-        yield make_installation(tmp_path, None)
+        yield make_installation(short_folder, None)
     else:
         with postgres_url(request.getfixturevalue("postgres_server"), "template1") as url:
-            yield make_installation(tmp_path, url)
+            yield make_installation(short_folder, url)
 
 
 def make_installation(folder: Path, url: str | None) -> Installation:
@@ -60,6 +61,12 @@ def make_installation(folder: Path, url: str | None) -> Installation:
 
 @pytest.fixture
 def agent(installed: Installation) -> Iterator[Agent]:
+    with running_agent(installed) as agent:
+        yield agent
+
+
+@contextmanager
+def running_agent(installed: Installation) -> Iterator[Agent]:
     """On its broker from the beginning to the end, whatever becomes of the server."""
     bundle = installed.devices["esign1"].bundle
     assert bundle is not None
