@@ -6,7 +6,7 @@ import pytest
 
 from protocol.catalogue import metrics
 from protocol.catalogue.metrics import Metric, MetricType
-from protocol.catalogue.normal_range import Judgement
+from protocol.catalogue.normal_range import Judgement, NormalRange
 from protocol.catalogue.vocabulary import TerminalClass
 
 ALL = metrics.all()
@@ -35,7 +35,8 @@ def test_every_metric_has_a_title_in_both_languages() -> None:
 def test_every_normal_range_parses_for_every_class() -> None:
     for metric in ALL:
         for terminal_class in TerminalClass:
-            metric.normal(terminal_class)
+            normal = metric.normal(terminal_class)
+            assert normal is None or isinstance(normal, NormalRange)
 
 
 def test_a_class_that_a_metric_does_not_apply_to_has_no_normal_range() -> None:

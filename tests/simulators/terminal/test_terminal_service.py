@@ -100,9 +100,9 @@ def test_a_reboot_takes_the_service_away_and_brings_it_back_with_another_boot(
 
 
 def test_it_trades_and_writes_what_a_payment_application_writes(terminal: SimulatedTerminal, folder: Path) -> None:
-    eventually(
-        lambda: "field39=00" in (folder / "pay.log").read_text("utf-8") if (folder / "pay.log").exists() else False
-    )
+    log = folder / "pay.log"
+    eventually(lambda: log.exists() and "field39=00" in log.read_text("utf-8"))
+    assert "field39=00" in log.read_text("utf-8")
 
 
 def test_a_fault_stands_in_the_log_that_the_agent_follows(terminal: SimulatedTerminal, folder: Path) -> None:
@@ -116,6 +116,7 @@ def test_a_fault_stands_in_the_log_that_the_agent_follows(terminal: SimulatedTer
 
     eventually(has_code)
     log.close()
+    assert "unionpay39.03" in found
 
 
 def test_faults_may_be_changed_while_it_serves(terminal: SimulatedTerminal, device: TerminalDevice) -> None:
