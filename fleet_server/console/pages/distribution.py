@@ -51,4 +51,5 @@ def distribution_page(
         by=version,
         filters=filters,
         found=found,
+        not_reported=metric if metric and not chosen else "",
     )

@@ -38,6 +38,13 @@ def test_nothing_is_counted_before_a_reading_is_chosen(browser: Browser) -> None
         assert "<tbody>" not in page.text
 
 
+def test_a_reading_that_nobody_reports_is_named(browser: Browser) -> None:
+    client = browser("viewer", language="en")
+    assert "No device reports sys.unheard_of" in client.get("/distribution?metric=sys.unheard_of").text
+    assert "No device reports &lt;b&gt;" in client.get("/distribution?metric=<b>").text
+    assert "No device reports" not in client.get("/distribution").text
+
+
 def test_each_model_and_version_has_its_numbers_and_leads_to_its_devices(browser: Browser) -> None:
     client = browser("viewer", language="en")
     found = groups(client.get("/distribution", params={"metric": METRIC}).text)
