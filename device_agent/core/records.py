@@ -38,8 +38,8 @@ MAX_RECORD_BYTES: Final = 48 * 1024
 # Shed ranks, lowest first. Live samples and progress notes (rank 0) are never spooled at all.
 RANK_HEALTH: Final = 1
 RANK_RESULT: Final = 2
-_SHORTEST_CARD_TEXT: Final = 8
 RANK_DECLARATION: Final = 9  # tombstones and losses: without them a gap would stay open for ever
+_SHORTEST_CARD_TEXT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)

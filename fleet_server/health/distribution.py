@@ -18,12 +18,12 @@ import numpy as np
 from sqlalchemy import Select, select
 from sqlmodel import Session
 
+from fleet_server.health.flush_columns import normal_of
 from fleet_server.health.models import DeviceHealth, ValueInterval
 from fleet_server.health.packing import Floats
 from fleet_server.health.searching import METRIC_NAME, newest_number
 from protocol.catalogue import metrics
 from protocol.catalogue.normal_range import AtLeast, AtMost, Between, NormalRange, OneOf
-from protocol.catalogue.vocabulary import TerminalClass
 
 # Groups in an answer, those of most devices first; and as many as are told apart: versions are what devices say.
 MAX_GROUPS: Final = 100
@@ -34,7 +34,6 @@ _NAME = re.compile(METRIC_NAME)
 _QUANTILES: Final = (0.0, 5.0, 25.0, 50.0, 75.0, 95.0, 100.0)
 _HEALTH = DeviceHealth.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _INTERVAL = ValueInterval.__table__  # type: ignore[attr-defined]  # as above
-_CLASSES: Final = {one.value: one for one in TerminalClass}
 Makes = Select[tuple[str, str, str, str, str]]
 
 
@@ -177,7 +176,7 @@ def _group(metric: str, key: tuple[str, str], gathered: _Gathered) -> Group:
         told = np.frombuffer(numbers, dtype=np.float64)
         told = told[~np.isin(told, unknown_values)]
         values.append(told)
-        outside = None if known is None else outside_of(known.normal(_CLASSES[name]), told)
+        outside = outside_of(normal_of(metric, name), told)
         if outside is not None:
             out = (out or 0) + outside
     every = np.concatenate(values)

@@ -15,10 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import structlog
-from sqlalchemy import Engine, Row, Table, and_, func, select
+from sqlalchemy import Row, Table, and_, func, select
 from sqlmodel import Session
 
-from fleet_server.db import reading, transaction
 from fleet_server.health.latest import FOLD_AFTER, FOLD_BLOCKS
 from fleet_server.health.models import DeviceHealth, HealthBlock, HealthDays, HealthFiveMinutes, HealthHours
 from fleet_server.health.packing import Floats, Ints
@@ -86,14 +85,6 @@ class Due:
     devices: dict[str, Taken]
     rows: dict[Level, list[dict[str, Any]]]
     more: bool
-
-
-def fold_due(engine: Engine, tenant_id: str, now: datetime) -> Folded:
-    """One piece of what is due."""
-    with reading(engine) as session:
-        due = read_due(session, tenant_id, now)
-    with transaction(engine) as session:
-        return write_folded(session, due, now)
 
 
 def read_due(session: Session, tenant_id: str, now: datetime) -> Due:

@@ -50,14 +50,6 @@ class BlockDamaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
-    """``odd``: columns with texts, or with whole numbers too large for a float."""
-
-    numbers: dict[str, Floats]
-    odd: dict[str, OddColumn]
-
-
-@dataclass(frozen=True, slots=True)
 class Column:
     """One name's numbers in many blocks: ``lengths[n]`` of ``values`` are of the block in place ``blocks[n]``.
 
@@ -96,25 +88,6 @@ class _Member:
     directory_at: int
     data_at: int
     odd_length: int
-
-
-def unpack(packed: bytes, wanted: Collection[str] | None = None) -> Unpacked:
-    """Only ``wanted`` columns, if given. Raises ``BlockDamaged``."""
-    found = unpack_many([packed], wanted)
-    if found.damaged:
-        raise BlockDamaged(f"expected packed columns of samples, came {len(packed)} other bytes")
-    numbers = {name: column.values for name, column in found.numbers.items()}
-    return Unpacked(numbers, {name: column for _, name, column in found.odd})
-
-
-def samples(packed: bytes) -> dict[str, OddColumn]:
-    """The columns as they were reported, but that a whole number may come back with a point."""
-    found = unpack(packed)
-    numbers = {
-        name: [None if value != value else value for value in column.tolist()]  # noqa: PLR0124 - NaN is not itself
-        for name, column in found.numbers.items()
-    }
-    return {**numbers, **found.odd}
 
 
 def unpack_many(blocks: Sequence[bytes], wanted: Collection[str] | None = None) -> ManyUnpacked:

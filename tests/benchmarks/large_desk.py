@@ -1,7 +1,8 @@
 """400,000 terminals on 2,000 gateways, ten metrics a minute each, and a holiday's tenfold faults in the second third.
 
 67,000 points a second, each readable by device, metric and time; held for ten minutes (``MINUTES=``) on PostgreSQL.
-``LINKS=`` makes the desk smaller. ``INGEST=`` processes of ingest (1).
+``LINKS=`` makes the desk smaller, ``REPORT=`` is how many seconds lie between two reports of a terminal (60; a sample a
+minute in any case), ``INGEST=`` processes of ingest (1).
 """
 
 from __future__ import annotations

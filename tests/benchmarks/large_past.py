@@ -17,11 +17,11 @@ from sqlalchemy import Connection, Engine, text, update
 
 from fleet_server.db import transaction
 from fleet_server.health import packing, partitions
-from fleet_server.health.folding import fold_due
 from fleet_server.health.models import DeviceHealth, HealthBlock
 from fleet_server.kit import bulk
 from simulators.load.traffic import METRICS, expected
 from tests.support.fleet_rows import TENANT
+from tests.support.health_blocks import fold_due
 from tests.support.health_rows import put_newest
 
 YEAR = timedelta(days=365)

@@ -25,7 +25,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from fleet_server.db import open_engine, reading, transaction
-from fleet_server.health.folding import count_unfolded, fold_due
+from fleet_server.health.folding import count_unfolded
 from fleet_server.health.latest import FOLD_AFTER
 from fleet_server.health.models import HealthBlock
 from fleet_server.health.repository import HealthRepository
@@ -40,6 +40,7 @@ from tests.benchmarks.ingest_pipe import Run, product_pipe, run_pipe
 from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
 from tests.support.fleet_rows import TENANT, device, make_fleet
+from tests.support.health_blocks import fold_due
 from tests.support.ingest_worker import settings_for
 from tests.support.postgres import Durability, PostgresServer, binaries
 

@@ -13,10 +13,10 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from fleet_server.db import open_engine
-from fleet_server.health.unpacking import samples
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.chaos.checker import Row, Stored
 from tests.chaos.marks import PREFIX, mark_of, mark_of_columns
+from tests.support.health_blocks import samples
 
 _bodies: msgspec.json.Decoder[RecordBody] = msgspec.json.Decoder(RecordBody)
 _TOLD = {"fault_raised": "code", "fault_cleared": "code", "verdict": "evidence"}

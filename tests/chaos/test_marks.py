@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fleet_server.health.packing import pack
-from fleet_server.health.unpacking import samples
 from protocol import codec
 from protocol.identifiers import DeviceId
 from protocol.records import FaultCleared, FaultRaised, HealthColumns, Outcome, Record, Severity, Verdict
 from tests.chaos.marks import METRIC, PREFIX, Columns, mark_of, mark_of_columns, mark_of_payload
+from tests.support.health_blocks import samples
 
 
 def test_what_was_made_for_a_run_is_known_by_its_own_words() -> None:

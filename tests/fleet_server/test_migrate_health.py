@@ -15,13 +15,12 @@ from sqlalchemy.types import DateTime
 
 from fleet_server import migrate
 from fleet_server.db import open_engine, reading
-from fleet_server.health.folding import fold_due
 from fleet_server.health.models import HealthBlock, ValueInterval
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.service import HealthService, Newest
-from fleet_server.health.unpacking import samples
 from fleet_server.settings import HealthKept
 from tests.support.engines import postgres_url
+from tests.support.health_blocks import fold_due, samples
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TENANT, DEVICE, OTHER = "default", "d-terminal0000001", "d-terminal0000002"

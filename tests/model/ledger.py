@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from fleet_server.health.unpacking import samples
 from fleet_server.ingest.gaps import SPOOL_LOST
 from protocol.records import RecordBody, SpoolLost, Tombstone
 from tests.model.marks import CODE_PREFIX, Mark, mark_of, mark_of_columns
+from tests.support.health_blocks import samples
 
 _bodies: msgspec.json.Decoder[RecordBody] = msgspec.json.Decoder(RecordBody)
 _DECLARED = (

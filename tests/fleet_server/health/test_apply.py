@@ -9,13 +9,13 @@ from sqlalchemy import Engine, select
 from fleet_server.db import reading, transaction
 from fleet_server.health.apply import MAX_CHANGES_PER_BLOCK, HealthReport, apply_health
 from fleet_server.health.models import HealthBlock
-from fleet_server.health.unpacking import samples
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent
 from protocol.catalogue import metrics
 from protocol.catalogue.normal_range import AtLeast
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
+from tests.support.health_blocks import samples
 from tests.support.health_rows import newest_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ from sqlmodel import col
 from fleet_server.db import reading, transaction
 from fleet_server.health import folding, latest
 from fleet_server.health.apply import HealthReport, apply_health
-from fleet_server.health.folding import TABLES, count_unfolded, fold_due, read_due, write_folded
+from fleet_server.health.folding import TABLES, count_unfolded, read_due, write_folded
 from fleet_server.health.latest import FOLD_AFTER, FOLD_BLOCKS
 from fleet_server.health.models import DeviceHealth, HealthBlock
 from fleet_server.health.repository import HealthRepository
@@ -21,6 +21,7 @@ from fleet_server.health.service import Courses, HealthService
 from fleet_server.kit.times import to_ms
 from fleet_server.settings import HealthKept
 from protocol.records import HealthColumns
+from tests.support.health_blocks import fold_due
 
 TENANT = "default"
 DEVICES = ("d-terminal0000001", "d-terminal0000002")

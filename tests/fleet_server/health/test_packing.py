@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fleet_server.health.flush_columns import gather
 from fleet_server.health.packing import OddColumn, pack
-from fleet_server.health.unpacking import BlockDamaged, samples, unpack
+from fleet_server.health.unpacking import BlockDamaged
 from protocol.records import HealthColumns
+from tests.support.health_blocks import samples, unpack
 
 NUMBERS = (
     st.integers(-(2**60), 2**60)

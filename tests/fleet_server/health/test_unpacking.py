@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from fleet_server.health.flush_columns import gather
 from fleet_server.health.packing import DIRECTORY, HEAD, OddColumn
-from fleet_server.health.unpacking import BlockDamaged, Unpacked, unpack, unpack_many, within
+from fleet_server.health.unpacking import BlockDamaged, unpack_many, within
 from protocol.records import HealthColumns
+from tests.support.health_blocks import Unpacked, unpack
 
 COLUMN: st.SearchStrategy[OddColumn] = st.one_of(
     st.lists(st.integers(0, 300), min_size=1, max_size=6),

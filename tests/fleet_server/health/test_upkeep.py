@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Table, func, select, text
 from fleet_server.db import reading, transaction
 from fleet_server.health import partitions, upkeep
 from fleet_server.health.apply import HealthReport, apply_health
-from fleet_server.health.folding import TABLES, fold_due
+from fleet_server.health.folding import TABLES
 from fleet_server.health.models import HealthBlock
 from fleet_server.health.rollups import Level
 from fleet_server.kit.times import to_ms
@@ -19,6 +19,7 @@ from fleet_server.settings import HealthKept
 from protocol.records import HealthColumns
 from tests.support.engines import postgres_engine
 from tests.support.fleet_rows import TENANT, TERMINAL, make_fleet
+from tests.support.health_blocks import fold_due
 from tests.support.postgres import PostgresServer
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

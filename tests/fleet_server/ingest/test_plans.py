@@ -8,7 +8,6 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from fleet_server.db import reading
-from fleet_server.health.folding import fold_due
 from fleet_server.health.latest import FOLD_AFTER
 from fleet_server.health.repository import HealthRepository
 from protocol.records import FaultRaised, HealthColumns, Outcome, Severity, Verdict
@@ -16,6 +15,7 @@ from protocol.session import StreamPosition
 from protocol.streams import StreamKind
 from tests.support.fleet_rows import GATEWAY, OTHER, PINPAD, PRINTER, TENANT, TERMINAL, make_fleet
 from tests.support.flush_rig import URGENT, FlushRig
+from tests.support.health_blocks import fold_due
 from tests.support.plans import plans_of
 
 # A tenant's rows are the whole fleet's; all others are bounded by a device or a link.
