@@ -22,6 +22,8 @@ _ELSEWHERE = (
 )
 _FORGET = "UPDATE server_state SET value = (value::jsonb - 'history')::json WHERE name = 'db_epoch'"
 
+_NEVER_MADE = "DELETE FROM server_state WHERE name = 'db_epoch'"
+
 
 def ask(engine: Engine) -> str:
     with transaction(engine) as session:
@@ -76,15 +78,18 @@ def test_a_database_that_never_noted_its_history_does_so_without_a_new_epoch(on_
     assert ask(on_postgres) != first
 
 
-def test_an_epoch_whose_transaction_was_rolled_back_is_never_heard_of_again(on_postgres: Engine) -> None:
-    change(on_postgres, _ELSEWHERE)
+@pytest.mark.parametrize(("before", "steps"), [(_ELSEWHERE, COUNTER_STEP), (_NEVER_MADE, 0)])
+def test_an_epoch_whose_transaction_was_rolled_back_is_never_heard_of_again(
+    on_postgres: Engine, before: str, steps: int
+) -> None:
+    change(on_postgres, before)
     with Session(on_postgres) as session:
         undone = db_epoch(session)
         session.rollback()
     kept = ask(on_postgres)
     assert kept != undone
     assert ask(on_postgres) == kept
-    assert counters(on_postgres) == {COUNTER_STEP}
+    assert counters(on_postgres) == {steps}
 
 
 def test_workers_that_notice_together_agree_on_one_epoch(on_postgres: Engine) -> None:
@@ -126,13 +131,3 @@ def test_a_role_without_rights_sees_a_promotion_at_once_and_a_standby_is_refused
         assert after != before
         assert ask(plain) == after
         plain.dispose()
-
-
-def test_an_epoch_that_was_made_and_rolled_back_is_not_kept_in_memory(on_postgres: Engine) -> None:
-    change(on_postgres, "DELETE FROM server_state WHERE name = 'db_epoch'")
-    with Session(on_postgres) as session:
-        undone = db_epoch(session)
-        session.rollback()
-    kept = ask(on_postgres)
-    assert kept != undone
-    assert ask(on_postgres) == kept

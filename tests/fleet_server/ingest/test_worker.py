@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from math import inf
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event, select, text
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
-from fleet_server.db import open_engine, reading, transaction
+from fleet_server.db import reading, transaction
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
@@ -27,7 +26,7 @@ from protocol import codec
 from protocol.records import FaultRaised, Severity
 from protocol.signing import SigningKey
 from protocol.topics import EVENTS, WATCH
-from tests.support.fleet_rows import GATEWAY, OTHER, STRANGER, TERMINAL, make_fleet
+from tests.support.fleet_rows import GATEWAY, OTHER, STRANGER, TERMINAL
 from tests.support.flush_rig import FlushRig
 
 
@@ -72,15 +71,6 @@ class Poison:
 def count(engine: Engine) -> int:
     with reading(engine) as session:
         return len(session.execute(select(StoredRecord)).all())
-
-
-@pytest.fixture
-def engine_on_file(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
-    (tmp_path / "fleet.db").write_bytes(sqlite_template.read_bytes())
-    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
-    make_fleet(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

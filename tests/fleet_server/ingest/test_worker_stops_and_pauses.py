@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import Connection, Engine, event, select
-from sqlmodel import Session
 
-from fleet_server.db import open_engine, reading
-from fleet_server.executions.dispatch import Outgoing
+from fleet_server.db import reading
 from fleet_server.ingest import fair_queue
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
@@ -27,6 +23,7 @@ from protocol.signing import SigningKey
 from tests.support.engines import postgres_engine
 from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
 from tests.support.flush_rig import FlushRig
+from tests.support.ingest_worker import NothingToSend
 from tests.support.postgres import PostgresServer
 
 
@@ -66,28 +63,14 @@ class ListDoor:
         self.told.append("close")
 
 
-class NoCommands:
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
-        return []
-
-
 def stored(engine: Engine) -> int:
     with reading(engine) as session:
         return len(session.execute(select(StoredRecord)).all())
 
 
-@pytest.fixture
-def opened(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
-    (tmp_path / "fleet.db").write_bytes(sqlite_template.read_bytes())
-    engine = open_engine(f"sqlite:///{tmp_path / 'fleet.db'}")
-    make_fleet(engine)
-    yield engine
-    engine.dispose()
-
-
 def worker_at(engine: Engine, door: ListDoor, quotas: Quotas = fair_queue.NO_QUOTAS) -> Worker:
     answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
-    return Worker("svc-fleet-1", engine, door, answers, NoCommands(), quotas)  # type: ignore[arg-type]  # a door as far as a worker knows it
+    return Worker("svc-fleet-1", engine, door, answers, NothingToSend(), quotas)  # type: ignore[arg-type]  # a door as far as a worker knows it
 
 
 def verdicts(engine: Engine, link: str, count: int, first: int = 1) -> list[Taken]:
@@ -100,14 +83,14 @@ def verdicts(engine: Engine, link: str, count: int, first: int = 1) -> list[Take
     ]
 
 
-def test_nothing_is_read_while_enough_waits(opened: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_read_while_enough_waits(engine_on_file: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair_queue, "MAX_COUNT", 3)
     monkeypatch.setattr(worker_module, "MAX_FLUSH_MESSAGES", 2)
-    door = ListDoor(opened)
-    worker = worker_at(opened, door)
-    door.coming = verdicts(opened, TERMINAL, 6)
+    door = ListDoor(engine_on_file)
+    worker = worker_at(engine_on_file, door)
+    door.coming = verdicts(engine_on_file, TERMINAL, 6)
     worker.step()
-    door.coming, door.told = verdicts(opened, TERMINAL, 6, first=7), []
+    door.coming, door.told = verdicts(engine_on_file, TERMINAL, 6, first=7), []
     worker.step()
     assert "read" not in door.told, "four waited"
     assert len(door.coming) == 6
@@ -115,33 +98,33 @@ def test_nothing_is_read_while_enough_waits(opened: Engine, monkeypatch: pytest.
     assert "read" in door.told, "two waited"
     for _ in range(5):
         worker.step()
-    assert stored(opened) == 12
+    assert stored(engine_on_file) == 12
 
 
-def test_what_is_put_off_is_answered_to_the_broker_and_to_nobody_else(opened: Engine) -> None:
-    door = ListDoor(opened)
-    worker = worker_at(opened, door, Quotas(link=Quota(messages_per_s=0.001)))
-    door.coming = verdicts(opened, TERMINAL, MAX_WAITING + 6)
+def test_what_is_put_off_is_answered_to_the_broker_and_to_nobody_else(engine_on_file: Engine) -> None:
+    door = ListDoor(engine_on_file)
+    worker = worker_at(engine_on_file, door, Quotas(link=Quota(messages_per_s=0.001)))
+    door.coming = verdicts(engine_on_file, TERMINAL, MAX_WAITING + 6)
     worker.step()
     assert door.told[:2] == ["read", "puback 6"], "the broker would hold its window for what nobody will answer"
     assert worker.counters["put_off"] == 6
-    assert stored(opened) == MAX_WAITING
+    assert stored(engine_on_file) == MAX_WAITING
 
 
 def test_who_is_told_to_stop_asks_for_no_more_stores_what_it_has_and_acknowledges_all_of_it(
-    opened: Engine, monkeypatch: pytest.MonkeyPatch
+    engine_on_file: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "MAX_FLUSH_MESSAGES", 2)
-    door, stop = ListDoor(opened), threading.Event()
-    worker = worker_at(opened, door)
-    door.coming = verdicts(opened, TERMINAL, 7)
+    door, stop = ListDoor(engine_on_file), threading.Event()
+    worker = worker_at(engine_on_file, door)
+    door.coming = verdicts(engine_on_file, TERMINAL, 7)
     worker.step()
-    assert stored(opened) == 2
-    door.on_its_way = verdicts(opened, OTHER, 3)
+    assert stored(engine_on_file) == 2
+    door.on_its_way = verdicts(engine_on_file, OTHER, 3)
     door.told = []
     stop.set()
     worker.run(stop)
-    assert stored(opened) == 10
+    assert stored(engine_on_file) == 10
     assert door.told[0] == "retire"
     assert door.told[-1] == "close"
     last_answer = len(door.told) - 1 - door.told[::-1].index("ack")
