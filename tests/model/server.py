@@ -19,10 +19,8 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session
 
 from fleet_server.db import open_engine, transaction
-from fleet_server.executions.dispatch import Outgoing
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
 from fleet_server.ingest.door import Taken
@@ -38,6 +36,7 @@ from tests.device_agent.core.rig import Clock
 from tests.device_agent.core.test_command_gate import OTHER_KEY as SERVER_KEY
 from tests.model.broker import Broker
 from tests.model.ledger import Ledger, Place
+from tests.support.ingest_worker import NothingToSend
 
 SERVER_START = datetime.fromisoformat("2027-03-02T04:00:00+00:00")
 _EVERYTHING = 1_000_000
@@ -52,11 +51,6 @@ class Death(Enum):
 
 class Killed(BaseException):
     """As `kill -9`: nothing of the worker runs any more, so no handler of its own may catch it."""
-
-
-class NoCommands:
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
-        return []
 
 
 class BrokerDoor:
@@ -176,7 +170,7 @@ class Server:
             epoch = db_epoch(session)
         event.listen(engine, "commit", self._on_commit)
         door = BrokerDoor(self)
-        worker = Worker("svc-fleet-1", engine, door, Answers(SERVER_KEY, epoch), NoCommands())  # type: ignore[arg-type]  # a door as far as a worker knows it
+        worker = Worker("svc-fleet-1", engine, door, Answers(SERVER_KEY, epoch), NothingToSend())  # type: ignore[arg-type]  # a door as far as a worker knows it
         return engine, door, worker
 
     def _stop(self) -> None:
