@@ -2,12 +2,12 @@
 
 import math
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from fleet_server.auth.dependencies import ActorDep
-from fleet_server.auth.roles import Actor
+from fleet_server.auth.dependencies import ActorDep, require
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.errors import FleetError
 from fleet_server.kit.rate_limit import TokenBuckets
 
@@ -33,3 +33,12 @@ async def caller(request: Request, actor: ActorDep) -> Actor:
 
 
 CallerDep = Annotated[Actor, Depends(caller)]
+
+
+def needs(permission: Permission) -> Any:
+    """For a route or a router: ``dependencies=[needs(Permission.DEVICES_READ)]``."""
+
+    async def allowed(caller: CallerDep) -> Actor:
+        return require(caller, permission)
+
+    return Depends(allowed)

@@ -7,8 +7,7 @@ session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origi
 import hmac
 import html
 import time
-from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request, Response
@@ -20,7 +19,7 @@ from starlette.datastructures import UploadFile
 from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_digest
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
 from fleet_server.auth.passwords import Passwords
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.auth.service import ABSOLUTE_LIMIT, AuthService, ConsoleSession, Uses
 from fleet_server.auth.token_cache import TokenCache
 from fleet_server.db import reading
@@ -77,18 +76,9 @@ def _holder(engine: Engine, token: str) -> Actor | None:
 ActorDep = Annotated[Actor, Depends(api_actor)]
 
 
-def at_least(needed: Role) -> Callable[[Actor], Actor]:
-    """A dependency for the API: ``Annotated[Actor, Depends(at_least(Role.SUPPORT))]``."""
-
-    def allowed(actor: ActorDep) -> Actor:
-        return check_role(actor, needed)
-
-    return allowed
-
-
-def check_role(actor: Actor, needed: Role) -> Actor:
-    if not actor.role.reaches(needed):
-        raise RoleTooLow(f"this needs the role {needed}, yours is {actor.role}")
+def require(actor: Actor, permission: Permission) -> Actor:
+    if not actor.may(permission):
+        raise RoleTooLow(permission, actor)
     return actor
 
 
@@ -141,11 +131,13 @@ def console_actor(session: ConsoleSessionDep) -> Actor:
 ConsoleActorDep = Annotated[Actor, Depends(console_actor)]
 
 
-def console_at_least(needed: Role) -> Callable[[ConsoleSession], Actor]:
-    def allowed(session: ConsoleSessionDep) -> Actor:
-        return check_role(session.actor, needed)
+def console_needs(permission: Permission) -> Any:
+    """For a page: ``@router.get("/audit", dependencies=[console_needs(Permission.AUDIT_READ)])``."""
 
-    return allowed
+    def allowed(session: ConsoleSessionDep) -> Actor:
+        return require(session.actor, permission)
+
+    return Depends(allowed)
 
 
 def lead_to_sign_in(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.errors import FleetError
 
 
@@ -11,8 +12,15 @@ class NotSignedIn(FleetError):
 
 
 class RoleTooLow(FleetError):
+    """The role, or the scopes of a token, do not have the permission."""
+
     code = "role_too_low"
     status = 403
+
+    def __init__(self, permission: Permission, actor: Actor) -> None:
+        narrowed = " with the scopes of this token" if actor.scopes is not None else ""
+        narrowed += " in a tenant that is not yours" if actor.is_visiting else ""
+        super().__init__(f"this needs {permission}, which the role {actor.role}{narrowed} does not have")
 
 
 class RequestForged(FleetError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.language import COOKIE, Language, choose, translations
 from fleet_server.console.moments import Calendar, zone_of
@@ -32,17 +32,17 @@ class Person:
     shown_name: str
     csrf: str
 
+    def may(self, permission: str) -> bool:
+        """By the names of `Permission`, as templates write them."""
+        return self.actor.may(Permission(permission))
+
     @property
     def may_check(self) -> bool:
-        return self.actor.role.reaches(Role.TECHNICIAN)
+        return self.actor.may(Permission.REQUEST_CHECK)
 
     @property
     def may_change(self) -> bool:
-        return self.actor.role.reaches(Role.SUPPORT)
-
-    @property
-    def may_operate(self) -> bool:
-        return self.actor.role.reaches(Role.OPERATOR)
+        return self.actor.may(Permission.REQUEST_FIX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,8 @@ ROLES: Mapping[str, str] = {
     "technician": N_("Technician"),
     "support": N_("Support"),
     "approver": N_("Approver"),
+    "tenant_admin": N_("Tenant administrator"),
+    "auditor": N_("Auditor"),
     "operator": N_("Operator"),
 }
 DEVICE_KINDS: Mapping[str, str] = {

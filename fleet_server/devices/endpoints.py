@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.repository import DeviceFilters, DeviceRepository
 from fleet_server.devices.schemas import DeviceDetail, DeviceRead, capabilities_read, device_fields, device_read
 from fleet_server.devices.service import CapabilityCache, DeviceService
@@ -16,7 +17,7 @@ from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
+router = APIRouter(prefix="/api/v1/devices", tags=["devices"], dependencies=[needs(Permission.DEVICES_READ)])
 
 DeviceIdPath = Annotated[str, Path(max_length=64, description="id of the device")]
 Presence = Literal["online", "offline", "unknown"]

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceServiceDep
 from fleet_server.executions.desk import ExecutionDesk
 from fleet_server.executions.repository import ExecutionFilters
@@ -29,7 +30,7 @@ from fleet_server.timeline.models import Event
 from fleet_server.timeline.schemas import Happening, streamed
 from protocol.commands import FINAL, ExecutionState
 
-router = APIRouter(prefix="/api/v1/executions", tags=["executions"])
+router = APIRouter(prefix="/api/v1/executions", tags=["executions"], dependencies=[needs(Permission.EXECUTIONS_READ)])
 
 ExecutionIdPath = Annotated[str, Path(max_length=64, description="id of the execution")]
 IdempotencyKeyHeader = Annotated[

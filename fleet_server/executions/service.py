@@ -17,7 +17,7 @@ from sqlmodel import Session
 
 from fleet_server.audit.service import record
 from fleet_server.auth.errors import RoleTooLow
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.devices.holding import hold
 from fleet_server.devices.repository import CommandTarget
 from fleet_server.devices.service import DeviceService
@@ -45,7 +45,11 @@ from protocol.parameters import ParamValue, check_params
 from protocol.redaction import is_card_value, scrub
 
 IDEMPOTENCY_KEPT = timedelta(hours=24)
-NEEDED_ROLE = {ActionKind.CHECK: Role.TECHNICIAN, ActionKind.TEST: Role.SUPPORT, ActionKind.FIX: Role.SUPPORT}
+NEEDED = {
+    ActionKind.CHECK: Permission.REQUEST_CHECK,
+    ActionKind.TEST: Permission.REQUEST_TEST,
+    ActionKind.FIX: Permission.REQUEST_FIX,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class ExecutionService:
     def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
         """Ended at once while it is queued; else the device is asked, and its answer decides."""
         entry = self._locked(execution_id)
-        _require_role(actor, entry.kind)
+        _require_allowed(actor, entry.kind)
         if entry.standing.is_final:
             raise ExecutionFinished(f"execution {entry.id} has already ended as {entry.standing.state}")
         outgoing: list[Outgoing] = []
@@ -153,7 +157,7 @@ class ExecutionService:
         declared = self._devices.declared_action(target, wish.action)
         if declared is None:
             raise ActionNotDeclared(wish.action)
-        _require_role(actor, declared.kind)
+        _require_allowed(actor, declared.kind)
         self._require_offered(declared)
         params = check_params(declared.params, wish.params)
         if isinstance(params, list):
@@ -216,10 +220,10 @@ def _without_card_data(wish: Wish) -> Wish:
     return replace(wish, override_reason=scrub(wish.override_reason).text[:500])
 
 
-def _require_role(actor: Actor, kind: ActionKind) -> None:
-    needed = NEEDED_ROLE[kind]
-    if not actor.role.reaches(needed):
-        raise RoleTooLow(f"a {kind} needs the role {needed}, yours is {actor.role}")
+def _require_allowed(actor: Actor, kind: ActionKind) -> None:
+    """Ending a run takes what asking for it takes."""
+    if not actor.may(NEEDED[kind]):
+        raise RoleTooLow(NEEDED[kind], actor)
 
 
 def _row(entry: Entry, standing: ledger.Standing, declared: Action, actor: Actor, now: datetime) -> dict[str, Any]:

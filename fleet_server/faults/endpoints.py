@@ -4,13 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from fleet_server.access import needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import FaultServiceDep
 from fleet_server.faults.repository import FaultFilters
 from fleet_server.faults.schemas import FaultRead, fault_read
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 
-router = APIRouter(prefix="/api/v1/faults", tags=["faults"])
+router = APIRouter(prefix="/api/v1/faults", tags=["faults"], dependencies=[needs(Permission.FAULTS_READ)])
 
 
 @router.get("")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceServiceDep, Kind
 from fleet_server.devices.repository import DeviceFilters
 from fleet_server.health.distribution import DistributionService, FleetValues, Version
@@ -12,7 +13,7 @@ from fleet_server.health.schemas import DistributionRead, distribution_read
 from fleet_server.health.searching import METRIC_NAME
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(prefix="/api/v1/health", tags=["health"])
+router = APIRouter(prefix="/api/v1/health", tags=["health"], dependencies=[needs(Permission.HEALTH_READ)])
 
 
 async def distribution_service(session: SessionDep, caller: CallerDep) -> DistributionService:

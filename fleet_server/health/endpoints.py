@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AwareDatetime
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.schemas import MetricRead, metric_reads
@@ -15,7 +16,7 @@ from fleet_server.kit.schemas import PageOf
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(prefix="/api/v1/devices", tags=["health"])
+router = APIRouter(prefix="/api/v1/devices", tags=["health"], dependencies=[needs(Permission.HEALTH_READ)])
 _DEFAULT_RANGE = timedelta(hours=24)
 
 

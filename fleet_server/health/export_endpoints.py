@@ -9,16 +9,16 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime
 from sqlalchemy import Engine
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
 from fleet_server.audit.service import record
-from fleet_server.auth.roles import Actor
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.db import transaction
 from fleet_server.errors import FleetError
 from fleet_server.health.export import HealthExport, Wanted
 from fleet_server.health.export_files import Format, check_format, written
 from fleet_server.health.rollups import Level
 
-router = APIRouter(prefix="/api/v1/health", tags=["health"])
+router = APIRouter(prefix="/api/v1/health", tags=["health"], dependencies=[needs(Permission.HEALTH_EXPORT)])
 # Each takes a thread and a database connection for as long as the client reads.
 MAX_AT_ONCE = 4
 _LEVELS = {"samples": None, "5min": Level.FIVE_MINUTES, "hour": Level.HOUR, "day": Level.DAY}

@@ -4,24 +4,21 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from fleet_server.access import CallerDep
-from fleet_server.auth.dependencies import check_role
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.ingest.dead_letters import DeadLetterService
 from fleet_server.ingest.schemas import DeadLetterRead, dead_letter_read
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(prefix="/api/v1/dead-letters", tags=["dead letters"])
+router = APIRouter(
+    prefix="/api/v1/dead-letters", tags=["dead letters"], dependencies=[needs(Permission.DEAD_LETTERS_READ)]
+)
 
 
-async def operator(caller: CallerDep) -> Actor:
-    return check_role(caller, Role.OPERATOR)
-
-
-async def dead_letter_service(session: SessionDep, operator: Annotated[Actor, Depends(operator)]) -> DeadLetterService:
-    return DeadLetterService(session, operator.tenant_id)
+async def dead_letter_service(session: SessionDep, caller: CallerDep) -> DeadLetterService:
+    return DeadLetterService(session, caller.tenant_id)
 
 
 @router.get("")

@@ -7,12 +7,14 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from fleet_server.access import needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.kit.times import text
 from fleet_server.live.errors import TooManyWatchers
 from fleet_server.live.hub import MAX_LISTENERS, LiveHub, LiveUpdate, Watched
 
-router = APIRouter(prefix="/api/v1", tags=["live"])
+router = APIRouter(prefix="/api/v1", tags=["live"], dependencies=[needs(Permission.LIVE_WATCH)])
 
 
 async def live_hub(request: Request) -> LiveHub:

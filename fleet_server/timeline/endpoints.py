@@ -10,7 +10,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from fleet_server.access import CallerDep
+from fleet_server.access import CallerDep, needs
+from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
@@ -20,7 +21,7 @@ from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.schemas import EventRead, event_read, streamed
 from fleet_server.timeline.service import TimelineService
 
-router = APIRouter(prefix="/api/v1", tags=["timeline"])
+router = APIRouter(prefix="/api/v1", tags=["timeline"], dependencies=[needs(Permission.EVENTS_READ)])
 LastEventId = Annotated[int | None, Header(alias="Last-Event-ID", ge=0, le=2**62)]
 
 

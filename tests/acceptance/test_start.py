@@ -85,7 +85,8 @@ def test_facts_of_the_demo_have_their_promised_shape(demo: Demo) -> None:
     facts = json.loads((demo.data / "demo.json").read_text("utf-8"))
     assert facts["url"].startswith("http://127.0.0.1:")
     assert facts["api_token"]
-    assert {user["role"] for user in facts["users"]} == {"viewer", "technician", "support", "approver", "operator"}
+    roles = {"viewer", "technician", "support", "approver", "tenant_admin", "auditor", "operator"}
+    assert {user["role"] for user in facts["users"]} == roles
     assert all(set(user) == {"name", "password", "role"} for user in facts["users"])
 
 

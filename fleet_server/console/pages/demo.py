@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from fleet_server.audit.service import record
-from fleet_server.auth.dependencies import ConsoleSessionDep, console_at_least
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.dependencies import ConsoleActorDep, ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Actor, Permission
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.services import services_for
 from fleet_server.console.simulator_door import (
@@ -25,7 +25,7 @@ from fleet_server.request_session import SessionDep
 from fleet_server.settings import ServerSettings
 
 router = APIRouter(include_in_schema=False)
-SupportDep = Annotated[Actor, Depends(console_at_least(Role.SUPPORT))]
+_MAY_BREAK = console_needs(Permission.DEMO_BREAK)
 Word = Annotated[str, Form(max_length=120)]
 
 
@@ -44,7 +44,7 @@ def demo_settings(request: Request) -> ServerSettings:
 DemoDep = Annotated[ServerSettings, Depends(demo_settings)]
 
 
-@router.get("/demo")
+@router.get("/demo", dependencies=[console_needs(Permission.DEVICES_READ)])
 def demo(
     request: Request, session: ConsoleSessionDep, settings: DemoDep, database: SessionDep, refused: str = ""
 ) -> HTMLResponse:
@@ -58,8 +58,8 @@ def demo(
     return page(frame, "demo.html", devices=shown, problem=problem)
 
 
-@router.post("/demo/break")
-def break_one(request: Request, actor: SupportDep, settings: DemoDep, device: Word, fault: Word) -> Response:
+@router.post("/demo/break", dependencies=[_MAY_BREAK])
+def break_one(request: Request, actor: ConsoleActorDep, settings: DemoDep, device: Word, fault: Word) -> Response:
     try:
         break_device(settings.simulators_socket, device, fault)
     except SimulatorsRefused as error:
@@ -67,8 +67,8 @@ def break_one(request: Request, actor: SupportDep, settings: DemoDep, device: Wo
     return _written(request, actor, "demo_break", device, fault)
 
 
-@router.post("/demo/mend")
-def mend_one(request: Request, actor: SupportDep, settings: DemoDep, device: Word, fault: Word = "") -> Response:
+@router.post("/demo/mend", dependencies=[_MAY_BREAK])
+def mend_one(request: Request, actor: ConsoleActorDep, settings: DemoDep, device: Word, fault: Word = "") -> Response:
     """Without a fault: all that the device has."""
     try:
         mend_device(settings.simulators_socket, device, fault or None)

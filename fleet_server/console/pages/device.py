@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame, page
@@ -30,7 +31,7 @@ from fleet_server.request_session import SessionDep
 from protocol.capabilities import Action
 from protocol.commands import ActionKind
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.DEVICES_READ)])
 
 DeviceIdPath = Annotated[str, Path(max_length=64)]
 MAX_REASON_CHARS = 300

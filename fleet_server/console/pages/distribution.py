@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.pages.fleet import device_filters
 from fleet_server.console.services import services_for
@@ -17,7 +18,7 @@ from fleet_server.console.words import DEVICE_KINDS
 from fleet_server.health.distribution import Version
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.HEALTH_READ)])
 
 
 @router.get("/distribution")

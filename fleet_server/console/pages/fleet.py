@@ -11,7 +11,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.console.frame import Frame, fragment, make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.services import Services, services_for
@@ -24,7 +25,7 @@ from fleet_server.health.searching import MAX_CHARS, ConditionUnreadable, read_c
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.DEVICES_READ)])
 FIRST_ROWS = 12
 _CHIP_NAMES = {
     "condition": N_("State:"),

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.pages.device import DeviceIdPath
@@ -23,7 +24,7 @@ from fleet_server.console.view_models.health_charts import (
 )
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.HEALTH_READ)])
 MetricName = Annotated[str, Query(max_length=64)]
 
 

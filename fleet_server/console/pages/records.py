@@ -4,12 +4,12 @@ import json
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from fleet_server.audit.service import AuditFilter
-from fleet_server.auth.dependencies import ConsoleSessionDep, console_at_least
-from fleet_server.auth.roles import Actor, Role
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.services import services_for
 from fleet_server.console.words import AUDIT_ACTIONS, DEAD_LETTER_REASONS
@@ -20,10 +20,9 @@ router = APIRouter(include_in_schema=False)
 
 CursorQuery = Annotated[str | None, Query(max_length=400)]
 Condition = Annotated[str, Query(max_length=120)]
-OperatorDep = Annotated[Actor, Depends(console_at_least(Role.OPERATOR))]
 
 
-@router.get("/audit")
+@router.get("/audit", dependencies=[console_needs(Permission.AUDIT_READ)])
 def audit(
     request: Request,
     session: ConsoleSessionDep,
@@ -45,11 +44,10 @@ def audit(
     return page(make_frame(request, session, "audit"), "audit.html", rows=rows, next=following, conditions=conditions)
 
 
-@router.get("/dead-letters")
+@router.get("/dead-letters", dependencies=[console_needs(Permission.DEAD_LETTERS_READ)])
 def dead_letters(
     request: Request,
     session: ConsoleSessionDep,
-    _operator: OperatorDep,
     database: SessionDep,
     cursor: CursorQuery = None,
 ) -> HTMLResponse:

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Path, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.console.frame import local_path, make_frame, page
 from fleet_server.console.run_parts import RunParts, run_list
 from fleet_server.console.services import services_for
@@ -13,7 +14,7 @@ from fleet_server.executions.endpoints import ExecutionDeskDep
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.EXECUTIONS_READ)])
 
 RunIdPath = Annotated[str, Path(max_length=64)]
 

@@ -5,8 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from fleet_server.auth.dependencies import AuthServiceDep, ConsoleSessionDep, console_session
+from fleet_server.auth.dependencies import (
+    AuthServiceDep,
+    ConsoleSessionDep,
+    console_needs,
+    console_session,
+    require,
+)
 from fleet_server.auth.errors import SignInNeeded
+from fleet_server.auth.roles import Permission
 from fleet_server.console.frame import fragment, make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.pages.fleet import rows_of
@@ -14,6 +21,7 @@ from fleet_server.console.services import services_for
 from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
+_MAY_LOOK = console_needs(Permission.DEVICES_READ)
 PALETTE_HITS = 8
 _ASKED_NAMES = {
     "phone": N_("Phone"),
@@ -25,7 +33,7 @@ _ASKED_NAMES = {
 Asked = Annotated[str, Query(max_length=120)]
 
 
-@router.get("/search")
+@router.get("/search", dependencies=[_MAY_LOOK])
 def search(request: Request, session: ConsoleSessionDep, database: SessionDep, q: Asked = "") -> HTMLResponse:
     services = services_for(request, database, session.actor)
     frame = make_frame(request, session)
@@ -34,7 +42,7 @@ def search(request: Request, session: ConsoleSessionDep, database: SessionDep, q
     return page(frame, "search.html", q=q, rows=rows, asked=asked)
 
 
-@router.get("/search/palette")
+@router.get("/search/palette", dependencies=[_MAY_LOOK])
 def palette(
     request: Request,
     session: ConsoleSessionDep,
@@ -71,6 +79,7 @@ def open_for_call(
         if request.headers.get("sec-fetch-site") == "cross-site":
             return page(make_frame(request, None), "once_more.html")
         raise
+    require(session.actor, Permission.DEVICES_READ)
     services = services_for(request, database, session.actor)
     found = services.devices.look_up(phone=phone, sn=sn, tid=tid, mid=mid)
     if len(found) == 1:

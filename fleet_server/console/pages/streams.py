@@ -11,7 +11,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from fastapi.responses import Response
 
-from fleet_server.auth.dependencies import ConsoleSessionDep
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.auth.roles import Permission
 from fleet_server.auth.service import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame
@@ -28,7 +29,7 @@ from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveUpdate, Watched
 from fleet_server.timeline.hub import EventFilter, EventRow
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.EVENTS_READ)])
 
 # Which parts of a device's page an event may change; the timeline changes with every one.
 _PARTS = {
@@ -158,7 +159,10 @@ class _Watching:
     def frame(self) -> Frame:
         return make_frame(self._request, self._session, "fleet", zone=self._zone)
 
-    def live_side(self) -> LiveSide:
+    def live_side(self) -> LiveSide | None:
+        """None for who may look but not make the terminal say more."""
+        if not self._session.actor.may(Permission.LIVE_WATCH):
+            return None
         left_s = inf if self._asks_until is None else (self._asks_until - utc_now()).total_seconds()
         updates = self._request.app.state.live.subscribe(self._watched, time.monotonic() + left_s)
         return LiveSide(updates, self._follow)

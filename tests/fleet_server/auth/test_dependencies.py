@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Annotated
 from urllib.parse import unquote
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
@@ -17,22 +16,21 @@ from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.dependencies import (
     ActorDep,
     ConsoleActorDep,
-    at_least,
     cookie_name,
     lead_to_sign_in,
     passwords,
+    require,
     set_session_cookie,
 )
 from fleet_server.auth.errors import SignInNeeded
 from fleet_server.auth.passwords import Passwords
-from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.roles import Actor, ActorKind, Permission, Role
 from fleet_server.auth.service import AuthService, SignedIn
 from fleet_server.db import transaction
 from fleet_server.errors import FleetError
 from fleet_server.kit.times import utc_now
 
 SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
-Support = Annotated[Actor, Depends(at_least(Role.SUPPORT))]
 
 
 def make_app(engine: Engine, url: str) -> FastAPI:
@@ -50,8 +48,8 @@ def make_app(engine: Engine, url: str) -> FastAPI:
     def who(actor: ActorDep) -> str:
         return actor.name
 
-    def act(actor: Support) -> str:
-        return actor.name
+    def act(actor: ActorDep) -> str:
+        return require(actor, Permission.REQUEST_FIX).name
 
     def page(actor: ConsoleActorDep) -> str:
         return actor.name

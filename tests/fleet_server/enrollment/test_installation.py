@@ -107,7 +107,7 @@ def test_installing_again_changes_nothing_and_shows_no_password_twice(home: Home
     after = {path: path.read_bytes() for path in home.data.rglob("*") if path.is_file() and "fleet.db" not in path.name}
     assert after == before
     assert again.devices == first.devices
-    assert [person.password for person in again.people] == [None] * 5
+    assert [person.password for person in again.people] == [None] * len(Role)
     assert again.api_token is None
 
 
