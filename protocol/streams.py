@@ -33,12 +33,18 @@ class StreamKind(StrEnum):
     BULK = "bulk"
 
 
-class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Records ``first_seq``, ``first_seq + 1``, … of one stream; raw, so that one bad record does not take the rest."""
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Records ``first_seq``, ``first_seq + 1``, … of one stream; raw, so that one bad record does not take the rest.
+
+    ``mono_offset_ms``: the server's time minus the link's monotonic time, milliseconds, as the server's own signed
+    times tell it; said where the welcome came late, so that the wait of a hello is not taken for the clock's. Absent:
+    as the hello said.
+    """
 
     stream: WireHex128
     first_seq: WireSeq
     records: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BATCH_RECORDS)]
+    mono_offset_ms: WireMillis | None = None
 
 
 class SeqRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, order=True):

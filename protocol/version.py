@@ -4,6 +4,7 @@
                 A record saved from a damaged spool names its first number; a list of gaps ends with the first unseen.
                 A flow says when it was issued; a link that has taken a dated one takes no older and no undated one.
                 A flow says over how long the first tries are spread.
+                A batch says how the link's clock stands to the server's, where the welcome came late.
 """
 
 from __future__ import annotations

@@ -188,17 +188,21 @@ class AgentCore:
                 if ack is not None:
                     self._acknowledged(ack, now)
             case Down.WELCOME:
-                welcome = self.session.on_welcome(event.payload, event.content_type)
+                was_established = self.session.state is State.ESTABLISHED
+                welcome = self.session.on_welcome(event.payload, event.content_type, now)
                 if welcome is not None:
-                    self._welcomed(welcome, now)
+                    self._welcomed(welcome, now, is_first=not was_established)
             case Down.FLOW:
                 flow = self.session.on_flow(event.payload, event.content_type)
                 if flow is not None:
                     self._paced(flow, now)
 
-    def _welcomed(self, welcome: Welcome, now: Instant) -> None:
-        self.connection.on_established(now)
-        self.outbox.on_established()
+    def _welcomed(self, welcome: Welcome, now: Instant, *, is_first: bool) -> None:
+        """``is_first``: of its connection. One more answers a repeated hello and may be older than the newest ack."""
+        if is_first:
+            self.connection.on_established(now)
+            self.clock.on_signed_time(welcome.ack.server_time_ms, now)
+            self.outbox.on_established(self.clock.offset_ms if self.session.is_welcomed_late else None)
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow, now)
         if welcome.want_capabilities:

@@ -97,6 +97,7 @@ class Outbox:
         self._credit_at_ns: int | None = None
         self.is_open = False
         self.resent = 0
+        self._offset_ms: int | None = None
 
     def in_flight(self, kind: StreamKind) -> list[InFlight]:
         return list(self._streams[kind].in_flight)
@@ -104,9 +105,13 @@ class Outbox:
     def set_rate(self, records_per_s: int) -> None:
         self.rate_per_s = max(records_per_s, 1)
 
-    def on_established(self) -> None:
-        """A new session: the broker may have forgotten what it was handed, so everything unacknowledged goes again."""
+    def on_established(self, offset_ms: int | None = None) -> None:
+        """A new session: the broker may have forgotten what it was handed, so everything unacknowledged goes again.
+
+        ``offset_ms``: what its batches say of the clock, see `protocol.streams.Batch`.
+        """
         self.is_open = True
+        self._offset_ms = offset_ms
         self._newest_ack_ms = 0
         for stream in self._streams.values():
             stream.rewind(stream.acked)
@@ -213,7 +218,7 @@ class Outbox:
         due_ns = now.in_s(self._spread(RESEND_FIRST_S))
         stream.in_flight.append(InFlight(first, last, now.monotonic_ns, due_ns))
         self._credit -= len(rows)
-        return Outgoing(kind, _encoded(stream.id, rows))
+        return Outgoing(kind, self._encoded(stream.id, rows))
 
     def _again(self, kind: StreamKind, stream: _Stream, batch: InFlight, now: Instant) -> Outgoing:
         rows = self._store.read(
@@ -223,7 +228,11 @@ class Outbox:
         batch.sent_at_ns = now.monotonic_ns
         batch.due_ns = now.in_s(self._spread(batch.interval_s))
         self.resent += 1
-        return Outgoing(kind, _encoded(stream.id, rows))
+        return Outgoing(kind, self._encoded(stream.id, rows))
+
+    def _encoded(self, stream_id: str, rows: Sequence[tuple[int, bytes]]) -> codec.Encoded:
+        records = [msgspec.Raw(payload) for _, payload in rows]
+        return codec.encode(Batch(stream_id, rows[0][0], records, self._offset_ms), deflate=True)
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + RESEND_JITTER * (2 * self._dice.uniform() - 1))
@@ -262,8 +271,3 @@ def _hasten(stream: _Stream, gap: SeqRange, now: Instant) -> None:
     for batch in stream.in_flight:
         if _overlap(batch, gap) and now.monotonic_ns - batch.sent_at_ns >= RESEND_FIRST_S * NS_PER_S:
             batch.due_ns = now.monotonic_ns
-
-
-def _encoded(stream_id: str, rows: Sequence[tuple[int, bytes]]) -> codec.Encoded:
-    batch = Batch(stream_id, rows[0][0], [msgspec.Raw(payload) for _, payload in rows])
-    return codec.encode(batch, deflate=True)

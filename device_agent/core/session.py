@@ -41,6 +41,8 @@ from protocol.topics import Up
 # A carrier that drops idle flows is not asked more often than this, whatever it does.
 KEEPALIVE_FLOOR_S: Final = 15
 SILENT_LOSSES_BEFORE_HALVING: Final = 2
+# A hello that was answered later has waited somewhere: when the server read it says little of the clock it carried.
+LATE_WELCOME_S: Final = 2.0
 _NO_SESSION: Final = SessionId("")
 _NO_NONCE: Final = Nonce("")
 
@@ -91,6 +93,8 @@ class Session:
     _silent_losses: int = 0
     _halvings: int = 0
     _flow_at_ms: int | None = None  # of the last flow taken on this connection; None: its server dates none
+    _greeted_ns: int = 0
+    is_welcomed_late: bool = False  # on this connection, counted from its first hello
 
     @property
     def keepalive_s(self) -> int:
@@ -111,9 +115,10 @@ class Session:
             return []
         self._step(Happening.CONNECTED)
         self._hello_wait_s = HELLO_RETRY_FIRST_S
+        self._greeted_ns = now.monotonic_ns
         return [self.presence(PresenceStatus.ONLINE, "connected"), self._hello(now)]
 
-    def on_welcome(self, payload: bytes, content_type: str | None) -> Welcome | None:
+    def on_welcome(self, payload: bytes, content_type: str | None, now: Instant) -> Welcome | None:
         welcome = self._opened(payload, content_type, WELCOME_TYPE, Welcome)
         if welcome is None:
             return None
@@ -124,6 +129,8 @@ class Session:
         if self._flow_at_ms is not None and (at_ms is None or at_ms < self._flow_at_ms):
             self.refused["flow_old"] += 1
             return None
+        if self.state is State.GREETING:
+            self.is_welcomed_late = now.monotonic_ns - self._greeted_ns > LATE_WELCOME_S * NS_PER_S
         self._step(Happening.WELCOMED)
         self._hello_due_ns = None
         self._flow_at_ms = at_ms

@@ -35,6 +35,13 @@ class TrustedClock:
     def now_ms(self, now: Instant) -> int:
         return self._anchor_ms + max(now.mono_ms - self._anchor_mono_ms, 0)
 
+    @property
+    def offset_ms(self) -> int | None:
+        """Signed server time minus monotonic time; behind the truth by as long as the quickest answer took. None: no
+        signed time was heard since this process started.
+        """
+        return self._anchor_ms - self._anchor_mono_ms if self.is_signed else None
+
     def on_signed_time(self, server_time_ms: int, now: Instant) -> None:
         self.is_signed = True
         if server_time_ms > self.now_ms(now):

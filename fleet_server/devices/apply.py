@@ -14,7 +14,7 @@ from math import inf
 from typing import Any
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlmodel import Session
 
 from fleet_server.devices import condition
@@ -39,8 +39,17 @@ MISSED_LIMIT = 500
 _FOREVER_S = 1e12
 LINE_SILENT = "agent.LINE_SILENT"
 _FAULT = Fault.__table__  # type: ignore[attr-defined]  # as above
+_CLOCKS = ("clock_offset_ms", "mono_offset_ms")
 # What a device's declaration writes into its row.
 _TOLD = ("model", "family", "firmware", "capability_digest")
+_SET_CLOCKS_RIGHT = (
+    update(_DEVICE)
+    .where(_DEVICE.c.id == bindparam("late_link"))
+    .values(
+        mono_offset_ms=_DEVICE.c.mono_offset_ms - bindparam("late_ms"),
+        clock_offset_ms=_DEVICE.c.clock_offset_ms + bindparam("late_ms"),
+    )
+)
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
 
 
@@ -64,6 +73,10 @@ def apply_hello(
     rows = {row["id"]: row for row in _of_link(session, tenant_id, link_id)}
     own = rows[link_id]
     is_over = hello.session == own["ended_session"]
+    clocks = (hello.wall_ms - to_ms(came_at), to_ms(came_at) - hello.mono_ms)
+    if hello.session == own["session"] and own["mono_offset_ms"] is not None and own["mono_offset_ms"] < clocks[1]:
+        # Said once more, and longer on its way.
+        clocks = (own["clock_offset_ms"], own["mono_offset_ms"])
     values = {
         "session": hello.session,
         "nonce": hello.nonce,
@@ -72,8 +85,8 @@ def apply_hello(
         "profile": str(hello.profile),
         "keepalive_s": hello.keepalive_s,
         "report_s": hello.report_s,
-        "clock_offset_ms": hello.wall_ms - to_ms(came_at),
-        "mono_offset_ms": to_ms(came_at) - hello.mono_ms,
+        "clock_offset_ms": clocks[0],
+        "mono_offset_ms": clocks[1],
         "last_seen_at": now,
         "expected_by": None if is_over else expected_by(now, hello.report_s, hello.keepalive_s),
     }
@@ -88,6 +101,12 @@ def apply_hello(
         there = [row for id_, row in rows.items() if id_ != link_id and id_ not in silent]
         _move(session, there, Presence.ONLINE, "", now, applied)
     return HelloAnswer(applied, hello.capability_digest != own["capability_digest"])
+
+
+def set_clocks_right(session: Session, late_ms: Mapping[str, int]) -> None:
+    """``late_ms``: by how much the last hello of each of these links was later than its clocks were read."""
+    rows = [{"late_link": id_, "late_ms": late} for id_, late in sorted(late_ms.items())]
+    session.connection().execute(_SET_CLOCKS_RIGHT, rows)
 
 
 def apply_presence(session: Session, tenant_id: str, link_id: str, presence: PresenceWord, now: datetime) -> Applied:
@@ -274,7 +293,7 @@ def _attached(session: Session, tenant_id: str, link_ids: list[str]) -> list[Map
 
 
 def _rows(session: Session, *conditions: Any) -> list[Mapping[str, Any]]:
-    names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", *_TOLD)
+    names = ("id", "kind", "session", "ended_session", "presence", "presence_reason", *_CLOCKS, *_TOLD)
     statement = select(*(_DEVICE.c[name] for name in names)).where(*conditions)
     found = session.connection().execute(statement.order_by(_DEVICE.c.id)).all()
     return [dict(zip(names, row, strict=True)) for row in found]

@@ -93,6 +93,7 @@ class BatchMessage(msgspec.Struct, frozen=True, gc=False):
     kind: StreamKind
     stream: StreamId
     entries: tuple[Entry, ...]
+    mono_offset_ms: int | None = None  # see `protocol.streams.Batch`
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def _batch(link: LinkId, kind: StreamKind, message: Received) -> BatchMessage | 
     if batch.first_seq + len(batch.records) - 1 > MAX_SEQ:
         return _dead(link, kind, Malformed("sequence", f"sequence numbers end at {MAX_SEQ}"), message)
     entries = tuple(decode_entry(batch.first_seq + place, raw, kind) for place, raw in enumerate(batch.records))
-    return BatchMessage(link, kind, StreamId(batch.stream), entries)
+    return BatchMessage(link, kind, StreamId(batch.stream), entries, batch.mono_offset_ms)
 
 
 def decode_entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:

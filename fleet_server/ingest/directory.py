@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from sys import intern
 
@@ -46,6 +46,16 @@ class KnownLink:
     mark: tuple[int, datetime | None]  # changes when what hangs on it does
     loaded_s: float
     devices: Mapping[str, str] = field(default_factory=dict)
+
+    def set_right(self, late_ms: int) -> KnownLink:
+        """With the clocks of a hello that was ``late_ms`` on its way."""
+        if self.mono_offset_ms is None or self.clock_offset_ms is None:
+            return self
+        return replace(
+            self,
+            mono_offset_ms=self.mono_offset_ms - late_ms,
+            clock_offset_ms=self.clock_offset_ms + late_ms,
+        )
 
 
 class Directory:

@@ -46,6 +46,8 @@ from protocol.records import FaultCleared, FaultRaised, Record, SpoolLost, Tombs
 from protocol.session import Hello
 from protocol.streams import StreamAck, StreamKind
 
+# What a link tells lags by the way of one answer; where it tells less than this, its hello was not late.
+_LATE_FROM_MS = 1000
 _RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # as above
 
@@ -115,12 +117,13 @@ class Flush:
 
     def run(self, messages: Sequence[Decoded]) -> Flushed:
         self._links = self._find(message.link for message in messages if message.link is not None)
-        known = [message for message in messages if self._is_known(message)]
+        known = self._last_hellos([message for message in messages if self._is_known(message)])
         self._look_again(known)
         self._hold_devices(known)
         for message in known:
             self._take_session(message)
         batches = [message for message in known if isinstance(message, BatchMessage)]
+        self._set_clocks_right(batches)
         states = self._lock(batches)
         self._take_batches(batches, states)
         self._take_positions(states)
@@ -132,23 +135,36 @@ class Flush:
             self.flushed.event_ids += append_events(self._session, tenant_id, work.events, self._now)
         return self.flushed
 
+    def _last_hellos(self, known: Sequence[Decoded]) -> list[Decoded]:
+        """Of a session that said hello until it was answered, the last: it says all that those before it said, and came
+        here as late as they did with clocks that were read later.
+        """
+        last = {(one.link, one.hello.session): one for one in known if isinstance(one, HelloMessage)}
+        kept = [one for one in known if not isinstance(one, HelloMessage) or last[one.link, one.hello.session] is one]
+        if len(kept) < len(known):
+            self._sorter.counters["hellos_repeated"] += len(known) - len(kept)
+        return kept
+
     def _hold_devices(self, known: Sequence[Decoded]) -> None:
         """All whose rows this flush may change: of links that speak of themselves or are written down as heard again
-        with what hangs on them, of records the devices that are due for it or tell of a fault.
+        with what hangs on them, of records the devices that are due for it or tell of a fault, links that tell of a
+        hello that was long on its way.
         """
         links = {message.link for message in known if message.link and not isinstance(message, BatchMessage)}
-        speakers, at_fault = set(), set()
+        speakers, changing = set(), set()
         for message in known:
             if isinstance(message, BatchMessage):
                 link = self._links[message.link]
                 speakers.add(link.id)
+                if message.mono_offset_ms is not None:
+                    changing.add(link.id)
                 for record in (entry.record for entry in message.entries if isinstance(entry.record, Record)):
                     if record.device in link.devices:
                         speakers.add(record.device)
                         if isinstance(record.body, FaultRaised | FaultCleared):
-                            at_fault.add(record.device)
+                            changing.add(record.device)
         due = set(self._heard.due(speakers, self._now_s))
-        hold(self._session, due | at_fault, links | (due & self._links.keys()))
+        hold(self._session, due | changing, links | (due & self._links.keys()))
 
     def _find(self, link_ids: Iterable[str]) -> dict[str, KnownLink]:
         return self._directory.find(self._session, link_ids, self._now_s)
@@ -227,6 +243,22 @@ class Flush:
         for batch in batches:
             wanted[batch.link, batch.stream] = (self._links[batch.link].tenant_id, str(batch.kind))
         return watermarks.lock(self._session, wanted)
+
+    def _set_clocks_right(self, batches: Sequence[BatchMessage]) -> None:
+        """Where a batch of the boot that said hello tells that this hello was long on its way."""
+        late_ms: dict[str, int] = {}
+        for batch in batches:
+            link = self._links[batch.link]
+            if batch.mono_offset_ms is None or link.mono_offset_ms is None or not _is_of_boot(batch, link.boot):
+                continue
+            by_ms = link.mono_offset_ms - batch.mono_offset_ms
+            if by_ms > _LATE_FROM_MS:
+                self._links[link.id] = link.set_right(by_ms)
+                late_ms[link.id] = late_ms.get(link.id, 0) + by_ms
+        if late_ms:
+            self._sorter.counters["clocks_set_right"] += len(late_ms)
+            devices.set_clocks_right(self._session, late_ms)
+            self._directory.forget(late_ms)
 
     def _take_batches(self, batches: Sequence[BatchMessage], states: dict[StreamKey, StreamState]) -> None:
         moved: Counter[tuple[str, str, StreamKind]] = Counter()
@@ -314,6 +346,11 @@ class Flush:
         hour = hour_of(self._now)
         devices.note_hour(self._session, tenant_id, self._heard.new_in_hour(due, hour), hour)
         self.flushed.heard |= due.keys()
+
+
+def _is_of_boot(batch: BatchMessage, boot: str) -> bool:
+    """What was sent before a restart may come after its hello, with a clock that began elsewhere."""
+    return any(isinstance(entry.record, Record) and entry.record.boot == boot for entry in batch.entries)
 
 
 def _named_by(entry: Entry, kind: StreamKind) -> Iterator[tuple[str, StreamKind]]:

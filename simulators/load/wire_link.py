@@ -22,6 +22,7 @@ from device_agent.core.instant import NS_PER_S, Instant, earliest
 from device_agent.core.outbox import Outbox
 from device_agent.core.ports import Dice
 from device_agent.core.session import Session, State
+from device_agent.core.trusted_time import TrustedClock
 from protocol import codec
 from protocol.capabilities import Action, Capabilities, DeviceCapabilities, digest
 from protocol.commands import ActionKind, Command, DangerClass, ExecutionState
@@ -85,6 +86,7 @@ class WireLink:
         self.session = Session(dice, self._hello, self._keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.outbox = Outbox(self.store, dice)
+        self._clock = TrustedClock.starting(now, persisted_ms=0, newest_record_ms=0)
         self._effects: list[Effect] = []
         # Last number and moment of what was said together, until it is acknowledged; bounded as the store is.
         self._waiting: dict[StreamKind, deque[tuple[int, int, int]]] = {kind: deque() for kind in StreamKind}
@@ -173,9 +175,10 @@ class WireLink:
                     self._tally.counts["acks"] += 1
                     self._acknowledged(ack, now)
             case Down.WELCOME:
-                welcome = self.session.on_welcome(event.payload, event.content_type)
+                was_established = self.is_established
+                welcome = self.session.on_welcome(event.payload, event.content_type, now)
                 if welcome is not None:
-                    self._welcomed(welcome, now)
+                    self._welcomed(welcome, now, is_first=not was_established)
             case Down.FLOW:
                 flow = self.session.on_flow(event.payload, event.content_type)
                 if flow is not None:
@@ -183,10 +186,12 @@ class WireLink:
             case Down.COMMAND:
                 self._commanded(event, now)
 
-    def _welcomed(self, welcome: Welcome, now: Instant) -> None:
+    def _welcomed(self, welcome: Welcome, now: Instant, *, is_first: bool) -> None:
         self._tally.counts["welcomes"] += 1
-        self.connection.on_established(now)
-        self.outbox.on_established()
+        if is_first:
+            self.connection.on_established(now)
+            self._clock.on_signed_time(welcome.ack.server_time_ms, now)
+            self.outbox.on_established(self._clock.offset_ms if self.session.is_welcomed_late else None)
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow)
         if welcome.want_capabilities:
@@ -202,6 +207,7 @@ class WireLink:
         self.session.asked_keepalive_s = self._keepalive_s
 
     def _acknowledged(self, ack: Ack, now: Instant) -> None:
+        self._clock.on_signed_time(ack.server_time_ms, now)
         result = self.outbox.on_ack(ack, now)
         for kind, upto in result.moved.items():
             self.store.acknowledge(kind, upto)

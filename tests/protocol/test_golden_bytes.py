@@ -101,6 +101,9 @@ def test_batch_and_acknowledgement_stay_as_they_are_on_the_wire() -> None:
         b'"boot":"abababababababababababababababab","mono_ms":5,"wall_ms":6,'
         b'"body":{"kind":"security_event","code":"signature"}}]}'
     )
+    told = Batch(stream=STREAM, first_seq=7, records=[msgspec.Raw(b"1")], mono_offset_ms=1_795_867_200_000)
+    wire = b'{"stream":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","first_seq":7,"records":[1],"mono_offset_ms":1795867200000}'
+    assert codec.encode(told).payload == wire
     ack = Ack(streams=[StreamAck(STREAM, 6, [SeqRange(7, 8)])], db_epoch=STREAM, server_time_ms=1)
     assert codec.encode(ack).payload == (
         b'{"streams":[{"stream":"0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f","upto":6,"missing":[[7,8]]}],'

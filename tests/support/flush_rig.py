@@ -100,9 +100,9 @@ class FlushRig:
     ) -> PresenceMessage:
         return PresenceMessage(LinkId(link), Presence(session, status, "connection lost"))
 
-    def record(self, device: str, body: RecordBody, ago_s: float = 0.0) -> bytes:
+    def record(self, device: str, body: RecordBody, ago_s: float = 0.0, boot: str = BOOT) -> bytes:
         mono_ms = self._mono_ms() - int(ago_s * 1000)
-        return codec.to_json(Record(device, BOOT, mono_ms, self.wall_ms(ago_s), body))
+        return codec.to_json(Record(device, boot, mono_ms, self.wall_ms(ago_s), body))
 
     def batch(
         self,
@@ -112,10 +112,11 @@ class FlushRig:
         device: str | None = None,
         kind: StreamKind = StreamKind.URGENT,
         stream: str | None = None,
+        mono_offset_ms: int | None = None,
     ) -> Decoded:
         plain = [one if isinstance(one, bytes) else self.record(device or link, one) for one in records]
         name = stream or (URGENT if kind is StreamKind.URGENT else BULK)
-        payload = codec.to_json(Batch(name, first, [msgspec.Raw(one) for one in plain]))
+        payload = codec.to_json(Batch(name, first, [msgspec.Raw(one) for one in plain], mono_offset_ms))
         message = decode(Received(f"fleet/v1/{link}/up/{kind}", payload, None, 1, 1))
         assert isinstance(message, BatchMessage), message
         return message

@@ -208,6 +208,36 @@ def test_acks_move_the_store_on() -> None:
     assert rig.store.acked[StreamKind.BULK] == 1
 
 
+def test_a_welcome_that_answers_a_repeated_hello_late_sends_nothing_again() -> None:
+    rig = Rig()
+    rig.established()
+    rig.tell(Polled(DeviceId(LINK), True, {"sys.cpu_pct": 3.0}, frozenset()))
+    nonce, old = rig.published(Up.HELLO, Hello)[-1].nonce, rig.ack()
+    flow = msgspec.structs.replace(FLOW, issued_at_ms=None)
+    rig.clock.pass_s(10)
+    batch = rig.published(Up.BULK, Batch)[0]
+    rig.received.setdefault(batch.stream, Received.empty()).add(1, 1)
+    rig.down(Down.ACK, ACK_TYPE, rig.ack())
+    sent = len(rig.published(Up.BULK, Batch))
+    # It waited in the broker, and what it says of the streams is as old as it.
+    rig.down(Down.WELCOME, WELCOME_TYPE, Welcome(nonce, True, old, flow, [1]))
+    rig.pass_s(1)
+    assert len(rig.published(Up.BULK, Batch)) == sent
+    assert rig.store.acked[StreamKind.BULK] == 1
+
+
+def test_a_link_whose_welcome_came_late_tells_how_its_clock_stands_to_the_servers() -> None:
+    for waits_s, told in ((0.5, None), (40.0, 1_800_000_000_000)):
+        rig = Rig()
+        rig.pass_s(5)
+        rig.tell(LinkUp())
+        nonce = rig.published(Up.HELLO, Hello)[-1].nonce
+        rig.tell(Polled(DeviceId(LINK), True, {"sys.cpu_pct": 3.0}, frozenset()))
+        rig.clock.pass_s(waits_s)
+        rig.down(Down.WELCOME, WELCOME_TYPE, Welcome(nonce, True, rig.ack(), FLOW, [1]))
+        assert [one.mono_offset_ms for one in rig.published(Up.BULK, Batch)] == [told]
+
+
 def test_server_that_has_later_numbers_makes_the_stream_start_over_under_a_new_id() -> None:
     rig = Rig()
     rig.established()

@@ -38,7 +38,7 @@ def greeting() -> Session:
 
 def established(at_ms: int | None) -> Session:
     session = greeting()
-    assert session.on_welcome(welcome(session.nonce, dated(at_ms)), None) is not None
+    assert session.on_welcome(welcome(session.nonce, dated(at_ms)), None, Clock().now) is not None
     return session
 
 
@@ -63,12 +63,12 @@ def test_a_flow_before_the_welcome_is_refused_and_a_server_whose_clock_went_back
     session = greeting()
     assert session.on_flow(flow_message(dated(5000)), None) is None
     assert session.refused == {"flow_early": 1}
-    session.on_welcome(welcome(session.nonce, dated(5000)), None)
+    session.on_welcome(welcome(session.nonce, dated(5000)), None, Clock().now)
     assert session.on_flow(flow_message(dated(4000)), None) is None
     session.on_lost(is_silent=False)
     session.on_connect()
     session.on_connected(Clock().now)
-    assert session.on_welcome(welcome(session.nonce, dated(4000)), None) is not None
+    assert session.on_welcome(welcome(session.nonce, dated(4000)), None, Clock().now) is not None
     assert session.on_flow(flow_message(dated(4500)), None) is not None
 
 
@@ -109,7 +109,9 @@ class ReplayingBroker(RuleBasedStateMachine):
             assert at_ms > before_ms or (is_welcome and at_ms == before_ms)
 
     def _arrives(self, at_ms: int, is_welcome: bool, message: bytes) -> bool:
-        taken = self.session.on_welcome(message, None) if is_welcome else self.session.on_flow(message, None)
+        taken = (
+            self.session.on_welcome(message, None, Clock().now) if is_welcome else self.session.on_flow(message, None)
+        )
         if taken is not None:
             self.taken_ms.append(at_ms)
         return taken is not None

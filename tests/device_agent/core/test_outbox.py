@@ -68,6 +68,16 @@ def test_urgent_goes_before_bulk_and_at_most_four_batches_a_stream() -> None:
     assert wire.pump() == [(URGENT, 1 + 100 * n, 100 + 100 * n) for n in range(WINDOW_BATCHES)] + [(BULK, 1, 3)]
 
 
+def test_batches_say_what_the_session_was_established_with_about_the_clock_also_when_they_go_again() -> None:
+    wire = Wire(urgent=1)
+    wire.outbox.on_established(1_700_000_000_000)
+    sent = wire.outbox.pump(wire.clock.now)
+    sent += wire.outbox.pump(wire.clock.pass_s(20))
+    assert [opened(one).mono_offset_ms for one in sent] == [1_700_000_000_000] * 2
+    wire.outbox.on_established()
+    assert [opened(one).mono_offset_ms for one in wire.outbox.pump(wire.clock.pass_s(1))] == [None]
+
+
 def test_ack_moves_the_window_on() -> None:
     wire = Wire(urgent=3)
     assert wire.pump() == [(URGENT, 1, 3)]

@@ -82,9 +82,26 @@ def test_welcome_with_its_nonce_and_the_server_keys_signature_establishes_the_se
     session, clock = a_session(), Clock()
     session.on_connect()
     session.on_connected(clock.now)
-    assert session.on_welcome(welcome(session.nonce), None) is not None
+    assert session.on_welcome(welcome(session.nonce), None, clock.now) is not None
     assert session.state is State.ESTABLISHED
     assert session.on_tick(clock.pass_s(1000)) == []
+
+
+@pytest.mark.parametrize(("waits_s", "is_late"), [(1.5, False), (2.5, True), (20.0, True)])
+def test_a_welcome_is_late_when_it_comes_seconds_after_the_first_hello_of_its_connection(
+    waits_s: float, is_late: bool
+) -> None:
+    session, clock = a_session(), Clock()
+    for _ in range(2):
+        session.on_connect()
+        session.on_connected(clock.now)
+        session.on_tick(clock.pass_s(waits_s))
+        session.on_welcome(welcome(session.nonce), None, clock.now)
+        assert session.is_welcomed_late is is_late
+        # One more answers a hello that was repeated.
+        session.on_welcome(welcome(session.nonce), None, clock.pass_s(10))
+        assert session.is_welcomed_late is is_late
+        session.on_lost(is_silent=False)
 
 
 @pytest.mark.parametrize("reason", ["nonce", "signature", "payload_type", "not_decodable"])
@@ -99,7 +116,7 @@ def test_welcome_that_is_not_ours_changes_nothing_and_is_counted(reason: str) ->
         "payload_type": ack,
         "not_decodable": b"{}",
     }
-    assert session.on_welcome(payloads[reason], None) is None
+    assert session.on_welcome(payloads[reason], None, clock.now) is None
     assert session.state is State.GREETING
     assert session.refused == {reason: 1}
 
@@ -155,7 +172,7 @@ class SessionMachine(RuleBasedStateMachine):
     @rule()
     def welcomed(self) -> None:
         was = self.session.state
-        answer = self.session.on_welcome(welcome(self.session.nonce or "0" * 32), None)
+        answer = self.session.on_welcome(welcome(self.session.nonce or "0" * 32), None, self.clock.now)
         self.was_welcomed = self.was_welcomed or answer is not None
         assert (answer is not None) == (was in {State.GREETING, State.ESTABLISHED})
 
@@ -163,7 +180,7 @@ class SessionMachine(RuleBasedStateMachine):
     def welcomed_by_an_old_one(self, data: st.DataObject) -> None:
         nonces = [nonce for nonce in self.old_nonces if nonce and nonce != self.session.nonce]
         if nonces:
-            assert self.session.on_welcome(welcome(data.draw(st.sampled_from(nonces))), None) is None
+            assert self.session.on_welcome(welcome(data.draw(st.sampled_from(nonces))), None, self.clock.now) is None
 
     @invariant()
     def established_means_welcomed(self) -> None:

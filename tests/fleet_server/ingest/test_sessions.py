@@ -14,13 +14,14 @@ from fleet_server.devices.apply import sweep_presence
 from fleet_server.devices.condition import sweep_conditions
 from fleet_server.devices.models import Capability, HeardHour
 from fleet_server.ingest import installation
-from fleet_server.ingest.decode import CapabilitiesMessage
+from fleet_server.ingest.decode import CapabilitiesMessage, HelloMessage
+from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import append_events
 from protocol.capabilities import Capabilities, DeviceCapabilities, digest
 from protocol.identifiers import LinkId
 from protocol.records import FaultCleared, FaultRaised, Outcome, Severity, Verdict
 from tests.support.fleet_rows import GATEWAY, OTHER, PINPAD, PRINTER, TENANT, TERMINAL, make_fleet
-from tests.support.flush_rig import FlushRig
+from tests.support.flush_rig import BOOT, MONO_MS, START, FlushRig
 
 ALWAYS = [["00:00", "24:00"]]
 FIRST, SECOND = "5" * 32, "6" * 32
@@ -163,6 +164,76 @@ def test_a_hello_that_waited_here_has_the_clocks_of_when_it_came(rig: FlushRig) 
     rig.flush(hello, rig.batch(TERMINAL, 1, rig.record(TERMINAL, Verdict("net.path", Outcome.PASS), ago_s=30)))
     assert rig.device(TERMINAL).clock_offset_ms == 0
     assert rig.events(TERMINAL, "verdict")[0].at == rig.now - timedelta(seconds=30)
+
+
+TRUE_OFFSET_MS = to_ms(START) - MONO_MS
+
+
+def late_hello(rig: FlushRig, by_s: float) -> HelloMessage:
+    """Said now, and come so much later; the device's clock is an hour ahead."""
+    rig.clock_error = timedelta(hours=1)
+    hello = rig.hello(TERMINAL)
+    rig.pass_time(by_s)
+    return hello
+
+
+def verdict(rig: FlushRig, ago_s: float, boot: str = BOOT) -> bytes:
+    return rig.record(TERMINAL, Verdict("net.path", Outcome.PASS), ago_s, boot)
+
+
+def test_a_link_that_knows_the_servers_time_sets_a_hello_right_that_was_long_on_its_way(rig: FlushRig) -> None:
+    rig.flush(late_hello(rig, 40))
+    assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS + 40_000
+    rig.pass_time(60)
+    # What it tells is behind by the way of the welcome.
+    rig.flush(rig.batch(TERMINAL, 1, verdict(rig, 50), mono_offset_ms=TRUE_OFFSET_MS - 100))
+    assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=50.1)
+    found = rig.device(TERMINAL)
+    assert (found.mono_offset_ms, found.clock_offset_ms) == (TRUE_OFFSET_MS - 100, 3_600_100)
+    # Who reads the next batches need not have read this one.
+    rig.flush(rig.batch(TERMINAL, 2, verdict(rig, 30)))
+    assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=30.1)
+
+
+def test_a_hello_in_time_is_believed_more_than_what_the_way_of_an_answer_lets_a_link_tell(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL))
+    for number, told_ms in enumerate((TRUE_OFFSET_MS - 900, TRUE_OFFSET_MS + 40_000), 1):
+        rig.flush(rig.batch(TERMINAL, number, verdict(rig, 5), mono_offset_ms=told_ms))
+        assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=5)
+    assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS
+
+
+def test_what_a_link_told_before_it_restarted_says_nothing_of_its_clock_since(rig: FlushRig) -> None:
+    rig.flush(rig.hello(TERMINAL))
+    told_ms = TRUE_OFFSET_MS - 86_400_000
+    rig.flush(rig.batch(TERMINAL, 1, verdict(rig, 5, boot="e" * 32), mono_offset_ms=told_ms))
+    assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS
+
+
+def test_of_a_hello_that_was_repeated_the_quickest_tells_how_the_clocks_stand(rig: FlushRig) -> None:
+    first = rig.hello(TERMINAL, FIRST)
+    rig.flush(first)
+    slow = rig.hello(TERMINAL, FIRST)
+    rig.pass_time(60)
+    rig.flush(slow)
+    assert (rig.device(TERMINAL).mono_offset_ms, rig.device(TERMINAL).clock_offset_ms) == (TRUE_OFFSET_MS, 0)
+    # Another session begins anew: no two clocks run alike for ever.
+    rig.flush(late_hello(rig, 1))
+    other = rig.hello(TERMINAL, SECOND)
+    rig.pass_time(60)
+    rig.flush(other)
+    assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS + 60_000
+
+
+def test_a_hello_that_was_repeated_until_it_was_answered_is_answered_once(rig: FlushRig) -> None:
+    hellos = []
+    for _ in range(3):
+        hellos.append(rig.hello(TERMINAL, FIRST))
+        rig.pass_time(5)
+    flushed = rig.flush(*hellos, rig.hello(GATEWAY, SECOND))
+    assert [one.hello.session for one in flushed.greetings] == [FIRST, SECOND]
+    assert flushed.counters["hellos_repeated"] == 2
+    assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS + 5_000
 
 
 def test_nothing_happens_in_the_future(rig: FlushRig) -> None:
