@@ -7,6 +7,7 @@ session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origi
 import hmac
 import html
 import time
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +21,8 @@ from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Actor, Permission
-from fleet_server.auth.service import ABSOLUTE_LIMIT, AuthService, ConsoleSession, Uses
+from fleet_server.auth.service import AuthService
+from fleet_server.auth.sessions import ConsoleSession, Uses
 from fleet_server.auth.token_cache import TokenCache
 from fleet_server.db import reading
 from fleet_server.kit.times import utc_now
@@ -95,13 +97,21 @@ async def _sent_csrf(request: Request) -> str:
 
 
 def same_origin(request: Request) -> None:
-    """For unsafe requests without a session yet, such as the sign-in form. Browsers state where a form came from."""
+    """For unsafe requests without a session yet, such as the sign-in form. Browsers state where a form came from, by
+    one header or by the other; a program that states nothing has no cookie that somebody else could ride on.
+    """
+    if request.method in _SAFE_METHODS:
+        return
     origin = request.headers.get("origin")
-    if request.method not in _SAFE_METHODS and origin is not None:
-        # The scheme is not compared: behind a proxy that ends TLS ours is http.
-        ours = {request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc}
-        if urlsplit(origin).netloc not in ours - {""}:
-            raise RequestForged("this request came from another site")
+    if origin is not None and urlsplit(origin).netloc not in own_hosts(request):
+        raise RequestForged("this request came from another site")
+    if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+        raise RequestForged("this request came from another site")
+
+
+def own_hosts(request: Request) -> frozenset[str]:
+    """Names under which this console is open. Schemes are not compared: behind a proxy that ends TLS ours is http."""
+    return frozenset({request.headers.get("host", ""), urlsplit(request.app.state.settings.url).netloc} - {""})
 
 
 SameOrigin = Depends(same_origin)
@@ -116,9 +126,13 @@ def console_session(
         raise SignInNeeded(_wanted_page(request))
     if request.method not in _SAFE_METHODS:
         same_origin(request)
-        if not hmac.compare_digest(csrf.encode(), session.csrf.encode()):
-            raise RequestForged("this form is from an earlier session: load the page again")
+        check_csrf(session, csrf)
     return session
+
+
+def check_csrf(session: ConsoleSession, sent: str) -> None:
+    if not hmac.compare_digest(sent.encode(), session.csrf.encode()):
+        raise RequestForged("this form is from an earlier session: load the page again")
 
 
 ConsoleSessionDep = Annotated[ConsoleSession, Depends(console_session)]
@@ -157,11 +171,11 @@ def cookie_name(request: Request) -> str:
     return "__Host-tillmedic" if _is_https(request) else "tillmedic"
 
 
-def set_session_cookie(request: Request, response: Response, secret: str) -> None:
+def set_session_cookie(request: Request, response: Response, secret: str, *, until: datetime, now: datetime) -> None:
     response.set_cookie(
         cookie_name(request),
         secret,
-        max_age=int(ABSOLUTE_LIMIT.total_seconds()),
+        max_age=int((until - now).total_seconds()),
         path="/",
         secure=_is_https(request),
         httponly=True,

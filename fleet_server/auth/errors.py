@@ -41,6 +41,24 @@ class SignInNeeded(FleetError):
         self.wanted = wanted
 
 
+class StepUpNeeded(FleetError):
+    """Something was asked for that needs a fresh proof: answered by `step_up.lead_to_step_up`."""
+
+    code = "step_up_needed"
+    status = 403
+
+    def __init__(self, wanted: str) -> None:
+        super().__init__("confirm who you are: this needs a proof that is at most 5 minutes old")
+        self.wanted = wanted
+
+
+class PersonNeeded(FleetError):
+    """A token was brought to what only a person may do who has just confirmed who they are."""
+
+    code = "person_needed"
+    status = 403
+
+
 class SignInBusy(FleetError):
     code = "sign_in_busy"
     status = 503

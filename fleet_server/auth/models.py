@@ -36,6 +36,7 @@ class LoginSession(SQLModel, table=True):
     expires_at: datetime
     address: str = Field(default="", max_length=64)
     user_agent: str = Field(default="", max_length=200)
+    stepped_up_at: datetime | None = None  # when its person last showed that it is them
 
 
 class ApiToken(SQLModel, table=True):

@@ -31,6 +31,11 @@ class AuthRepository:
         )
         return self._session.exec(statement).one_or_none()
 
+    def lock_session(self, id_sha256: str) -> LoginSession | None:
+        """The row, held until the transaction ends."""
+        statement = select(LoginSession).where(LoginSession.id_sha256 == id_sha256).with_for_update()
+        return self._session.exec(statement).one_or_none()
+
     def remove_session(self, id_sha256: str) -> None:
         self._session.exec(delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256))
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from fleet_server.auth.roles import Actor, Permission
-from fleet_server.auth.service import ConsoleSession
+from fleet_server.auth.sessions import ConsoleSession
 from fleet_server.console.language import COOKIE, Language, choose, translations
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.templating import render

@@ -20,8 +20,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fleet_server.auth.dependencies import console_session, lead_to_sign_in, passwords
-from fleet_server.auth.errors import SignInNeeded
-from fleet_server.auth.service import AuthService, ConsoleSession
+from fleet_server.auth.errors import SignInNeeded, StepUpNeeded
+from fleet_server.auth.service import AuthService
+from fleet_server.auth.sessions import ConsoleSession
+from fleet_server.auth.step_up import lead_to_step_up
 from fleet_server.console.away import away_page
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.language import N_
@@ -117,6 +119,7 @@ def add_problem_pages(app: FastAPI) -> None:
     for lost in (DatabaseAway, OperationalError, InterfaceError):
         app.add_exception_handler(lost, _away_handler(app.exception_handlers.get(lost)))
     app.add_exception_handler(SignInNeeded, lead_to_sign_in)
+    app.add_exception_handler(StepUpNeeded, lead_to_step_up)
 
 
 def _handler(

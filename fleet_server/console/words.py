@@ -229,6 +229,8 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "sign_in": N_("signed in"),
     "sign_in_refused": N_("was refused at the sign-in"),
     "sign_out": N_("signed out"),
+    "step_up": N_("confirmed who they are"),
+    "step_up_refused": N_("was refused when confirming who they are"),
     "person_added": N_("added a person"),
     "password_set": N_("set a password"),
     "role_set": N_("changed a role"),

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
 from fleet_server.auth.roles import Permission
-from fleet_server.auth.service import ConsoleSession
+from fleet_server.auth.sessions import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame, page
 from fleet_server.console.problems import problem_words

@@ -10,6 +10,7 @@ from fleet_server.auth.dependencies import (
     AuthServiceDep,
     ConsoleSessionDep,
     SameOrigin,
+    check_csrf,
     clear_session_cookie,
     cookie_name,
     set_session_cookie,
@@ -38,12 +39,13 @@ def sign_in(
     password: Annotated[str, Form(max_length=256)] = "",
     next: Annotated[str, Form(max_length=2000)] = "/",  # noqa: A002 - the name in the form
 ) -> Response:
+    now = utc_now()
     signed_in = service.sign_in(
         name,
         password,
-        address=request.client.host if request.client else "",
+        address=address_of(request),
         user_agent=request.headers.get("user-agent", ""),
-        now=utc_now(),
+        now=now,
         replaces=request.cookies.get(cookie_name(request)),
     )
     if signed_in is None:
@@ -53,7 +55,7 @@ def sign_in(
         )
         return page(frame, "sign_in.html", status=401, problem=problem, name=name, next=local_path(next))
     response = RedirectResponse(local_path(next), status_code=303)
-    set_session_cookie(request, response, signed_in.secret)
+    set_session_cookie(request, response, signed_in.secret, until=signed_in.until, now=now)
     _remember(response, COOKIE, signed_in.session.language)
     _remember(response, THEME_COOKIE, signed_in.session.theme)
     return response
@@ -79,9 +81,13 @@ def set_preferences(
     language: Annotated[str, Form(max_length=8)] = "",
     theme: Annotated[str, Form(max_length=8)] = "",
     density: Annotated[str, Form(max_length=8)] = "",
+    csrf: Annotated[str, Form(max_length=64)] = "",
     next: Annotated[str, Form(max_length=2000)] = "/",  # noqa: A002 - the name in the form
 ) -> Response:
     """Remembered by the browser, and by the account when somebody is signed in. The page stays the same."""
+    session = service.resolve(request.cookies.get(cookie_name(request), ""), utc_now())
+    if session is not None:
+        check_csrf(session, csrf)
     response = RedirectResponse(local_path(next), status_code=303)
     chosen_language = language if language in {one.tag for one in Language} else None
     chosen_theme = ("" if theme == _SYSTEM else theme) if theme in {_SYSTEM, *THEMES[1:]} else None
@@ -91,12 +97,15 @@ def set_preferences(
         _set(response, THEME_COOKIE, chosen_theme)
     if density in {"roomy", "compact"}:
         _set(response, DENSITY_COOKIE, "roomy" if density == "roomy" else "")
-    session = service.resolve(request.cookies.get(cookie_name(request), ""), utc_now())
     if session is not None:
         with transaction(request.app.state.engine) as opened:
             accounts = Accounts(opened, session.actor, utc_now())
             accounts.set_preferences(language=chosen_language, theme=chosen_theme)
     return response
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _remember(response: Response, name: str, value: str) -> None:

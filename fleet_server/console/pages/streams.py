@@ -13,7 +13,7 @@ from fastapi.responses import Response
 
 from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
 from fleet_server.auth.roles import Permission
-from fleet_server.auth.service import ConsoleSession
+from fleet_server.auth.sessions import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame
 from fleet_server.console.live import LiveSide, partial, stream

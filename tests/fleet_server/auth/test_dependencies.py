@@ -25,11 +25,13 @@ from fleet_server.auth.dependencies import (
 from fleet_server.auth.errors import SignInNeeded
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Actor, ActorKind, Permission, Role
-from fleet_server.auth.service import AuthService, SignedIn
+from fleet_server.auth.service import AuthService
+from fleet_server.auth.sessions import SignedIn
 from fleet_server.db import transaction
 from fleet_server.errors import FleetError
 from fleet_server.kit.times import utc_now
 
+NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
 
 
@@ -173,6 +175,13 @@ def test_an_unsafe_request_from_another_site_is_refused_even_with_the_token(door
     assert door.client.post("/page", headers={**headers, "Origin": "http://127.0.0.1:8080"}).json() == "li.wei"
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_browser_that_states_another_site_without_naming_it_is_refused_too(door: Door, site: str) -> None:
+    headers = {**door.cookie(), "X-CSRF-Token": door.signed_in.session.csrf, "Sec-Fetch-Site": site}
+    assert door.client.post("/page", headers=headers).json() == {"code": "request_forged"}
+    assert door.client.post("/page", headers={**headers, "Sec-Fetch-Site": "same-origin"}).json() == "li.wei"
+
+
 @pytest.mark.parametrize(("url", "name"), [("http://127.0.0.1:1", "tillmedic"), ("https://x", "__Host-tillmedic")])
 def test_the_cookie_is_hidden_from_scripts_and_bound_to_the_host_on_https(
     sqlite_engine: Engine, url: str, name: str
@@ -182,13 +191,13 @@ def test_the_cookie_is_hidden_from_scripts_and_bound_to_the_host_on_https(
     @app.get("/cookie")
     def give(request: Request) -> JSONResponse:
         response = JSONResponse(cookie_name(request))
-        set_session_cookie(request, response, "s")
+        set_session_cookie(request, response, "s", until=NOW + timedelta(hours=1), now=NOW)
         return response
 
     with TestClient(app) as client:
         answer = client.get("/cookie")
     cookie = answer.headers["set-cookie"]
     assert cookie.startswith(f"{name}=s; ")
-    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "Path=/", "SameSite=strict", "Max-Age=3600"} <= set(cookie.split("; "))
     assert ("Secure" in cookie) == url.startswith("https")
     assert "Domain" not in cookie

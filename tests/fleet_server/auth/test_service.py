@@ -13,7 +13,9 @@ from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.models import LoginSession
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Actor, ActorKind, Role
-from fleet_server.auth.service import ABSOLUTE_LIMIT, IDLE_LIMIT, LOCK_TIME, MAX_TRIES, AuthService, SignedIn
+from fleet_server.auth.service import AuthService
+from fleet_server.auth.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, SignedIn
+from fleet_server.auth.tries import LOCK_TIME, MAX_TRIES
 from fleet_server.db import reading, transaction
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)

@@ -43,7 +43,7 @@ def written_deeds() -> Iterator[str]:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(call, ast.Call):
                 name = getattr(call.func, "id", getattr(call.func, "attr", ""))
-                place = {"record": 2, "_note": 0, "_written": 2}.get(name, len(call.args))
+                place = {"record": 2, "_note": 0, "note_refusal": 0, "_written": 2}.get(name, len(call.args))
                 for word in call.args[place : place + 1]:
                     if isinstance(word, ast.Constant) and isinstance(word.value, str):
                         yield word.value
