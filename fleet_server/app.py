@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
+from fleet_server.address_limit import AddressLimit
 from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
 from fleet_server.databases import Databases
@@ -37,6 +38,7 @@ from fleet_server.live.hub import LiveHub
 from fleet_server.metrics import CountRequests, ServerMetrics
 from fleet_server.mqtt import ServerLink
 from fleet_server.problems import add_problem_answers
+from fleet_server.security_headers import SecurityHeaders
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.service import Signer, load_signer
 from fleet_server.timeline import endpoints as timeline
@@ -98,8 +100,7 @@ def create_app(
     _describe_security(app)
     add_problem_answers(app)
     mount_console(app)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(CountRequests, metrics=app.state.metrics)
+    _add_layers(app, settings)
     return app
 
 
@@ -132,6 +133,15 @@ async def _connected(link: ServerLink | None, live: LiveHub) -> AsyncIterator[No
         with suppress(asyncio.CancelledError):
             await asking
         link.stop()
+
+
+def _add_layers(app: FastAPI, settings: ServerSettings) -> None:
+    app.add_middleware(BodyLimit)
+    app.add_middleware(AddressLimit, requests_per_s=settings.http_requests_per_s_per_address, exempt=settings.proxies)
+    app.add_middleware(CountRequests, metrics=app.state.metrics)
+    # Around what the framework itself says of mistakes, which no layer that is added may be.
+    made_by_framework = app.build_middleware_stack
+    app.build_middleware_stack = lambda: SecurityHeaders(made_by_framework())  # type: ignore[method-assign]  # see above
 
 
 def _add_what_requests_share(app: FastAPI) -> None:

@@ -19,7 +19,14 @@ _KEPT = {
     "health_day_kept_days",
 }
 _LONGEST_DAYS = 36_500
-_QUOTAS = {"link_messages_per_s", "link_bytes_per_s", "tenant_messages_per_s", "tenant_bytes_per_s"}
+_QUOTAS = {
+    "link_messages_per_s",
+    "link_bytes_per_s",
+    "tenant_messages_per_s",
+    "tenant_bytes_per_s",
+    "http_requests_per_s_per_address",
+}
+_AT_LEAST_ONE = {"http_connections", "http_connections_per_address"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,17 @@ class ServerSettings:
     tenant_messages_per_s: int = 2000
     tenant_bytes_per_s: int = 8_388_608
 
+    # What the HTTP server bears (`fleet_server.connections`, `fleet_server.address_limit`); requests 0: no limit.
+    http_connections: int = 4000
+    http_connections_per_address: int = 400
+    http_requests_per_s_per_address: int = 200
+    # Addresses of reverse proxies, whose word on who is behind them is taken.
+    http_proxies: str = "127.0.0.1, ::1"
+
+    @property
+    def proxies(self) -> frozenset[str]:
+        return frozenset(self.http_proxies.replace(",", " ").split())
+
     @property
     def server_dir(self) -> Path:
         return self.data / "server"
@@ -115,6 +133,9 @@ def load_settings(data: Path) -> ServerSettings:
     for name in _QUOTAS & given.keys():
         if given[name] < 0:
             raise SettingsInvalid(f"{path}: {name}: expected 0 (no limit) or more, came {given[name]}")
+    for name in _AT_LEAST_ONE & given.keys():
+        if given[name] < 1:
+            raise SettingsInvalid(f"{path}: {name}: expected 1 or more, came {given[name]}")
     given["database_url"] = anchored(given["database_url"], path.parent)
     return ServerSettings(data=data, **given)
 

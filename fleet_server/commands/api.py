@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,10 +75,8 @@ def _serve(
     settings: "ServerSettings", name: str, engine: "Engine", place: "WritersPlace", *, is_there: bool = True
 ) -> bool:
     """Until it is stopped, or True when the database has come that was not there."""
-    import uvicorn
-
     from fleet_server.app import create_app
-    from fleet_server.http_server import StreamingServer
+    from fleet_server.http_server import StreamingServer, server_config
     from fleet_server.live.hub import LiveHub
     from fleet_server.live.link import api_link
     from fleet_server.timeline.hub import EventHub
@@ -93,7 +91,7 @@ def _serve(
     databases = _databases(settings, engine, place, None if is_there else come)
     hub, live = EventHub(databases.engine), LiveHub()
     app = create_app(settings, engine, api_link(settings, name, hub, live), hub, live=live, databases=databases)
-    server = StreamingServer(uvicorn.Config(app, **_options(settings)), hub, live)
+    server = StreamingServer(server_config(app, settings), hub, live)
     with suppress(KeyboardInterrupt):
         server.run()
     return has_come
@@ -134,18 +132,3 @@ def _databases(
         on_restored=lambda: os.kill(os.getpid(), signal.SIGTERM),
         on_come=on_come,
     )
-
-
-def _options(settings: "ServerSettings") -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "host": settings.http_host,
-        "port": settings.http_port,
-        "access_log": False,
-        "log_level": "warning",
-        "server_header": False,
-        "timeout_graceful_shutdown": 2,
-    }
-    if settings.url.startswith("https:"):
-        options["ssl_certfile"] = str(settings.tls_dir / "http.crt")
-        options["ssl_keyfile"] = str(settings.tls_dir / "http.key")
-    return options

@@ -53,6 +53,7 @@ class _Burst:
 def stream(
     hub: EventHub, where: EventFilter, after_id: int, renew: Renew, live: LiveSide | None = None
 ) -> StreamingResponse:
+    hub.require_room()
     messages = _messages(hub.subscribe(where, after_id), renew, live)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(messages, media_type="text/event-stream", headers=headers)

@@ -1,4 +1,4 @@
-"""Joins the console to the program: pages, static files, headers, problem pages.
+"""Joins the console to the program: pages, static files, problem pages.
 
 `mount_console` is called last in `fleet_server.app`. It expects `app.state.engine`, `app.state.settings` and, for live
 pages, `app.state.hub`.
@@ -22,7 +22,6 @@ from fleet_server.console.pages import (
     streams,
 )
 from fleet_server.console.problems import add_problem_pages
-from fleet_server.console.security import SecurityHeaders
 
 _PAGES = (streams, entrance, confirming, fleet, device, health, distribution, run, search, records, demo)
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -44,4 +43,3 @@ def mount_console(app: FastAPI) -> None:
     for page in _PAGES:
         app.include_router(page.router)
     add_problem_pages(app)
-    app.add_middleware(SecurityHeaders)

@@ -43,6 +43,7 @@ def known_device(device_id: DeviceIdPath, devices: DeviceServiceDep) -> str:
 
 async def event_hub(request: Request) -> EventHub:
     hub: EventHub = request.app.state.hub
+    hub.require_room()
     return hub
 
 

@@ -24,11 +24,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fleet_server.databases import DatabaseAway
 from fleet_server.db import reading
+from fleet_server.errors import FleetError
 from fleet_server.timeline.models import Event
 
 READ_EVERY_S = 5.0
 PAGE = 500
 MAX_WAITING = 1000
+# Each holds a connection and a place in a queue for as long as it likes.
+MAX_LISTENERS = 2000
 _NOTHING_LATER = 2**63 - 1
 _EVENT = Event.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _COLUMNS = ("id", "tenant_id", "device_id", "type", "execution_id", "at", "received_at", "actor", "data")
@@ -68,6 +71,12 @@ class EventRow:
 _Queue = asyncio.Queue[EventRow | None]
 
 
+class TooManyStreams(FleetError):
+    code = "too_many_streams"
+    status = 503
+    retry_after_s = 10
+
+
 class EventHub:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -102,6 +111,11 @@ class EventHub:
             # A loop that closes between the question and the call has no listeners left.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._hinted.set)
+
+    def require_room(self) -> None:
+        """Asked before an answer begins; a stream that has begun can no longer be refused."""
+        if sum(len(queues) for queues in self._listeners.values()) >= MAX_LISTENERS:
+            raise TooManyStreams(f"{MAX_LISTENERS} event streams are open in this process: come again later")
 
     async def subscribe(self, where: EventFilter, after_id: int | None = None) -> AsyncIterator[EventRow]:
         """Events beyond ``after_id`` and then as they come; None begins with what comes next."""

@@ -135,4 +135,5 @@ def settings(data: Path, *, demo: bool = True, database_url: str = "sqlite://") 
         ingest_group="g-" + "0" * 32,
         tenant=TENANT,
         demo=demo,
+        http_requests_per_s_per_address=0,
     )

@@ -1,6 +1,7 @@
-"""Headers that every answer of this program carries: no script, style, frame or form but our own.
+"""Headers that every answer of this program carries: no script, style, frame or form but our own, nothing kept.
 
-A pure ASGI layer, so that event streams pass through unbuffered.
+A pure ASGI layer around all others, those of the framework for its own mistakes included, so that no answer is without;
+event streams pass through unbuffered. What the HTTP server says itself (`fleet_server.http_protocol`) has them too.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), serial=()",
+    # Every page shows names of merchants or people; what may be kept says so itself.
+    "Cache-Control": "no-store",
 }
+# Two years, as browsers' own lists ask for; without subdomains: they may not be ours.
+STRICT_TRANSPORT = "max-age=63072000"
 
 
 class SecurityHeaders:
@@ -30,8 +36,13 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                if headers.get("content-type", "").startswith("text/event-stream"):
+                    # The framework only asks to look again.
+                    headers["Cache-Control"] = SECURITY_HEADERS["Cache-Control"]
+                if scope.get("scheme") == "https":
+                    headers.setdefault("Strict-Transport-Security", STRICT_TRANSPORT)
             await send(message)
 
         await self._app(scope, receive, send if scope["type"] != "http" else send_with_headers)
