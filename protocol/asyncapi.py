@@ -11,14 +11,16 @@ from typing import Any
 
 import msgspec
 
+from protocol.authorisations import Authorisation
 from protocol.capabilities import Capabilities
 from protocol.codec import JSON, JSON_DEFLATE, MAX_INFLATED_BYTES, MAX_PAYLOAD_BYTES
-from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Authorisation, Command
+from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Command
 from protocol.identifiers import IDENTIFIER_PATTERN, LinkId
 from protocol.live import LiveReport
 from protocol.records import Record
 from protocol.session import Flow, Hello, Presence, Welcome
 from protocol.signing import ACK_TYPE, FLOW_TYPE, POLICY_TYPE, WELCOME_TYPE, Envelope, Policy
+from protocol.stops import STOP_TYPE, StopOrder
 from protocol.streams import Ack, Batch
 from protocol.topics import EVENTS, WATCH, Down, Up, down, up
 from protocol.version import PROTOCOL_VERSION
@@ -54,7 +56,7 @@ _CHANNELS = (
 
 def document() -> dict[str, Any]:
     """The whole document, ready for JSON."""
-    types = (*(channel.message for channel in _CHANNELS), Record, Authorisation, Policy)
+    types = (*(channel.message for channel in _CHANNELS), Record, Authorisation, Policy, StopOrder)
     signed = tuple(channel.signed for channel in _CHANNELS if channel.signed is not None)
     wanted = tuple(dict.fromkeys((*types, *signed)))
     references, schemas = msgspec.json.schema_components(wanted, ref_template=_REF)
@@ -77,7 +79,11 @@ def document() -> dict[str, Any]:
             "schemas": schemas,
         },
         "x-records": by_type[Record],
-        "x-signed": {AUTHORISATION_TYPE: by_type[Authorisation], POLICY_TYPE: by_type[Policy]},
+        "x-signed": {
+            AUTHORISATION_TYPE: by_type[Authorisation],
+            POLICY_TYPE: by_type[Policy],
+            STOP_TYPE: by_type[StopOrder],
+        },
     }
 
 

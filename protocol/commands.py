@@ -15,7 +15,16 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocol.identifiers import ActionName, WireAction, WireDevice, WireExecution, WireHex128, WireMillis
+from protocol.identifiers import (
+    ActionName,
+    WireAction,
+    WireDevice,
+    WireExecution,
+    WireHex128,
+    WireMillis,
+    WireSha256,
+)
+from protocol.merkle import MAX_PATH
 from protocol.parameters import Params
 
 COMMAND_TYPE = "application/vnd.tillmedic.command+json"
@@ -27,6 +36,13 @@ COUNTER_WINDOW = 1024
 
 # Asks for an execution to be ended; parameter ``execution``. Its answer is an execution state of that execution.
 CANCEL: Final = ActionName("execution.cancel")
+# Brings the digits that the merchant read out; parameters ``execution`` and ``code``. Answered by a state as well.
+CONSENT: Final = ActionName("execution.consent")
+CONSENT_DIGITS: Final = 6
+CONSENT_TRIES: Final = 5
+CONSENT_FOR: Final = timedelta(minutes=10)
+# Codes made on one terminal in an hour, whoever asks.
+CONSENT_CODES_PER_HOUR: Final = 3
 
 
 class ActionKind(StrEnum):
@@ -126,39 +142,30 @@ class Refusal(StrEnum):
     SESSION_NONCE = "session_nonce"
     TOO_LATE = "too_late"
     PARAMETERS = "parameters"
+    SWITCHED_OFF = "switched_off"
+    STOPPED = "stopped"
+    CONSENT_UNAVAILABLE = "consent_unavailable"
     AUTHORISATION_MISSING = "authorisation_missing"
     AUTHORISATION_SIGNATURES = "authorisation_signatures"
+    REQUESTER = "requester"
     AUTHORISATION_SCOPE = "authorisation_scope"
     AUTHORISATION_TIME = "authorisation_time"
     AUTHORISATION_USED_UP = "authorisation_used_up"
+    ARTIFACT = "artifact"
 
 
-class AuthorisationKind(StrEnum):
-    APPROVAL = "approval"
-    SHIFT_PERMIT = "shift_permit"
-    BREAK_GLASS = "break_glass"
+class TargetProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That ``audience`` is the entry at ``index`` of the list whose root the authorisation names."""
 
-
-class Authorisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What people allow, signed ahead of time. ``params`` None means any parameters of ``action``."""
-
-    id: WireExecution
-    tenant: Annotated[str, Meta(max_length=64)]
-    kind: AuthorisationKind
-    action: WireAction
-    danger_class: DangerClass
-    targets: Annotated[list[WireDevice], Meta(min_length=1, max_length=MAX_TARGETS)]
-    not_before_ms: WireMillis
-    not_after_ms: WireMillis
-    max_count: Annotated[int, Meta(ge=1, le=100_000)]
-    params: Params | None = None
+    index: Annotated[int, Meta(ge=0, le=2**32)]
+    path: Annotated[list[WireSha256], Meta(max_length=MAX_PATH)]
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One order to one device, signed by the online key at the moment of sending.
 
-    Class 1 and 2 carry the session nonce of the link's last hello, and the authorisation (a DSSE envelope as JSON text)
-    with the SHA-256 of it.
+    Class 1 and 2 carry the session nonce of the link's last hello, the account of whoever asks, and the authorisation
+    (a DSSE envelope as JSON text) with the SHA-256 of it. Class 1 may instead ask for the merchant's ``consent``.
     """
 
     version: Annotated[int, Meta(ge=1, le=1000)]
@@ -174,8 +181,11 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     nonce: WireHex128 | None = None
     supersedes: WireExecution | None = None
     skip_if_passing: bool = True  # a fix whose pre-check finds nothing wrong is not run unless asked to
-    authorisation_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    authorisation_sha256: WireSha256 | None = None
     authorisation: Annotated[str, Meta(max_length=MAX_COMMAND_BYTES)] | None = None
+    target_proof: TargetProof | None = None
+    requester: Annotated[str, Meta(max_length=120)] = ""
+    consent: bool = False
 
 
 QUEUE_EXPIRY: Final = {

@@ -31,6 +31,7 @@ SERVICE_PREFIX = "svc-"
 WireDevice = Annotated[str, Meta(pattern=IDENTIFIER_PATTERN)]
 WireHex128 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
 WireExecution = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+WireSha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 WireCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,79}$")]
 WireMetric = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.]{0,63}$")]
 WireAction = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,2}$")]

@@ -43,19 +43,32 @@ class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={
     signatures: Annotated[list[Signature], Meta(min_length=1, max_length=MAX_SIGNATURES)]
 
 
-class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Approver(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``name``: the person's account. ``tenant``: for which one the person approves; empty: for all."""
+
     name: Annotated[str, Meta(max_length=80)]
     public: WirePublicKey
+    tenant: Annotated[str, Meta(max_length=64)] = ""
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which keys may do what; signed by the root. A device never goes back to a lower ``version``."""
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Which keys may do what; signed by the root. A device never goes back to a lower ``version``.
+
+    All keys are Ed25519: what a key can do is said here and never by the message that it signed. ``roots``: of these
+    keys ``root_threshold`` sign the next policy; absent: those who signed this one. ``lift_threshold``: approvers that
+    end an emergency stop. ``merchant_consent``: whether a merchant's code may stand for an approver in class 1.
+    """
 
     version: Annotated[int, Meta(ge=1, le=2**53)]
     issued_at_ms: WireMillis
     command_keys: Annotated[list[WirePublicKey], Meta(min_length=1, max_length=8)]
     server_keys: Annotated[list[WirePublicKey], Meta(min_length=1, max_length=8)]
     approvers: Annotated[list[Approver], Meta(max_length=256)]
+    roots: Annotated[list[WirePublicKey], Meta(max_length=MAX_SIGNATURES)] = []
+    root_threshold: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
+    break_glass_keys: Annotated[list[WirePublicKey], Meta(max_length=4)] = []
+    lift_threshold: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
+    merchant_consent: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,11 @@ def key_id(public: Ed25519PublicKey) -> KeyId:
 def public_keys(hexes: Iterable[str]) -> dict[KeyId, Ed25519PublicKey]:
     keys = [Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)) for text in hexes]
     return {key_id(key): key for key in keys}
+
+
+def key_ids(hexes: Iterable[str]) -> list[KeyId]:
+    """The names of keys given in hexadecimal, in their order."""
+    return [KeyId(hashlib.sha256(bytes.fromhex(text)).hexdigest()[:32]) for text in hexes]
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

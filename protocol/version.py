@@ -5,6 +5,10 @@
                 A flow says when it was issued; a link that has taken a dated one takes no older and no undated one.
                 A flow says over how long the first tries are spread.
                 A batch says how the link's clock stands to the server's, where the welcome came late.
+1 (2026-11-29)  An authorisation names who asked, its actions in a list, and its devices by name or by a Merkle root; an
+                approval names its execution. A command of class 1 or 2 says who asks; one of class 1 may ask for the
+                merchant's consent instead of carrying an authorisation. A policy names the next root, break-glass keys
+                and how many lift a stop.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ Journalling and running are left to `executions`.
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -21,20 +20,12 @@ from typing import Final
 from device_agent.actions import Definition
 from device_agent.core.replay import ReplayWindow
 from protocol import codec
-from protocol.commands import (
-    AUTHORISATION_TYPE,
-    CANCEL,
-    COMMAND_TYPE,
-    MAX_COMMAND_BYTES,
-    Authorisation,
-    Command,
-    DangerClass,
-    Refusal,
-)
+from protocol.authorisations import Artifact, Authorisation, Denied, judge, sha256_of
+from protocol.commands import CANCEL, COMMAND_TYPE, MAX_COMMAND_BYTES, Command, DangerClass, Refusal
 from protocol.errors import Malformed
 from protocol.identifiers import DeviceId, ExecutionId, KeyId
 from protocol.parameters import Parameter, ParamType, ParamValue, Words, check_params
-from protocol.signing import Envelope, Policy, open_envelope, public_keys, verify
+from protocol.signing import Envelope, Policy, public_keys, verify
 from protocol.version import PROTOCOL_VERSION
 
 # Facts that count the uses of an authorisation, by its id.
@@ -42,8 +33,6 @@ USES: Final = "used/"
 _CANCEL_PARAMS: Final = [
     Parameter("execution", Words("执行编号", "execution"), ParamType.TEXT, pattern=r"[0-9a-f-]{36}")
 ]
-# Approvers that must have signed, by class.
-_APPROVERS: Final = {DangerClass.CHANGES: 1, DangerClass.SOFTWARE: 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +75,17 @@ class Standing:
 
 
 class CommandGate:
-    def __init__(self, policy: Policy, fact: Callable[[str], str | None]) -> None:
+    """``held``: the target of the software repository at a path, verified and in hand; None when there is none."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        fact: Callable[[str], str | None],
+        held: Callable[[str], Artifact | None] = lambda _path: None,
+    ) -> None:
         self._policy = policy
         self._fact = fact
+        self._held = held
         self._windows: dict[str, ReplayWindow] = {}
         # With the moment after which it is over, as the store has them: only those that still hold are kept here.
         self._uses: dict[str, tuple[int, int]] = {}
@@ -144,10 +141,10 @@ class CommandGate:
             return Refused(Refusal.PARAMETERS, "; ".join(map(str, params)), execution, device)
         facts: dict[str, str] = {}
         if declared > DangerClass.READS:
-            allowed = self._allowed(command, declared, standing)
+            allowed = self._allowed(command, standing)
             if isinstance(allowed, tuple):
                 return Refused(*allowed, execution, device)
-            facts.update(self._used(allowed, standing.trusted_ms))
+            facts.update(self._used(allowed, device, standing.trusted_ms))
         # Only what is accepted uses its counter up: a refused command may be mended and sent again.
         self._windows[counter] = self._window(counter).with_used(command.counter)
         facts[counter] = self._windows[counter].to_text()
@@ -166,58 +163,52 @@ class CommandGate:
             return Refusal.TOO_LATE, f"its time was over {late_s} s ago"
         return None
 
-    def _allowed(
-        self, command: Command, declared: DangerClass, standing: Standing
-    ) -> Authorisation | tuple[Refusal, str]:
+    def _allowed(self, command: Command, standing: Standing) -> Authorisation | tuple[Refusal, str]:
         if command.authorisation is None:
-            return Refusal.AUTHORISATION_MISSING, f"class {declared} needs people's authorisation"
-        document = command.authorisation.encode()
-        if hashlib.sha256(document).hexdigest() != command.authorisation_sha256:
+            return Refusal.AUTHORISATION_MISSING, f"class {command.danger_class} needs people's authorisation"
+        if sha256_of(command.authorisation) != command.authorisation_sha256:
             return Refusal.AUTHORISATION_SIGNATURES, "the command names another authorisation than it carries"
-        approvers = public_keys(approver.public for approver in self._policy.approvers)
-        opened = open_envelope(document, AUTHORISATION_TYPE, approvers)
-        if isinstance(opened, Malformed):
-            return Refusal.AUTHORISATION_SIGNATURES, opened.detail
-        if len(opened.signers) < _APPROVERS[declared]:
-            return (
-                Refusal.AUTHORISATION_SIGNATURES,
-                f"{_APPROVERS[declared]} approvers needed, {len(opened.signers)} signed",
-            )
-        if declared is DangerClass.SOFTWARE:
-            return Refusal.AUTHORISATION_SIGNATURES, "class 2 needs a signed software target; this agent takes none"
-        allowed = codec.from_json(opened.payload, Authorisation)
-        if isinstance(allowed, Malformed):
-            return Refusal.AUTHORISATION_SIGNATURES, allowed.detail
-        return self._covers(allowed, command, declared, standing) or allowed
+        judged = judge(command.authorisation, command, self._policy, standing.trusted_ms)
+        if isinstance(judged, Denied):
+            return judged.refusal, judged.detail
+        allowed = judged.authorisation
+        return self._used_up(allowed, DeviceId(command.audience)) or self._out_of_hand(allowed, command) or allowed
 
-    def _covers(
-        self, allowed: Authorisation, command: Command, declared: DangerClass, standing: Standing
-    ) -> tuple[Refusal, str] | None:
-        if allowed.tenant != standing.tenant or command.audience not in allowed.targets:
-            return Refusal.AUTHORISATION_SCOPE, "the authorisation does not name this device"
-        if allowed.action != command.action or allowed.danger_class < declared:
-            return Refusal.AUTHORISATION_SCOPE, f"the authorisation is for {allowed.action}"
-        if allowed.params is not None and allowed.params != command.params:
-            return Refusal.AUTHORISATION_SCOPE, "the authorisation is for other parameters"
-        if not allowed.not_before_ms <= standing.trusted_ms <= allowed.not_after_ms:
-            return Refusal.AUTHORISATION_TIME, "the authorisation does not hold now"
-        if self._use_count(allowed) >= allowed.max_count:
+    def _used_up(self, allowed: Authorisation, device: DeviceId) -> tuple[Refusal, str] | None:
+        if self._use_count(allowed.id, allowed.not_after_ms) >= allowed.max_count:
             return Refusal.AUTHORISATION_USED_UP, f"used {allowed.max_count} times on this link"
+        if self._use_count(f"{allowed.id}/{device}", allowed.not_after_ms) >= allowed.max_per_device:
+            return Refusal.AUTHORISATION_USED_UP, f"used {allowed.max_per_device} times on this device"
         return None
 
-    def _use_count(self, allowed: Authorisation) -> int:
-        if allowed.id not in self._uses:
-            count = int((self._fact(f"{USES}{allowed.id}") or "0").partition("@")[0])
-            self._uses[allowed.id] = (count, allowed.not_after_ms)
-        return self._uses[allowed.id][0]
+    def _out_of_hand(self, allowed: Authorisation, command: Command) -> tuple[Refusal, str] | None:
+        """Class 2 runs only what lies here, whole, as the people who signed have named it."""
+        wanted = allowed.artifact
+        if command.danger_class is not DangerClass.SOFTWARE or wanted is None:
+            return None
+        held = self._held(wanted.path)
+        if held is None:
+            return Refusal.ARTIFACT, f"{wanted.path} of {wanted.length} bytes is not in hand"
+        if held != wanted:
+            expected, came = (f"{one.length} bytes with SHA-256 {one.sha256[:16]}..." for one in (wanted, held))
+            return Refusal.ARTIFACT, f"{wanted.path}: expected {expected}, came {came}"
+        return None
 
-    def _used(self, allowed: Authorisation, trusted_ms: int) -> dict[str, str]:
-        """The count and the moment after which it may be forgotten with the authorisation itself."""
-        count = self._use_count(allowed) + 1
+    def _use_count(self, name: str, until_ms: int) -> int:
+        if name not in self._uses:
+            count = int((self._fact(f"{USES}{name}") or "0").partition("@")[0])
+            self._uses[name] = (count, until_ms)
+        return self._uses[name][0]
+
+    def _used(self, allowed: Authorisation, device: DeviceId, trusted_ms: int) -> dict[str, str]:
+        """The counts, and the moment after which they may be forgotten with the authorisation itself."""
+        counts = {
+            name: self._use_count(name, allowed.not_after_ms) + 1 for name in (allowed.id, f"{allowed.id}/{device}")
+        }
         # Whose clock goes back reads the count from the store again.
-        self._uses = {id_: (used, until) for id_, (used, until) in self._uses.items() if until >= trusted_ms}
-        self._uses[allowed.id] = (count, allowed.not_after_ms)
-        return {f"{USES}{allowed.id}": f"{count}@{allowed.not_after_ms}"}
+        self._uses = {name: (used, until) for name, (used, until) in self._uses.items() if until >= trusted_ms}
+        self._uses.update({name: (count, allowed.not_after_ms) for name, count in counts.items()})
+        return {f"{USES}{name}": f"{count}@{allowed.not_after_ms}" for name, count in counts.items()}
 
     def _window(self, name: str) -> ReplayWindow:
         if name not in self._windows:

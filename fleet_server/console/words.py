@@ -123,11 +123,16 @@ REFUSALS: Mapping[Refusal, str] = {
     Refusal.SESSION_NONCE: N_("The terminal has connected again since; ask once more."),
     Refusal.TOO_LATE: N_("The request came too late."),
     Refusal.PARAMETERS: N_("The terminal does not accept these values."),
+    Refusal.SWITCHED_OFF: N_("Actions of this class are switched off on the terminal."),
+    Refusal.STOPPED: N_("An emergency stop is in force on the terminal."),
+    Refusal.CONSENT_UNAVAILABLE: N_("The terminal cannot ask the shop for its consent now."),
     Refusal.AUTHORISATION_MISSING: N_("The approval is missing."),
     Refusal.AUTHORISATION_SIGNATURES: N_("The approval is not signed by enough people."),
+    Refusal.REQUESTER: N_("Whoever asks may not approve it, and must be named."),
     Refusal.AUTHORISATION_SCOPE: N_("The approval is for something else."),
     Refusal.AUTHORISATION_TIME: N_("The approval is not valid at this time."),
     Refusal.AUTHORISATION_USED_UP: N_("The approval is used up."),
+    Refusal.ARTIFACT: N_("The software that was approved does not lie on the terminal."),
 }
 SAFETY: Mapping[SafetyCondition, str] = {
     SafetyCondition.TRANSACTION_RUNNING: N_("A payment is running."),

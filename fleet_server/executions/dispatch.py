@@ -94,6 +94,7 @@ class Dispatcher:
             not_after=entry.terms.queued_until,
             nonce=target.nonce or None,
             skip_if_passing=entry.override_reason is None,
+            requester=entry.actor,
         )
         payload = self._signer.sign(order, now)
         standing = sent(entry.standing, now, jitter=self._jitter())

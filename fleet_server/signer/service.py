@@ -9,7 +9,6 @@ Invariant: the signed bytes are exactly the payload that is sent.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,14 +20,8 @@ from fleet_server.settings import ServerSettings
 from fleet_server.signer.errors import ClassNotSigned, ClockWentBack, SigningCapReached
 from fleet_server.signer.keys import load_key
 from protocol import codec
-from protocol.commands import (
-    AUTHORISATION_TYPE,
-    COMMAND_TYPE,
-    Authorisation,
-    AuthorisationKind,
-    Command,
-    DangerClass,
-)
+from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
+from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Command, DangerClass
 from protocol.parameters import ParamValue
 from protocol.signing import SigningKey, sign
 from protocol.version import PROTOCOL_VERSION
@@ -42,7 +35,7 @@ _AUTHORISED_BEFORE = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be signed. ``nonce``: of the link's last hello, for class 1."""
+    """What is to be signed. ``nonce``: of the link's last hello, for class 1. ``requester``: the account that asks."""
 
     device_id: str
     tenant_id: str
@@ -54,6 +47,7 @@ class Order:
     not_after: datetime
     nonce: str | None = None
     skip_if_passing: bool = True
+    requester: str = ""
 
 
 class Signer:
@@ -90,8 +84,9 @@ class Signer:
             counter=order.counter,
             nonce=None if order.danger_class is DangerClass.READS else order.nonce,
             skip_if_passing=order.skip_if_passing,
+            requester="" if order.danger_class is DangerClass.READS else order.requester,
             authorisation=authorisation,
-            authorisation_sha256=None if authorisation is None else hashlib.sha256(authorisation.encode()).hexdigest(),
+            authorisation_sha256=None if authorisation is None else sha256_of(authorisation),
         )
         return codec.to_json(sign(COMMAND_TYPE, codec.to_json(command), [self._command_key]))
 
@@ -107,13 +102,14 @@ class Signer:
             id=uuid7(now),
             tenant=order.tenant_id,
             kind=AuthorisationKind.APPROVAL,
-            action=order.action,
+            requester=order.requester,
+            grants=[Grant(order.action, order.params)],
             danger_class=order.danger_class,
             targets=[order.device_id],
             not_before_ms=to_ms(now - _AUTHORISED_BEFORE),
             not_after_ms=to_ms(order.not_after),
             max_count=1,
-            params=order.params,
+            execution=order.execution_id,
         )
         return codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(document), [self._approver_key])).decode()
 

@@ -7,7 +7,6 @@ in a thread of its own, as a broker would: the agent's runner must never wait fo
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import queue
 import secrets
@@ -22,8 +21,9 @@ import msgspec
 
 from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Publish
 from protocol import codec
+from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
 from protocol.capabilities import Action, Capabilities
-from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Authorisation, AuthorisationKind, Command, DangerClass
+from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Command, DangerClass
 from protocol.errors import Malformed
 from protocol.parameters import ParamValue
 from protocol.records import Record
@@ -44,6 +44,7 @@ FLOW: Final = Flow(
     reconnect_cap_s=2,
 )
 TENANT: Final = "default"
+REQUESTER: Final = "support"
 _COMMAND_MS: Final = 10 * 60 * 1000
 _CLOSE_S: Final = 5.0
 
@@ -135,17 +136,20 @@ class RecordingLink:
             id=str(uuid.uuid4()),
             tenant=TENANT,
             kind=AuthorisationKind.APPROVAL,
-            action=command.action,
+            requester=REQUESTER,
+            grants=[Grant(command.action)],
             danger_class=command.danger_class,
             targets=[command.audience],
             not_before_ms=command.issued_at_ms - _COMMAND_MS,
             not_after_ms=command.not_after_ms,
             max_count=1,
+            execution=command.execution,
         )
         envelope = sign(AUTHORISATION_TYPE, codec.to_json(authorisation), [self._keys.approver])
         text = codec.to_json(envelope).decode()
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return msgspec.structs.replace(command, nonce=self._nonce, authorisation=text, authorisation_sha256=digest)
+        return msgspec.structs.replace(
+            command, nonce=self._nonce, requester=REQUESTER, authorisation=text, authorisation_sha256=sha256_of(text)
+        )
 
     def _answer_all(self) -> None:
         while (said := self._said.get()) is not None:

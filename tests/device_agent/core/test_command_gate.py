@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import uuid
 from typing import Any
 
@@ -12,13 +11,12 @@ from hypothesis import strategies as st
 
 from device_agent.core.command_gate import Accepted, AlreadyKnown, CommandGate, Decision, Refused, Standing
 from protocol import codec
+from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
 from protocol.commands import (
     AUTHORISATION_TYPE,
     CANCEL,
     COMMAND_TYPE,
     MAX_COMMAND_BYTES,
-    Authorisation,
-    AuthorisationKind,
     Command,
     DangerClass,
     Refusal,
@@ -49,6 +47,7 @@ def command(action: str = "test.look", **changed: Any) -> Command:
         not_after_ms=NOW_MS + 1000,
         counter=1,
         nonce=None if reads else NONCE,
+        requester="" if reads else "asks",
     )
     return msgspec.structs.replace(plain, **changed)
 
@@ -58,17 +57,18 @@ def authorised(order: Command, *keys: SigningKey, **changed: Any) -> Command:
         id=str(uuid.uuid4()),
         tenant="default",
         kind=AuthorisationKind.APPROVAL,
-        action=order.action,
+        requester="asks",
+        grants=[Grant(order.action)],
         danger_class=DangerClass.CHANGES,
         targets=[DEVICE],
-        not_before_ms=0,
+        not_before_ms=max(changed.get("not_after_ms", NOW_MS) - 3_600_000, 0),
         not_after_ms=NOW_MS + 10,
         max_count=1,
+        execution=order.execution,
     )
     allowed = msgspec.structs.replace(allowed, **changed)
     text = codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(allowed), keys or (APPROVER_KEY,))).decode()
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return msgspec.structs.replace(order, authorisation=text, authorisation_sha256=digest)
+    return msgspec.structs.replace(order, authorisation=text, authorisation_sha256=sha256_of(text))
 
 
 def signed(order: Command, key: SigningKey = COMMAND_KEY) -> bytes:
@@ -119,8 +119,8 @@ def test_fix_needs_signature_nonce_and_authorisation_and_counts_its_use() -> Non
             Refusal.AUTHORISATION_SIGNATURES,
         ),
         (authorised(command("test.mend"), targets=["zvt-99999999"]), Refusal.AUTHORISATION_SCOPE),
-        (authorised(command("test.mend"), action="test.once"), Refusal.AUTHORISATION_SCOPE),
-        (authorised(command("test.mend"), params={"level": 2}), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), grants=[Grant("test.once")]), Refusal.AUTHORISATION_SCOPE),
+        (authorised(command("test.mend"), grants=[Grant("test.mend", {"level": 2})]), Refusal.AUTHORISATION_SCOPE),
         (authorised(command("test.mend"), danger_class=DangerClass.READS), Refusal.AUTHORISATION_SCOPE),
         (authorised(command("test.mend"), not_after_ms=NOW_MS - 1), Refusal.AUTHORISATION_TIME),
         (authorised(command("test.mend"), not_before_ms=NOW_MS + 1), Refusal.AUTHORISATION_TIME),
@@ -172,7 +172,7 @@ def test_refused_command_uses_no_counter_up() -> None:
 
 def test_authorisation_is_used_up_here() -> None:
     gate = CommandGate(POLICY, lambda _name: None)
-    order = authorised(command("test.mend"))
+    order = authorised(command("test.mend"), kind=AuthorisationKind.SHIFT_PERMIT)
     assert isinstance(decide(order, gate), Accepted)
     again = decide(msgspec.structs.replace(order, execution=str(uuid.uuid4()), counter=2), gate)
     assert isinstance(again, Refused)
@@ -229,11 +229,17 @@ def test_a_use_stays_counted_when_the_clock_goes_back_and_is_not_kept_in_memory_
         return decision
 
     orders = [
-        authorised(command("test.mend"), not_before_ms=hour * 100, not_after_ms=hour * 100 + 99) for hour in range(50)
+        authorised(
+            command("test.mend"),
+            kind=AuthorisationKind.SHIFT_PERMIT,
+            not_before_ms=hour * 100,
+            not_after_ms=hour * 100 + 99,
+        )
+        for hour in range(50)
     ]
     for hour, order in enumerate(orders):
         assert isinstance(at(order, hour * 100, hour + 1), Accepted)
-    assert len(gate._uses) == 1
+    assert len(gate._uses) == 2  # on the link and on the device
     again = at(orders[3], 300, 60)
     assert isinstance(again, Refused)
     assert again.refusal is Refusal.AUTHORISATION_USED_UP

@@ -25,7 +25,8 @@ from fleet_server.executions.reports import DeviceReport, apply_reports
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.executions.service import Wish
 from fleet_server.timeline.models import Event
-from protocol.commands import AUTHORISATION_TYPE, CANCEL, Authorisation, ExecutionState
+from protocol.authorisations import Authorisation, Grant
+from protocol.commands import AUTHORISATION_TYPE, CANCEL, ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
 from tests.fleet_server.executions.conftest import APPROVER_KEY, Desk, opened
 from tests.fleet_server.factories import NONCE, NOON, TENANT, actor, add_fleet
@@ -102,8 +103,8 @@ def test_fix_carries_the_session_nonce_and_an_approvers_authorisation_for_just_t
     assert command.nonce == NONCE
     assert command.authorisation is not None
     allowed = opened(command.authorisation.encode(), AUTHORISATION_TYPE, APPROVER_KEY, Authorisation)
-    assert (allowed.targets, allowed.action, allowed.params) == ([desk.fleet.gateway], "app.restart", {})
-    assert allowed.max_count == 1
+    assert (allowed.targets, allowed.grants) == ([desk.fleet.gateway], [Grant("app.restart", {})])
+    assert (allowed.max_count, allowed.execution, allowed.requester) == (1, command.execution, command.requester)
 
 
 def test_reason_to_override_lets_a_fix_run_although_nothing_seems_wrong(desk: Desk) -> None:

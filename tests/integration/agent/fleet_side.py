@@ -4,7 +4,6 @@ what it has kept in memory, and signs commands. Not the fleet server: only its w
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import queue
 import secrets
@@ -21,12 +20,11 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from protocol import codec
+from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
 from protocol.capabilities import Capabilities
 from protocol.commands import (
     AUTHORISATION_TYPE,
     COMMAND_TYPE,
-    Authorisation,
-    AuthorisationKind,
     Command,
     DangerClass,
 )
@@ -151,12 +149,14 @@ class FleetSide:
             id=str(uuid.uuid4()),
             tenant="default",
             kind=AuthorisationKind.APPROVAL,
-            action=action,
+            requester="support",
+            grants=[Grant(action)],
             danger_class=DangerClass.CHANGES,
             targets=[command.audience],
             not_before_ms=now_ms() - 60_000,
             not_after_ms=now_ms() + 600_000,
             max_count=1,
+            execution=command.execution,
         )
         envelope = sign(AUTHORISATION_TYPE, codec.to_json(authorisation), [self.keys.approver])
         text = codec.to_json(envelope).decode()
@@ -164,8 +164,9 @@ class FleetSide:
             command,
             danger_class=DangerClass.CHANGES,
             nonce=self.hellos[-1].nonce,
+            requester="support",
             authorisation=text,
-            authorisation_sha256=hashlib.sha256(text.encode()).hexdigest(),
+            authorisation_sha256=sha256_of(text),
         )
 
     def _arrived(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
