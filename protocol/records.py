@@ -36,6 +36,8 @@ ShortText = Annotated[str, Meta(max_length=160)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 # What one sample of one metric may be; null means not measured, which is not zero.
 MAX_SAMPLE_CHARS = 64
+WireStepMs = Annotated[int, Meta(ge=1, le=86_400_000)]
+WireSteps = Annotated[int, Meta(ge=1, le=MAX_STEPS)]
 Sample = float | int | Annotated[str, Meta(max_length=MAX_SAMPLE_CHARS)] | None
 
 
@@ -72,8 +74,8 @@ class HealthColumns(_Body, frozen=True, tag="health_columns"):
     """``steps`` samples of some metrics, one array a metric, from ``start_ms`` every ``step_ms``."""
 
     start_ms: WireMillis
-    step_ms: Annotated[int, Meta(ge=1, le=86_400_000)]
-    steps: Annotated[int, Meta(ge=1, le=MAX_STEPS)]
+    step_ms: WireStepMs
+    steps: WireSteps
     columns: Annotated[
         dict[WireMetric, Annotated[list[Sample], Meta(min_length=1, max_length=MAX_STEPS)]],
         Meta(max_length=MAX_COLUMNS),

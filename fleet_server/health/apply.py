@@ -19,6 +19,7 @@ from fleet_server.health import latest
 from fleet_server.health.flush_columns import FlushColumns, class_of, gather, normal_of
 from fleet_server.health.latest import Entry, Held, Value
 from fleet_server.health.models import HealthBlock
+from fleet_server.health.number_columns import NumberColumns
 from fleet_server.health.packing import Floats
 from fleet_server.kit import bulk
 from fleet_server.kit.times import from_ms, to_ms
@@ -100,12 +101,12 @@ class _Taking:
     def take(self, metric: str, last_place: int, *, is_calm: bool) -> None:
         entries, report = self._held.entries, self._report
         entry = entries.get(metric)
-        column = report.body.columns[metric]
+        columns = report.body.columns
         if is_calm and (entry is None or not (entry.abnormal or entry.crossed_ms)):
             # A glance at the extremes showed that nothing can have happened: nearly every column is like that.
             if last_place < 0:
                 return
-            at_ms, value = self._at(last_place), column[last_place]
+            at_ms, value = self._at(last_place), _sample(columns, metric, last_place)
             if value is not None and entry is not None and entry.abnormal is False:
                 if at_ms >= entry.at_ms:
                     before, entry.at_ms, entry.value = entry.value, at_ms, value
@@ -114,7 +115,7 @@ class _Taking:
                 return
             samples = iter([(at_ms, value)])
         else:
-            samples = ((self._at(place), value) for place, value in enumerate(column))
+            samples = ((self._at(place), value) for place, value in enumerate(columns[metric]))
         if metrics.get(metric) is None:
             # The block keeps it; a device cannot make rows of names that it invents.
             return
@@ -162,6 +163,10 @@ class _Changes:
             )
             for at_ms in sorted(self._values)[:MAX_CHANGES_PER_BLOCK]
         ]
+
+
+def _sample(columns: Mapping[str, Column], metric: str, place: int) -> Value | None:
+    return columns.one(metric, place) if isinstance(columns, NumberColumns) else columns[metric][place]
 
 
 def _followed(side: Side | None, metric: str, terminal_class: str, value: Value, at_ms: int) -> Side | None:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from fleet_server.health.packing import EXACT, Floats
+from fleet_server.ingest import quick_columns
 from fleet_server.mqtt import Received
 from protocol import codec
 from protocol.capabilities import MAX_FIRMWARE, Capabilities
@@ -199,6 +200,14 @@ def decode_entry(seq: int, raw: msgspec.Raw, kind: StreamKind) -> Entry:
     plain = bytes(raw)
     if b"\\u0000" in plain:
         plain = _NUL.sub(rb"\1\\ufffd", plain)
+    if kind is StreamKind.BULK and (quick := quick_columns.read(plain)) is not None:
+        record, numbers = quick
+        if not _has_doubtful(numbers):
+            return Entry(seq, record, plain, 0, numbers)
+    return _decode_fully(seq, plain, kind)
+
+
+def _decode_fully(seq: int, plain: bytes, kind: StreamKind) -> Entry:
     record = codec.from_json(plain, Record)
     if isinstance(record, Malformed):
         return Entry(seq, record, plain)
@@ -226,12 +235,15 @@ def _numbers(body: HealthColumns, raw: bytes) -> Floats | None:
         numbers = _floats(columns, body.steps)
     except OverflowError:
         return None
-    return None if bool((np.abs(numbers) >= _LOOKED_AT).any()) and _is_doubtful(numbers) else numbers
+    return None if _has_doubtful(numbers) else numbers
 
 
-def _is_doubtful(numbers: Floats) -> bool:
+def _has_doubtful(numbers: Floats) -> bool:
     """Whether a large one is not exact, or may be a card's: times and counters of bytes are neither."""
-    large = numbers[np.abs(numbers) >= _LOOKED_AT]
+    sizes = np.abs(numbers)
+    if not (sizes >= _LOOKED_AT).any():
+        return False
+    large = numbers[sizes >= _LOOKED_AT]
     return bool((np.abs(large) > EXACT).any()) or any(map(is_card_value, large.tolist()))
 
 
