@@ -17,6 +17,8 @@ _MODULES = (
     "api",
     "ingest",
     "scheduler",
+    "issuer",
+    "authority",
     "migrate",
     "broker",
     "backup",

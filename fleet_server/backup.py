@@ -183,13 +183,17 @@ def _copy_database(url: str, target: Path, say: Say) -> None:
             say(f"Database: {done_pct} %")
         return 0
 
+    _vacuum_into(source, target, look)
+
+
+def _vacuum_into(source: Path, target: Path, look: Callable[[], int] = lambda: 0) -> None:
     try:
         # One transaction that only reads: unlike the backup API it never starts over because somebody writes.
         with closing(sqlite3.connect(source, timeout=_BUSY_S, isolation_level=None)) as connection:
             connection.set_progress_handler(look, _LOOK_EVERY)
             connection.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as error:
-        raise BackupRefused(f"the database cannot be copied: {error}") from error
+        raise BackupRefused(f"{source} cannot be copied: {error}") from error
 
 
 def _copy_server_folder(source: Path, target: Path) -> None:
@@ -199,6 +203,10 @@ def _copy_server_folder(source: Path, target: Path) -> None:
         if path.name.startswith((".", "fleet.db")):
             continue
         make_private_dir((target / relative).parent)
+        if path.suffix == ".db":
+            # The issuer's ledger, which may be written meanwhile.
+            _vacuum_into(path, target / relative)
+            continue
         shutil.copyfile(path, target / relative)
 
 

@@ -63,6 +63,8 @@ class ServerSettings:
     health_day_kept_days: int = 1825
     # A standby of PostgreSQL to read from while the database is away; empty: none.
     read_database_url: str = ""
+    # Of an issuer under a user of its own (`fleet_server.issuer`); empty: it is one of this server's processes.
+    issuer_socket: str = ""
 
     @property
     def health_kept(self) -> HealthKept:
@@ -99,6 +101,19 @@ class ServerSettings:
     @property
     def tls_dir(self) -> Path:
         return self.server_dir / "tls"
+
+    @property
+    def issuer_dir(self) -> Path:
+        return self.server_dir / "issuer"
+
+    @property
+    def issuer_socket_path(self) -> Path:
+        return Path(self.issuer_socket) if self.issuer_socket else self.issuer_dir / "issuer.sock"
+
+    @property
+    def issuing_chain_file(self) -> Path:
+        """Its certificates, which are no secret; the folder of another user cannot be read."""
+        return (self.tls_dir if self.issuer_socket else self.issuer_dir) / "issuing.crt"
 
     @property
     def policy_file(self) -> Path:

@@ -27,6 +27,8 @@ SCHEDULER_NAMES = (f"{SERVICE_PREFIX}scheduler-1",)
 SERVICE_NAMES = (*INGEST_NAMES, *API_NAMES, *SCHEDULER_NAMES)
 # For ``fleet-server broker probe`` alone: certificates of minutes, and rights where no report ever goes.
 PROBE_NAMES = tuple(f"{SERVICE_PREFIX}probe-{n + 1}" for n in range(2))
+# Names of devices that are nobody's, for the same purpose.
+PROBE_PREFIX = "probe-"
 TLS_VERSION = "tlsv1.3"
 TLS_CIPHERS = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 

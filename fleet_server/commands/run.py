@@ -67,4 +67,5 @@ def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":
         return [sys.executable, "-m", "fleet_server", name, "--data", str(settings.data), *more]
 
     workers = [ChildSpec(f"ingest-{n + 1}", command("ingest", "--name", INGEST_NAMES[n])) for n in range(ingest)]
-    return [*workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]
+    issuer = [] if settings.issuer_socket else [ChildSpec("issuer", command("issuer"))]
+    return [*issuer, *workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]

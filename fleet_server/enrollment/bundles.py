@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, is_issued_by
+from fleet_server.enrollment.authority import Issued, Issuing, due_for_renewal, is_issued_by
 from fleet_server.enrollment.models import IssuedCertificate
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.repository import EnrolledDevice
@@ -19,7 +19,7 @@ from protocol import codec
 
 @dataclass(frozen=True, slots=True)
 class BundleMaker:
-    authority: Authority
+    authority: Issuing
     folder: Path  # one folder a link in it, named by its key
     broker_host: str
     broker_port: int
@@ -50,7 +50,8 @@ class BundleMaker:
             pem = certificate.read_bytes()
             if not due_for_renewal(pem, now) and is_issued_by(pem, self.authority):
                 return None
-        issued = self.authority.issue_link(link.id, now)
+        former = key.read_bytes() if key.exists() else None
+        issued = self.authority.issue_link(link.id, now, former_key_pem=former)
         write_private(key, issued.key_pem)
         write_private(certificate, issued.certificate_pem)
         return issued

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import fcntl
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,12 +35,13 @@ from fleet_server.enrollment.repository import EnrollmentRepository
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.enrollment.tls_files import (
     addresses_of,
-    load_or_make_authority,
     read_revoked,
     renew_own_certificates,
     renew_revocation_list,
     write_broker_files,
 )
+from fleet_server.issuer.client import IssuerClient
+from fleet_server.issuer.opening import issuer_of, prepare
 from fleet_server.settings import ServerSettings
 
 DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
@@ -72,7 +73,14 @@ class Installation:
     devices: Mapping[str, Enrolled]
 
 
-def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, passwords: Passwords) -> Installation:
+def install(
+    data: Path,
+    wishes: Wishes,
+    fleet_path: Path | None,
+    now: datetime,
+    passwords: Passwords,
+    open_issuer: Callable[[ServerSettings], IssuerClient] = issuer_of,
+) -> Installation:
     fleet = read_fleet_file(fleet_path) if fleet_path is not None else None
     make_private_dir(data)
     with _alone(data):
@@ -80,19 +88,20 @@ def install(data: Path, wishes: Wishes, fleet_path: Path | None, now: datetime, 
             make_private_dir(data / folder)
         settings = ensure_settings(data, wishes)
         keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
-        authority = load_or_make_authority(settings.keys_dir, now)
-        renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
-        renew_revocation_list(authority, settings.tls_dir, read_revoked(settings.keys_dir), now)
-        broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
-        maker = BundleMaker(
-            authority=authority,
-            folder=data / "agents",
-            broker_host=public_host(settings.mqtt_host),
-            broker_port=settings.mqtt_port,
-            root_public=keys.root.public_hex,
-            policy=write_policy(settings.policy_file, keys, now),
-        )
-        with reachable_database(settings.database_url) as engine:
+        prepare(settings, now)
+        policy = write_policy(settings.policy_file, keys, now)
+        with closing(open_issuer(settings)) as issuer, reachable_database(settings.database_url) as engine:
+            renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), now)
+            renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)
+            broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
+            maker = BundleMaker(
+                authority=issuer,
+                folder=data / "agents",
+                broker_host=public_host(settings.mqtt_host),
+                broker_port=settings.mqtt_port,
+                root_public=keys.root.public_hex,
+                policy=policy,
+            )
             migrate.upgrade(engine)
             hashed = _passwords_of_new_people(engine, settings, passwords)
             # One transaction: passwords that were never shown must not be kept.

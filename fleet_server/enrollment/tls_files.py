@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fleet_server.enrollment.authority import Authority, Issued, due_for_renewal, hosts_of, is_issued_by, is_list_due
+from fleet_server.enrollment.authority import Issued, Issuing, due_for_renewal, hosts_of, is_issued_by, is_list_due
 from fleet_server.enrollment.errors import DataFolderUnusable
 from fleet_server.enrollment.own_names import WILDCARDS, own_addresses
 from fleet_server.enrollment.private_files import make_private_dir, write_private
+from fleet_server.issuer.opening import opened_issuer
 from fleet_server.settings import ServerSettings
 from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
 
@@ -35,26 +36,12 @@ def addresses_of(settings: ServerSettings) -> Addresses:
 
 def renew_certificates(settings: ServerSettings, now: datetime) -> list[str]:
     """The names of those that were made anew: ``broker``, ``http``, services."""
-    authority = load_or_make_authority(settings.keys_dir, now)
-    renewed = renew_own_certificates(authority, settings.tls_dir, addresses_of(settings), now)
-    return renewed + renew_revocation_list(authority, settings.tls_dir, read_revoked(settings.keys_dir), now)
+    with opened_issuer(settings) as issuer:
+        renewed = renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), now)
+        return renewed + renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)
 
 
-def load_or_make_authority(keys_dir: Path, now: datetime) -> Authority:
-    certificate, key = keys_dir / "ca.crt", keys_dir / "ca.key"
-    if not certificate.exists() and not key.exists():
-        made = Authority.make(now)
-        # The key first: a certificate without its key would be taken for a broken folder.
-        write_private(key, made.key_pem)
-        write_private(certificate, made.certificate_pem)
-        return made
-    try:
-        return Authority.from_pem(certificate.read_bytes(), key.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
-        raise DataFolderUnusable(f"{keys_dir} holds no usable ca.crt and ca.key: {error}") from error
-
-
-def renew_own_certificates(authority: Authority, tls_dir: Path, addresses: Addresses, now: datetime) -> list[str]:
+def renew_own_certificates(authority: Issuing, tls_dir: Path, addresses: Addresses, now: datetime) -> list[str]:
     """Certificates of broker, console and services; the names of those that were made anew."""
     make_private_dir(tls_dir)
     renewed = []
@@ -83,10 +70,10 @@ def read_revoked(keys_dir: Path) -> frozenset[int]:
         raise DataFolderUnusable(f"{path}: expected a hexadecimal serial number a line: {error}") from error
 
 
-def renew_revocation_list(authority: Authority, tls_dir: Path, serials: Collection[int], now: datetime) -> list[str]:
+def renew_revocation_list(authority: Issuing, tls_dir: Path, serials: Collection[int], now: datetime) -> list[str]:
     """``["revocation list"]`` when it was made anew; the broker reads it at its start and on SIGHUP."""
     path = tls_dir / REVOCATION_LIST
-    if path.exists() and not is_list_due(path.read_bytes(), authority, serials, now):
+    if path.exists() and not is_list_due(path.read_bytes(), authority.certificate, serials, now):
         return []
     write_private(path, authority.revocation_list(serials, now))
     return ["revocation list"]
@@ -124,7 +111,7 @@ def _names_of(host: str) -> list[str]:
     return [*dict.fromkeys((host, own)), *own_addresses()]
 
 
-def _is_due(path: Path, authority: Authority, now: datetime, hosts: Sequence[str]) -> bool:
+def _is_due(path: Path, authority: Issuing, now: datetime, hosts: Sequence[str]) -> bool:
     if not path.exists() or not path.with_suffix(".key").exists():
         return True
     pem = path.read_bytes()

@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy" / "systemd"
 RULES = ROOT / "deploy" / "prometheus" / "tillmedic.rules.yml"
 DEBIAN_MOSQUITTO = Path("/lib/systemd/system/mosquitto.service")
-NAMES = ("device-agent.service", "fleet-server.service", "tillmedic-broker-certificate.path")
+NAMES = (
+    "device-agent.service",
+    "fleet-server.service",
+    "tillmedic-broker-certificate.path",
+    "tillmedic-issuer.service",
+    "tillmedic-issuer.socket",
+)
 # What `systemd-analyze security` calls OK ends at 4.9; ours are held well below.
 MAX_EXPOSURE = 2.0
 
@@ -57,7 +63,9 @@ def test_systemd_takes_the_unit_without_a_remark(units: Path, name: str) -> None
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("name", ["device-agent.service", "fleet-server.service", "mosquitto.service"])
+@pytest.mark.parametrize(
+    "name", ["device-agent.service", "fleet-server.service", "mosquitto.service", "tillmedic-issuer.service"]
+)
 def test_the_unit_is_exposed_to_little(units: Path, name: str) -> None:
     if not (units / name).exists():
         pytest.skip(f"{name} is not installed (Debian package mosquitto)")

@@ -146,7 +146,13 @@ def test_a_backup_holds_all_that_is_needed_for_its_owner_alone(original: Origina
         if path.is_file() and not path.name.startswith("fleet.db")
     }
     assert names == {"manifest.json", "SHA256SUMS", backup.manifest.database.file} | kept
-    assert {"server/keys/ca.key", "server/keys/command.seed", "server/fleet.toml", "server/policy.json"} <= kept
+    assert {
+        "server/keys/ca-root.key",
+        "server/issuer/ledger.db",
+        "server/keys/command.seed",
+        "server/fleet.toml",
+        "server/policy.json",
+    } <= kept
     assert [path for path in [backup.folder, *backup.folder.rglob("*")] if path.stat().st_mode & 0o077] == []
     for line in (backup.folder / "SHA256SUMS").read_text("utf-8").splitlines():
         digest, name = line.split("  ")
@@ -161,7 +167,7 @@ def test_a_restore_on_a_new_machine_brings_everything_back_and_repeats_no_number
     restored = fresh.restore(original.backup.folder)
     assert restored.kept is None
     here, there = fresh.data / "server", original.place.data / "server"
-    for name in ("keys/ca.key", "keys/server.seed", "tls/broker.crt", "policy.json"):
+    for name in ("keys/ca-root.key", "issuer/issuing.key", "keys/server.seed", "tls/broker.crt", "policy.json"):
         assert (here / name).read_bytes() == (there / name).read_bytes()
     assert load_settings(fresh.data).ingest_group == load_settings(original.place.data).ingest_group
     with fresh.engine() as engine:
@@ -180,14 +186,14 @@ def test_a_restore_on_a_new_machine_brings_everything_back_and_repeats_no_number
 
 def test_what_was_there_is_replaced_and_kept_beside_it(original: Original, fresh: Place) -> None:
     fresh.restore(original.backup.folder)
-    (fresh.data / "server" / "keys" / "ca.key").write_text("of another time")
+    (fresh.data / "server" / "keys" / "ca-root.key").write_text("of another time")
     with fresh.engine() as engine, transaction(engine) as session:
         session.execute(text("CREATE TABLE of_a_later_version (id integer)"))
         session.execute(text("DELETE FROM event"))
     restored = fresh.restore(original.backup.folder)
     assert restored.kept is not None
-    assert (restored.kept / "keys" / "ca.key").read_text() == "of another time"
-    assert (fresh.data / "server" / "keys" / "ca.key").read_text() != "of another time"
+    assert (restored.kept / "keys" / "ca-root.key").read_text() == "of another time"
+    assert (fresh.data / "server" / "keys" / "ca-root.key").read_text() != "of another time"
     with fresh.engine() as engine, reading(engine) as session:
         assert len(session.exec(select(Event)).all()) == 1
         with pytest.raises(DBAPIError, match="of_a_later_version"):

@@ -26,7 +26,7 @@ from fleet_server.enrollment.tls_files import Addresses, renew_own_certificates
 from fleet_server.kit.times import utc_now
 from protocol import topics
 from protocol.identifiers import LinkId
-from tests.support.broker import Broker, ClientFiles, running_broker, store
+from tests.support.broker import Broker, ClientFiles, issue_any, running_broker, store
 
 pytestmark = pytest.mark.integration
 DEADLINE_S = 20.0
@@ -223,7 +223,7 @@ def test_the_brokers_own_certificate_is_no_client_certificate(broker: Broker) ->
 
 @pytest.mark.parametrize("days", [-200, 200])
 def test_a_certificate_out_of_its_time_is_refused(broker: Broker, tmp_path: Path, days: int) -> None:
-    issued = broker.authority._issue(A, Usage.CLIENT, utc_now() + timedelta(days=days), ())
+    issued = issue_any(broker.authority, A, Usage.CLIENT, utc_now() + timedelta(days=days))
     files = store(tmp_path / "old", broker.authority, issued)
     with pytest.raises(REFUSED):
         handshake(broker, files.context())

@@ -10,25 +10,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from fleet_server.enrollment.authority import Authority, Issued
+from fleet_server.enrollment.authority import LEAF_LIFE, Authority, Issued, Usage
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.tls_files import (
     Addresses,
-    load_or_make_authority,
     renew_own_certificates,
     renew_revocation_list,
     write_broker_files,
 )
+from fleet_server.issuer.folder import AuthorityPlaces, ensure_authority, load_authority
 from fleet_server.kit.times import utc_now
 from simulators.broker import BrokerMissing, Mosquitto, find_mosquitto, free_port
 
 _START_DEADLINE_S = 20.0
 _PORT_TRIES = 5
-__all__ = ["Broker", "ClientFiles", "free_port", "running_broker", "running_mosquitto", "store"]
+__all__ = [
+    "Broker",
+    "ClientFiles",
+    "free_port",
+    "issue_any",
+    "make_authority",
+    "running_broker",
+    "running_mosquitto",
+    "store",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +96,24 @@ def store(folder: Path, authority: Authority, issued: Issued) -> ClientFiles:
     return files
 
 
+def make_authority(folder: Path) -> Authority:
+    """As an installation has it, with its files below ``folder``."""
+    make_private_dir(folder / "keys")
+    places = AuthorityPlaces(folder / "keys", folder / "issuer")
+    ensure_authority(places, utc_now())
+    return load_authority(places)
+
+
+def issue_any(authority: Authority, name: str, usage: Usage, now: datetime) -> Issued:
+    """Also what it would refuse to issue."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return authority._certify(name, key.public_key(), usage, now, (), LEAF_LIFE).with_key(key)
+
+
 @contextmanager
 def running_broker(folder: Path) -> Iterator[Broker]:
     program = _mosquitto()
-    make_private_dir(folder / "keys")
-    authority = load_or_make_authority(folder / "keys", utc_now())
+    authority = make_authority(folder)
     for _ in range(_PORT_TRIES):
         port = free_port()
         addresses = Addresses("127.0.0.1", port, "127.0.0.1")

@@ -20,10 +20,10 @@ from fleet_server.broker.probe.errors import BrokerNotAskable
 from fleet_server.broker.probe.stage import Cast
 from fleet_server.enrollment.authority import Issued
 from fleet_server.enrollment.private_files import write_private
-from fleet_server.enrollment.tls_files import load_or_make_authority
+from fleet_server.issuer.opening import opened_issuer
 from fleet_server.kit.times import utc_now
 from fleet_server.settings import load_settings
-from protocol.broker_rules import PROBE_NAMES
+from protocol.broker_rules import PROBE_NAMES, PROBE_PREFIX
 
 _PORTS = {"mqtts": 8883, "mqtt": 1883}
 CertificateAndKey = tuple[Path, Path]
@@ -45,13 +45,12 @@ def place_of(url: str, data: Path) -> Place:
 
 
 def own_cast(data: Path) -> Cast:
-    """Two services and two devices that are nobody's. The authority's key must be in ``data``."""
+    """Two services and two devices that are nobody's, certified by the installation's issuer."""
     settings = load_settings(data)
-    if not (settings.keys_dir / "ca.key").exists():
-        raise BrokerNotAskable(f"{settings.keys_dir / 'ca.key'} is not here: give --cert and --key")
-    authority = load_or_make_authority(settings.keys_dir, utc_now())
-    devices = [f"probe-{secrets.token_hex(8)}" for _ in range(2)]
-    with tempfile.TemporaryDirectory(prefix="tillmedic-") as folder:
+    if not settings.issuing_chain_file.exists():
+        raise BrokerNotAskable(f"{settings.issuing_chain_file} is not here: give --cert and --key")
+    devices = [f"{PROBE_PREFIX}{secrets.token_hex(8)}" for _ in range(2)]
+    with opened_issuer(settings) as authority, tempfile.TemporaryDirectory(prefix="tillmedic-") as folder:
 
         def identity(name: str) -> Identity:
             issued = authority.issue_probe(name, utc_now())
@@ -66,7 +65,7 @@ def given_cast(ca: Path | None, services: Sequence[CertificateAndKey], devices: 
 
 def nameless_cast() -> Cast:
     """For a broker without TLS, which can tell nobody apart."""
-    names = [f"probe-{secrets.token_hex(8)}" for _ in range(4)]
+    names = [f"{PROBE_PREFIX}{secrets.token_hex(8)}" for _ in range(4)]
     identities = [Identity(name, None) for name in names]
     return Cast(identities[:2], identities[2:])
 

@@ -72,5 +72,5 @@ def test_it_tells_its_own_from_a_look_alikes(authority: Authority) -> None:
 
 
 def test_it_comes_back_from_its_files_as_it_was(authority: Authority) -> None:
-    again = Authority.from_pem(authority.certificate_pem, authority.key_pem)
+    again = Authority.from_pem(authority.chain_pem, authority.key_pem)
     assert is_issued_by(again.issue_link(LINK, NOW).certificate_pem, authority)

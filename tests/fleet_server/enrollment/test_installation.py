@@ -29,6 +29,7 @@ from protocol import codec
 from protocol.signing import POLICY_TYPE, Opened, Policy, open_envelope, public_keys
 from tests.fleet_server.enrollment.fleets import small_fleet
 from tests.support.engines import postgres_url
+from tests.support.issuer import local_issuer
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 
@@ -46,7 +47,7 @@ class Home:
             path = self.data.with_name("fleet.json")
             path.write_text(json.dumps(fleet), "utf-8")
         wanted = Wishes(database_url=self.database_url, demo=demo or None, **wishes)
-        return install(self.data, wanted, path, now, Passwords.cheap())
+        return install(self.data, wanted, path, now, Passwords.cheap(), lambda to: local_issuer(to, lambda: now))
 
     def engine(self, made: Installation) -> Engine:
         return open_engine(made.settings.database_url)
@@ -142,7 +143,10 @@ def test_nobody_else_can_read_anything(plain_home: Home) -> None:
     for path in (plain_home.data, *plain_home.data.rglob("*")):
         if path.is_dir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o700, path
-        elif path.parent in {made.settings.keys_dir, made.settings.tls_dir} or "agents" in path.parts:
+        elif (
+            path.parent in {made.settings.keys_dir, made.settings.tls_dir, made.settings.issuer_dir}
+            or "agents" in path.parts
+        ):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
@@ -256,9 +260,9 @@ def test_a_file_in_the_place_of_the_data_folder_is_named(plain_home: Home) -> No
 
 def test_a_lost_key_is_not_replaced_in_silence(plain_home: Home) -> None:
     made = plain_home.install()
-    (made.settings.keys_dir / "ca.key").unlink()
-    with pytest.raises(DataFolderUnusable, match=r"no usable ca\.crt and ca\.key"):
-        plain_home.install()
+    (made.settings.issuer_dir / "issuing.key").unlink()
+    with pytest.raises(DataFolderUnusable, match=r"no usable issuing\.crt and issuing\.key"):
+        plain_home.install(now=NOW + timedelta(days=61))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from fleet_server.enrollment.authority import Authority
 from fleet_server.enrollment.private_files import make_private_dir
-from fleet_server.enrollment.tls_files import Addresses, load_or_make_authority, renew_own_certificates
+from fleet_server.enrollment.tls_files import Addresses, renew_own_certificates
 from fleet_server.ingest.answers import Publication
 from fleet_server.ingest.broker_session import BrokerSession
 from fleet_server.ingest.door import Door, Taken
@@ -29,7 +30,7 @@ def lonely(tmp_path: Path) -> Door:
     """Its certificates are there, its broker is not."""
     keys = tmp_path / "server" / "keys"
     make_private_dir(keys)
-    authority = load_or_make_authority(keys, utc_now())
+    authority = Authority.make(utc_now())
     addresses = Addresses("127.0.0.1", 1, "127.0.0.1")
     renew_own_certificates(authority, tmp_path / "server" / "tls", addresses, utc_now())
     return Door(settings(tmp_path), SERVICE)

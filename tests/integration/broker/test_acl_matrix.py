@@ -35,7 +35,7 @@ from tests.integration.broker.acl_table import (
     topics,
     topics_of,
 )
-from tests.support.broker import Broker, running_broker, store
+from tests.support.broker import Broker, issue_any, running_broker, store
 from tests.support.raw_mqtt import REFUSED, RawClient, Will, open_raw, raw_client, retained
 
 pytestmark = pytest.mark.integration
@@ -65,15 +65,15 @@ def certificate(authority: Authority, who: Who) -> Issued:
     now = utc_now()
     match who.name:
         case "expired":
-            return authority._issue(VICTIM, Usage.CLIENT, now - timedelta(days=200), ())
+            return issue_any(authority, VICTIM, Usage.CLIENT, now - timedelta(days=200))
         case "look-alike authority":
             return Authority.make(now).issue_link(VICTIM, now)
         case "certificate for servers":
-            return authority._issue(VICTIM, Usage.SERVER, now, ())
+            return issue_any(authority, VICTIM, Usage.SERVER, now)
         case "revoked":
             return authority.issue_link(VICTIM, now)
         case name:
-            return authority._issue(name, Usage.CLIENT, now, ())
+            return issue_any(authority, name, Usage.CLIENT, now)
 
 
 def context_of(broker: Broker, who: Who, number: int) -> ssl.SSLContext:

@@ -134,8 +134,8 @@ def test_an_address_that_is_none_is_refused(tmp_path: Path, url: str) -> None:
         place_of(url, tmp_path)
 
 
-def test_without_the_authoritys_key_certificates_are_asked_for(site: ProbeSite) -> None:
-    key = site.data / "server" / "keys" / "ca.key"
+def test_without_the_authority_certificates_are_asked_for(site: ProbeSite) -> None:
+    key = site.data / "server" / "issuer" / "issuing.crt"
     hidden = key.with_name("hidden")
     key.rename(hidden)
     try:

@@ -161,13 +161,15 @@ def test_a_signature_by_sha1_is_refused(broker: Broker, tmp_path: Path) -> None:
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("openssl is not installed, and the library here does not sign by SHA-1 any more")
-    files = broker.tls_dir.parent / "keys"
+    files = broker.tls_dir.parent / "issuer"
     request = [program, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     made = ["-keyout", str(tmp_path / "c.key"), "-out", str(tmp_path / "c.csr"), "-subj", f"/CN={LINK}"]
     subprocess.run([*request, *made], check=True, capture_output=True)
     sign = [program, "x509", "-req", "-in", str(tmp_path / "c.csr"), "-sha1", "-days", "9", "-set_serial", "77"]
-    by = ["-CA", str(files / "ca.crt"), "-CAkey", str(files / "ca.key"), "-out", str(tmp_path / "c.crt")]
+    by = ["-CA", str(files / "issuing.crt"), "-CAkey", str(files / "issuing.key"), "-out", str(tmp_path / "c.crt")]
     subprocess.run([*sign, *by], check=True, capture_output=True)
-    shown = Shown((tmp_path / "c.crt").read_bytes(), (tmp_path / "c.key").read_bytes(), 77)
+    shown = Shown(
+        (tmp_path / "c.crt").read_bytes() + broker.authority.issuing_pem, (tmp_path / "c.key").read_bytes(), 77
+    )
     with pytest.raises(REFUSED):
         enter(broker, context_with(broker, shown, tmp_path / "sha1"))

@@ -54,7 +54,8 @@ def make(authority: Authority, recipe: Recipe, now: datetime, key: PrivateKey | 
         builder = builder.add_extension(unknown, critical=True)
     signer = own if recipe.self_signed else authority.key
     certificate = builder.sign(signer, hashes.SHA256())
-    return Shown(_pem(certificate), _key_pem(own), serial)
+    chain = _pem(certificate) + (authority.issuing_pem if authority.root else b"")
+    return Shown(chain, _key_pem(own), serial)
 
 
 def below(authority: Authority, now: datetime) -> Authority:
@@ -69,7 +70,7 @@ def below(authority: Authority, now: datetime) -> Authority:
 
 
 def chained(shown: Shown, authority: Authority) -> Shown:
-    return Shown(shown.chain + authority.certificate_pem, shown.key, shown.serial)
+    return Shown(shown.chain + authority.issuing_pem, shown.key, shown.serial)
 
 
 def altered(shown: Shown) -> Shown:
@@ -92,7 +93,7 @@ def _leaf_as_authority(authority: Authority, now: datetime) -> Shown:
     key = serialization.load_pem_private_key(leaf.key, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     false_authority = Authority(x509.load_pem_x509_certificate(leaf.chain), key)
-    return chained(make(false_authority, Recipe(), now), false_authority)
+    return chained(chained(make(false_authority, Recipe(), now), false_authority), authority)
 
 
 DAY = timedelta(days=1)
@@ -111,7 +112,7 @@ CASES: dict[str, Callable[[Authority, datetime], Shown]] = {
     "RSA of 1024 bits": _rsa,
     "signature altered": lambda a, now: altered(make(a, Recipe(), now)),
     "intermediate missing": lambda a, now: make(below(a, now), Recipe(), now),
-    "intermediate that is not allowed": lambda a, now: _through(below(a, now), now),
+    "intermediate that is not allowed": lambda a, now: chained(_through(below(a, now), now), a),
     "issued by a terminal's certificate": _leaf_as_authority,
 }
 # Those that mosquitto lets through the handshake: our authority does not make them, and they may do nothing.
@@ -123,7 +124,8 @@ POWERLESS: dict[str, Callable[[Authority, datetime], Shown]] = {
 
 def _look_alike(now: datetime) -> Shown:
     authority = Authority.make(now)
-    return chained(make(authority, Recipe(), now), authority)
+    shown = make(authority, Recipe(), now)
+    return Shown(shown.chain + authority.certificate_pem, shown.key, shown.serial)
 
 
 def _through(intermediate: Authority, now: datetime) -> Shown:
