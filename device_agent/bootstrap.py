@@ -16,6 +16,7 @@ from device_agent import opening
 from device_agent.actions import Definition
 from device_agent.adapters import clock
 from device_agent.adapters.control_socket import ControlSocket
+from device_agent.adapters.held_targets import HeldTargets
 from device_agent.adapters.mqtt_link import Broker, MqttLink
 from device_agent.adapters.spool import Spool
 from device_agent.config import AgentConfig
@@ -28,15 +29,15 @@ from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.measured import OF_THE_AGENT, metrics_of
 from device_agent.errors import ConfigurationInvalid
 from device_agent.families import TERMINAL
+from device_agent.policy_files import kept_trust
 from device_agent.runner import EventQueue, Link, Runner
 from device_agent.worker import DevicePlan, DeviceWorker, LogSource
 from protocol import codec
-from protocol.errors import Malformed
+from protocol.commands import DangerClass
 from protocol.identifiers import DeviceId, LinkId
 from protocol.parameters import Words
 from protocol.records import RecordBody
 from protocol.session import Flow, Profile
-from protocol.signing import POLICY_TYPE, Policy, open_envelope, public_keys
 from protocol.version import RELEASE
 
 MIB: Final = 1024 * 1024
@@ -90,41 +91,19 @@ def build(
         return codec.to_json(maker.record(DeviceId(link), body, clock.now()))
 
     spool = Spool(config.spool_file, wrap, quota_bytes=config.quota_mb * MIB)
-    policy = load_policy(config, spool)
+    trust = kept_trust(config, spool)
     events = EventQueue()
     plans, specs = _devices(config, definitions_for or _registry(config), boot)
-    identity = Identity(link, who.tenant, boot, RELEASE, _unregistered(config))
+    identity = Identity(link, who.tenant, boot, RELEASE, _unregistered(config), DangerClass(config.highest_class))
     trusted = TrustedClock.starting(
         started, persisted_ms=int(spool.fact("floor_ms") or 0), newest_record_ms=spool.newest_record_ms()
     )
-    core = AgentCore(identity, specs, policy, _floor(config.profile), spool, clock.system_dice(), trusted, started)
+    core = AgentCore(identity, specs, trust, _floor(config.profile), spool, clock.system_dice(), trusted, started)
+    core.gate.held = HeldTargets(config.state_folder / "targets").held
     workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
     runner = Runner(core, (make_link or _link)(config, link, events), workers, events, clock.now, spool.tidy)
     control = Control(runner, spool)
     return Agent(runner, ControlSocket(config.control_socket, control.ask), spool)
-
-
-def load_policy(config: AgentConfig, spool: Spool) -> Policy:
-    """The root-signed policy; never an older one than this agent has had."""
-    path = config.bundled("policy.json")
-    try:
-        document = path.read_bytes()
-        opened = open_envelope(document, POLICY_TYPE, public_keys([config.who.root_public]))
-    except OSError as error:
-        raise ConfigurationInvalid(f"policy.json: expected a readable file, came {error.strerror}: {path}") from error
-    except ValueError as error:
-        raise ConfigurationInvalid("root_public: expected an Ed25519 public key, came other 32 bytes") from error
-    policy = opened if isinstance(opened, Malformed) else codec.from_json(opened.payload, Policy)
-    if isinstance(policy, Malformed):
-        raise ConfigurationInvalid(
-            f"policy.json: expected a policy signed by the enrolment's root, came {policy.detail}"
-        )
-    known = int(spool.fact("policy_version") or 0)
-    if policy.version < known:
-        raise ConfigurationInvalid(f"policy.json: expected version {known} or newer, came {policy.version}")
-    if policy.version > known:
-        spool.remember({"policy_version": str(policy.version)})
-    return policy
 
 
 def _devices(

@@ -4,6 +4,7 @@
     state_dir = "state"         # spool, control socket; made when missing
     quota_mb = 32               # how large the spool may grow
     profile = "unmetered"       # metered, unmetered, demo: the pace until the server has said another
+    highest_class = 2           # commands above it are refused: 1 takes no software, 0 only looks
     soak_limit_s = 5            # demonstrations only: no fix waits longer than this before its last check
 
     [host]                      # what the agent runs on; its device id is the link's
@@ -124,6 +125,7 @@ class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_dir: str = "state"
     quota_mb: Annotated[int, Meta(ge=1, le=4096)] = 32
     profile: Profile = Profile.UNMETERED
+    highest_class: Annotated[int, Meta(ge=0, le=2)] = 2
     soak_limit_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
     host: HostConfig = HostConfig()
     lines: Annotated[list[LineConfig], Meta(max_length=MAX_LINES)] = []

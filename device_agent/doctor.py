@@ -11,7 +11,7 @@ import sqlite3
 import ssl
 import stat
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,10 +22,11 @@ from cryptography import x509
 from device_agent.adapters.control_socket import AgentNotRunning, ask
 from device_agent.adapters.mqtt_link import Broker, tls_context
 from device_agent.config import AgentConfig
+from device_agent.core.trust import CHAIN, read_chain
 from device_agent.core.trusted_time import BUILD_FLOOR_MS
-from protocol import codec
+from device_agent.errors import ConfigurationInvalid
+from device_agent.policy_files import enrolled_policy, enrolled_root, newest
 from protocol.errors import Malformed
-from protocol.signing import POLICY_TYPE, Policy, open_envelope, public_keys
 
 REACH_TIMEOUT_S: Final = 5.0
 # Re-keying is due at two thirds of 90 days; a certificate this close to its end was missed.
@@ -72,13 +73,20 @@ def _certificate(path: Path, link: str, now: datetime) -> Remark:
 def _policy(config: AgentConfig) -> Remark:
     path = config.bundled("policy.json")
     try:
-        opened = open_envelope(path.read_bytes(), POLICY_TYPE, public_keys([config.who.root_public]))
-    except (OSError, ValueError) as error:
+        held = newest(_stored_chain(config.spool_file), enrolled_policy(config), enrolled_root(config))
+    except (ConfigurationInvalid, ValueError) as error:
         return Remark("policy", False, f"cannot be read from {path}: {error}")
-    policy = opened if isinstance(opened, Malformed) else codec.from_json(opened.payload, Policy)
-    if isinstance(policy, Malformed):
-        return Remark("policy", False, f"is not signed by the root this link was enrolled with: {policy.detail}")
-    return Remark("policy", True, f"version {policy.version}, {len(policy.approvers)} approvers")
+    if isinstance(held, Malformed):
+        return Remark("policy", False, f"is not signed by the root this link was enrolled with: {held.detail}")
+    return Remark("policy", True, f"version {held.policy.version}, {len(held.policy.approvers)} approvers")
+
+
+def _stored_chain(path: Path) -> list[str]:
+    """Policies that came since the enrolment; none where there is no sound spool, which is remarked by itself."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        row = db.execute("SELECT value FROM fact WHERE name = ?", (CHAIN,)).fetchone()
+        return read_chain(None if row is None else str(row[0]))
+    return []
 
 
 def _broker(config: AgentConfig) -> Iterator[Remark]:

@@ -51,6 +51,7 @@ _CHANNELS = (
     _Channel("ack", down(_LINK, Down.ACK), Envelope, 1, "What is committed; bulk QoS 0.", Ack, ACK_TYPE),
     _Channel("command", down(_LINK, Down.COMMAND), Envelope, 1, "One signed command.", Command, COMMAND_TYPE),
     _Channel("flow", down(_LINK, Down.FLOW), Envelope, 1, "The pace the server asks for.", Flow, FLOW_TYPE),
+    _Channel("trust", down(_LINK, Down.TRUST), Envelope, 1, "A new policy, or a stop (x-signed).", Policy, POLICY_TYPE),
 )
 
 

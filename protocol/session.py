@@ -56,6 +56,10 @@ class StreamPosition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``policy_version``, ``stop_epoch`` and ``lift_epoch``: what the link knows of who may command it, so that the
+    server can bring what is newer. 0: nothing, or an agent that does not say.
+    """
+
     nonce: WireHex128
     session: WireHex128
     boot: WireHex128
@@ -71,6 +75,9 @@ class Hello(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wall_ms: WireMillis
     trusted_ms: WireMillis
     mono_ms: WireMillis
+    policy_version: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    stop_epoch: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    lift_epoch: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

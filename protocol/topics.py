@@ -33,6 +33,7 @@ class Down(StrEnum):
     ACK = "ack"
     COMMAND = "command"
     FLOW = "flow"
+    TRUST = "trust"
 
 
 @dataclass(frozen=True, slots=True)

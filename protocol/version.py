@@ -8,7 +8,7 @@
 1 (2026-11-29)  An authorisation names who asked, its actions in a list, and its devices by name or by a Merkle root; an
                 approval names its execution. A command of class 1 or 2 says who asks; one of class 1 may ask for the
                 merchant's consent instead of carrying an authorisation. A policy names the next root, break-glass keys
-                and how many lift a stop.
+                and how many lift a stop. Policies and stops travel on `down/trust`; a hello says which are known.
 """
 
 from __future__ import annotations

@@ -41,14 +41,16 @@ from device_agent.core.records import Changes, RecordMaker
 from device_agent.core.refusals import Refusals
 from device_agent.core.session import Session, State
 from device_agent.core.spool_readings import of_the_spool
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
 from device_agent.drivers.results import FaultSign
+from protocol.commands import DangerClass
+from protocol.errors import Malformed
 from protocol.identifiers import DeviceId, LinkId, Nonce, SessionId
 from protocol.records import RecordBody
 from protocol.session import Flow, Hello, PresenceStatus, Welcome
-from protocol.signing import Policy
 from protocol.streams import Ack
 from protocol.topics import Down, Up
 
@@ -64,6 +66,7 @@ class Identity:
     boot: str
     agent_version: str
     unregistered: tuple[str, ...] = ()
+    highest_class: DangerClass = DangerClass.SOFTWARE  # what the device's own configuration lets through
 
 
 class AgentCore:
@@ -71,7 +74,7 @@ class AgentCore:
         self,
         identity: Identity,
         specs: Sequence[DeviceSpec],
-        policy: Policy,
+        trust: Trust,
         floor: Flow,
         store: Store,
         dice: Dice,
@@ -80,6 +83,7 @@ class AgentCore:
     ) -> None:
         self.identity = identity
         self.clock = clock
+        self.trust = trust
         self._store = store
         self._dice = dice
         self.maker = RecordMaker(identity.boot)
@@ -92,18 +96,20 @@ class AgentCore:
         definitions = {spec.device: spec.definitions for spec in specs}
         self._definitions = definitions
         self._declaration = Declaration(specs, store.fact, self.maker.clean)
-        self.session = Session(dice, self._hello, self.pacing.keepalive_s, policy)
+        self.session = Session(dice, self._hello, self.pacing.keepalive_s, trust.policy)
         self.connection = Connection(self.session, dice, now)
         self.connection.set_pace(self.pacing.flow)
         self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
         self.outbox.set_rate(self.pacing.flow.drain_records_per_s)
-        self.gate = CommandGate(policy, store.fact)
+        self.gate = CommandGate(trust.policy, store.fact)
         self.executions = Executions(definitions, store.journal())
         self.refusals = Refusals()
         self.live = Live()
         trusted_ms = clock.now_ms(now)
         self._changes.facts.update(dict.fromkeys(CommandGate.outlived(store.facts(USES), trusted_ms)))
         self._apply(self.executions.recover(self._moment(now)), now)
+        if trust.stop.is_stopped:
+            self._apply(self.executions.stop(self._moment(now)), now)
 
     def handle(self, event: Event, now: Instant) -> None:
         match event:
@@ -196,6 +202,22 @@ class AgentCore:
                 flow = self.session.on_flow(event.payload, event.content_type)
                 if flow is not None:
                     self._paced(flow, now)
+            case Down.TRUST:
+                self._trusted(event, now)
+
+    def _trusted(self, event: Arrived, now: Instant) -> None:
+        was_stopped = self.trust.stop.is_stopped
+        taken = self.trust.on_trust(event.payload, event.content_type)
+        if taken is None:
+            return
+        if isinstance(taken, Malformed):
+            self._add(self._own_device, self.refusals.add(f"trust.{taken.code}", taken.detail, now), now)
+            return
+        self.gate.policy = self.session.policy = self.trust.policy
+        self._changes.facts.update(self.trust.facts)
+        self._add(self._own_device, [taken], now)
+        if self.trust.stop.is_stopped and not was_stopped:
+            self._apply(self.executions.stop(self._moment(now)), now)
 
     def _welcomed(self, welcome: Welcome, now: Instant, *, is_first: bool) -> None:
         """``is_first``: of its connection. One more answers a repeated hello and may be older than the newest ack."""
@@ -245,6 +267,8 @@ class AgentCore:
             trusted_ms=moment.trusted_ms,
             devices=self._definitions,
             journalled=self.executions.known,
+            is_stopped=self.trust.stop.is_stopped,
+            highest_class=self.identity.highest_class,
         )
         decision = self.gate.decide(payload, standing)
         match decision:
@@ -332,5 +356,6 @@ class AgentCore:
             flow=self.pacing.flow,
             keepalive_s=self.session.keepalive_s,
             trusted_ms=self.clock.now_ms(now),
+            trust=self.trust,
             now=now,
         )

@@ -2,8 +2,8 @@
 
 Refusals, in the order in which they are looked for, each with its own code: larger than 64 KiB; not parseable or an
 unknown field; command signature; audience; action not in the list; counter used; nonce not of this session; past its
-time on the trusted clock; parameters; authorisation. A command whose execution is journalled is answered with what is
-stored, whatever its counter.
+time on the trusted clock; parameters; class switched off; emergency stop; authorisation. A command whose execution is
+journalled is answered with what is stored, whatever its counter.
 
 Invariants: nothing is accepted without a command key's signature over exactly these bytes; a counter is accepted once;
 class 1 and above need the present session's nonce and people's authorisation for this device, action and parameters.
@@ -65,27 +65,31 @@ Decision = Accepted | AlreadyKnown | Refused
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What holds at the moment of deciding."""
+    """What holds at the moment of deciding. ``highest_class``: what the device's own configuration lets through."""
 
     tenant: str
     session_nonce: str
     trusted_ms: int
     devices: Mapping[DeviceId, Mapping[str, Definition]]
     journalled: Collection[str]
+    is_stopped: bool = False
+    highest_class: DangerClass = DangerClass.SOFTWARE
 
 
 class CommandGate:
-    """``held``: the target of the software repository at a path, verified and in hand; None when there is none."""
+    """``policy``: the one in force, set anew when another comes. ``held``: what lies here under the path of a target of
+    the software repository; None when nothing does.
+    """
 
     def __init__(
         self,
         policy: Policy,
         fact: Callable[[str], str | None],
-        held: Callable[[str], Artifact | None] = lambda _path: None,
+        held: Callable[[Artifact], Artifact | None] = lambda _wanted: None,
     ) -> None:
-        self._policy = policy
+        self.policy = policy
         self._fact = fact
-        self._held = held
+        self.held = held
         self._windows: dict[str, ReplayWindow] = {}
         # With the moment after which it is over, as the store has them: only those that still hold are kept here.
         self._uses: dict[str, tuple[int, int]] = {}
@@ -99,7 +103,7 @@ class CommandGate:
         command = self._command(envelope)
         if isinstance(command, Malformed):
             return Refused(Refusal.NOT_DECODABLE, command.detail)
-        opened = verify(envelope, COMMAND_TYPE, public_keys(self._policy.command_keys))
+        opened = verify(envelope, COMMAND_TYPE, public_keys(self.policy.command_keys))
         if isinstance(opened, Malformed):
             return Refused(Refusal.SIGNATURE, opened.detail)
         return self._authentic(command, min(opened.signers), standing)
@@ -141,6 +145,9 @@ class CommandGate:
             return Refused(Refusal.PARAMETERS, "; ".join(map(str, params)), execution, device)
         facts: dict[str, str] = {}
         if declared > DangerClass.READS:
+            held_back = _held_back(declared, standing)
+            if held_back is not None:
+                return Refused(*held_back, execution, device)
             allowed = self._allowed(command, standing)
             if isinstance(allowed, tuple):
                 return Refused(*allowed, execution, device)
@@ -168,7 +175,7 @@ class CommandGate:
             return Refusal.AUTHORISATION_MISSING, f"class {command.danger_class} needs people's authorisation"
         if sha256_of(command.authorisation) != command.authorisation_sha256:
             return Refusal.AUTHORISATION_SIGNATURES, "the command names another authorisation than it carries"
-        judged = judge(command.authorisation, command, self._policy, standing.trusted_ms)
+        judged = judge(command.authorisation, command, self.policy, standing.trusted_ms)
         if isinstance(judged, Denied):
             return judged.refusal, judged.detail
         allowed = judged.authorisation
@@ -186,7 +193,7 @@ class CommandGate:
         wanted = allowed.artifact
         if command.danger_class is not DangerClass.SOFTWARE or wanted is None:
             return None
-        held = self._held(wanted.path)
+        held = self.held(wanted)
         if held is None:
             return Refusal.ARTIFACT, f"{wanted.path} of {wanted.length} bytes is not in hand"
         if held != wanted:
@@ -214,3 +221,12 @@ class CommandGate:
         if name not in self._windows:
             self._windows[name] = ReplayWindow.from_text(self._fact(name))
         return self._windows[name]
+
+
+def _held_back(declared: DangerClass, standing: Standing) -> tuple[Refusal, str] | None:
+    """What no signature of a person helps against."""
+    if declared > standing.highest_class:
+        return Refusal.SWITCHED_OFF, f"this device takes commands up to class {int(standing.highest_class)}"
+    if standing.is_stopped:
+        return Refusal.STOPPED, "an emergency stop is in force; it must be lifted first"
+    return None

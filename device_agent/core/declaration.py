@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from device_agent.core.effects import Polled, Publish
 from device_agent.core.instant import Instant
+from device_agent.core.trust import Trust
 from device_agent.core.watch import DeviceSpec, Watch
 from protocol import capabilities as caps
 from protocol import codec
@@ -114,6 +115,7 @@ def hello(
     flow: Flow,
     keepalive_s: int,
     trusted_ms: int,
+    trust: Trust,
     now: Instant,
 ) -> Hello:
     attached = [watch for watch in watches if watch.spec.line]
@@ -133,4 +135,7 @@ def hello(
         wall_ms=now.wall_ms,
         trusted_ms=trusted_ms,
         mono_ms=now.mono_ms,
+        policy_version=trust.policy.version,
+        stop_epoch=trust.stop.stopped,
+        lift_epoch=trust.stop.lifted,
     )

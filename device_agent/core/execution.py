@@ -50,6 +50,7 @@ class Execution:
         self._job_timeout_s = 0.0
         self._settle_until_ns = 0
         self._is_cancel_wanted = False
+        self._cancel_code = ""
 
     @property
     def is_mutating(self) -> bool:
@@ -129,12 +130,15 @@ class Execution:
                 self._timed_out(turn)
         return turn
 
-    def cancel(self, *, state: ExecutionState = ExecutionState.CANCELLED) -> Turn:
-        """``state``: CANCELLED, or SUPERSEDED when another execution takes its place."""
+    def cancel(self, *, state: ExecutionState = ExecutionState.CANCELLED, code: str = "") -> Turn:
+        """``state``: CANCELLED, or SUPERSEDED when another execution takes its place. ``code``: why, if nobody asked
+        for it by name.
+        """
         turn = Turn()
+        self._cancel_code = code
         if self.stage in BEFORE_ANYTHING:
             turn.effects.append(CancelJobs(self.row.execution))
-            self._end(turn, state, "", "ended before anything was changed")
+            self._end(turn, state, code, "ended before anything was changed")
         elif self.stage in {Stage.STEP, Stage.PROBE} and self.row.step_index + 1 < self.row.step_count:
             self._is_cancel_wanted = True
             self._say(turn, "will stop after the present step")
@@ -207,7 +211,7 @@ class Execution:
             return
         if self._is_cancel_wanted:
             words = f"stopped after step {index} of {len(steps)}; what was done stays done"
-            self._end(turn, ExecutionState.CANCELLED, "", words)
+            self._end(turn, ExecutionState.CANCELLED, self._cancel_code, words)
             return
         name = steps[index].declared.name
         self._move(

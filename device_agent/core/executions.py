@@ -113,6 +113,15 @@ class Executions:
         row = Row(refused.execution, refused.device, "", ActionKind.CHECK, ExecutionState.REJECTED)
         return [journal.ended(row, ExecutionState.REJECTED, refused.refusal.value, refused.detail).report()]
 
+    def stop(self, moment: Moment) -> Turn:
+        """An emergency stop: ends what has changed nothing yet; what is in the middle stops after its present step."""
+        turn = Turn()
+        for execution in [one for one in self._running.values() if one.is_mutating]:
+            self._take(turn, execution, execution.cancel(code="stopped"))
+        for device in self._waiting:
+            self._fill_slot(turn, device, moment)
+        return turn
+
     def answer_known(self, execution: ExecutionId) -> list[RecordBody]:
         return [self._rows[execution].report()]
 

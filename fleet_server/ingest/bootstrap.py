@@ -13,6 +13,7 @@ from fleet_server.ingest.answers import Answers
 from fleet_server.ingest.door import Door
 from fleet_server.ingest.fair_queue import Quota, Quotas
 from fleet_server.ingest.installation import db_epoch
+from fleet_server.ingest.trust_news import TrustNews
 from fleet_server.ingest.worker import Worker
 from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
@@ -40,4 +41,5 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
                 _log.warning("PostgreSQL forgets acknowledged records in a power cut: turn this on", setting=setting)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
         dispatcher = Dispatcher(load_signer(settings), settings)
-        yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings))
+        trust = TrustNews(settings.server_dir)
+        yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings), trust)

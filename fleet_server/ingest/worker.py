@@ -34,6 +34,7 @@ from fleet_server.ingest.heard import Heard
 from fleet_server.ingest.installation import NotPrimary, db_epoch, save_worker
 from fleet_server.ingest.overuse import Overuse
 from fleet_server.ingest.pacing import AckPacer, DueAck
+from fleet_server.ingest.trust_news import TrustNews
 from fleet_server.ingest.watching import Watching
 from fleet_server.kit.times import utc_now
 from protocol.codec import JSON, JSON_DEFLATE
@@ -79,12 +80,14 @@ class Worker:
         answers: Answers,
         dispatch: Dispatch,
         quotas: Quotas = NO_QUOTAS,
+        trust: TrustNews | None = None,
     ) -> None:
         self._name = name
         self._engine = engine
         self._door = door
         self._answers = answers
         self._dispatch = dispatch
+        self._trust = trust
         self._directory = Directory()
         self._heard = Heard()
         self._room = DeadRoom()
@@ -117,6 +120,7 @@ class Worker:
             self._handle(due)
         self._send_due_acks()
         self._pace_overusers()
+        self._spread_trust()
         self._note_listening()
         self._save_state()
 
@@ -254,11 +258,31 @@ class Worker:
         if flushed.greetings:
             size = self._size_of_fleet(now_s)
             self._door.publish([self._answers.welcome(one, size, now) for one in flushed.greetings])
+            self._door.publish(self._news_for(flushed, now_s))
         commands = [Publication(one.topic, one.payload, one.content_type, _COMMAND_QOS) for one in flushed.outgoing]
         self._door.publish(commands)
         for ack in flushed.acks:
             self._pacer.add(ack, now_s)
         self._send_due_acks()
+
+    def _news_for(self, flushed: Flushed, now_s: float) -> list[Publication]:
+        if self._trust is None:
+            return []
+        trust, greetings = self._trust, flushed.greetings
+        return [news for one in greetings for news in trust.for_link(one.link.id, one.link.tenant_id, one.hello, now_s)]
+
+    def _spread_trust(self) -> None:
+        """A new policy or a stop, to all who are online. What cannot be told now is told at the next turn."""
+        if self._trust is None or not self._door.is_open or not self._trust.has_news(time.monotonic()):
+            return
+        try:
+            with reading(self._engine) as session:
+                messages = self._trust.spread(session)
+        except SQLAlchemyError as error:
+            _log.warning("links could not be told of a new policy, trying again", error=str(error)[:300])
+            return
+        self._door.publish(messages)
+        self.counters["trust_told"] += len(messages)
 
     def _answer_watchers(self, taken: Sequence[Taken]) -> None:
         """Asks links for live mode. Not tried again: who still watches says so every few seconds."""

@@ -14,6 +14,7 @@ from device_agent.core.effects import Effect, Event, Publish
 from device_agent.core.instant import Instant
 from device_agent.core.ports import Dice
 from device_agent.core.session import State
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol.identifiers import DeviceId, LinkId
@@ -39,7 +40,7 @@ class AgentLink:
         store = HeldRecords(dice.hex128(), dice.hex128())
         identity = Identity(link, "default", dice.hex128(), AGENT_VERSION)
         spec = DeviceSpec(DeviceId(link), "host", terminal_class, {})
-        self.core = AgentCore(identity, [spec], policy, floor, store, dice, trusted, now)
+        self.core = AgentCore(identity, [spec], Trust.fixed(policy, "default"), floor, store, dice, trusted, now)
 
     @property
     def link(self) -> LinkId:

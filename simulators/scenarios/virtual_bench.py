@@ -19,6 +19,7 @@ from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Polled
 from device_agent.core.instant import NS_PER_S, Instant
 from device_agent.core.ports import Dice
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.worker import noticed
@@ -81,7 +82,8 @@ class VirtualBench:
         store = RecordingStore(take)
         trusted = TrustedClock.starting(self._now(), persisted_ms=0, newest_record_ms=0)
         chance = Dice(dice.random, lambda: f"{dice.getrandbits(128):032x}")
-        self._core = AgentCore(identity, specs, Keys().policy(), _FLOW, store, chance, trusted, self._now())
+        trust = Trust.fixed(Keys().policy(), identity.tenant)
+        self._core = AgentCore(identity, specs, trust, _FLOW, store, chance, trusted, self._now())
 
     @property
     def elapsed_s(self) -> float:

@@ -23,6 +23,7 @@ from device_agent.adapters.spool import DEFAULT_QUOTA_BYTES, Spool
 from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Noticed, Polled, Publish
 from device_agent.core.records import Changes, RecordMaker
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.results import FaultSign
@@ -144,7 +145,9 @@ class Month:
         trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
         spec = DeviceSpec(DEVICE, "terminal", "smart", {})
         identity = Identity(LINK, "default", BOOT, "0.1.0")
-        self.core = AgentCore(identity, [spec], POLICY, self._flow, self.spool, dice(), trusted, self.clock.now)
+        self.core = AgentCore(
+            identity, [spec], Trust.fixed(POLICY, "default"), self._flow, self.spool, dice(), trusted, self.clock.now
+        )
         self._terminal = SimulatedTerminal(
             TerminalClass.SMART, monotonic=lambda: self.clock.seconds, wall=lambda: 1_800_000_000 + self.clock.seconds
         )

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from device_agent.bootstrap import PACES
 from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Arrived, Connect, LinkUp, Polled, Publish
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol import codec
@@ -57,7 +58,9 @@ class Day:
         trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
         spec = DeviceSpec(DeviceId(LINK), "terminal", "e_sign", {})
         identity = Identity(LINK, "default", "0" * 32, "0.1.0")
-        self.core = AgentCore(identity, [spec], POLICY, self.flow, MemoryStore(), dice(), trusted, self.clock.now)
+        self.core = AgentCore(
+            identity, [spec], Trust.fixed(POLICY, "default"), self.flow, MemoryStore(), dice(), trusted, self.clock.now
+        )
         self.terminal = SimulatedTerminal(
             TerminalClass.E_SIGN,
             trade_every_s=0,

@@ -16,6 +16,7 @@ from device_agent.core.agent import AgentCore, Identity
 from device_agent.core.effects import Connect, Effect, GiveUp, LinkDown, LinkUp, Noticed, Polled, Publish
 from device_agent.core.ports import Dice
 from device_agent.core.records import RANK_DECLARATION, Changes, RecordMaker
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.results import FaultSign
@@ -197,7 +198,8 @@ class Terminal:
         )
         spec = DeviceSpec(DeviceId(self.link), "host", "smart", {})
         identity = Identity(self.link, "default", BOOT, "1.0")
-        return spool, AgentCore(identity, [spec], POLICY, FLOW, spool, self._dice, trusted, self._clock.now)
+        trust = Trust.fixed(POLICY, "default")
+        return spool, AgentCore(identity, [spec], trust, FLOW, spool, self._dice, trusted, self._clock.now)
 
     def _on_committed(self, made: set[Mark]) -> None:
         assert not made & set(self.committed), "the model made a mark twice"

@@ -19,12 +19,14 @@ from device_agent.core.effects import (
     Publish,
     RunJob,
 )
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.measured import OF_THE_AGENT
 from device_agent.drivers.results import FaultSign
 from protocol import codec
 from protocol.capabilities import Capabilities, digest
+from protocol.commands import DangerClass
 from protocol.identifiers import DeviceId, LinkId
 from protocol.live import LiveReport
 from protocol.records import (
@@ -51,7 +53,12 @@ EPOCH = "e" * 32
 class Rig:
     """The whole core with a store in memory and a server that is played by hand."""
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | None = None,
+        trust: Trust | None = None,
+        highest_class: DangerClass = DangerClass.SOFTWARE,
+    ) -> None:
         self.clock = Clock(1000.0)
         self.store = store or MemoryStore()
         specs = [
@@ -59,8 +66,9 @@ class Rig:
             *(DeviceSpec(device, "zvt", "kiosk", DEFINITIONS, f"line{n}") for n, device in enumerate(DEVICES)),
         ]
         trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
-        identity = Identity(LINK, "default", "0" * 32, "1.0")
-        self.core = AgentCore(identity, specs, POLICY, FLOW, self.store, dice(), trusted, self.clock.now)
+        identity = Identity(LINK, "default", "0" * 32, "1.0", highest_class=highest_class)
+        trust = trust or Trust.fixed(POLICY, "default")
+        self.core = AgentCore(identity, specs, trust, FLOW, self.store, dice(), trusted, self.clock.now)
         self.effects: list[Effect] = []
         self.received: dict[str, Received] = {}
         self.epoch = EPOCH

@@ -12,6 +12,7 @@ from device_agent.core.connection import OPEN_TIMEOUT_S
 from device_agent.core.effects import Arrived, Connect, GiveUp, LinkDown, LinkUp, Publish
 from device_agent.core.instant import NS_PER_S
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
+from device_agent.core.trust import Trust
 from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol import codec
@@ -32,9 +33,8 @@ def connecting(flow: Flow, seed: int) -> tuple[Clock, AgentCore]:
     clock, store = Clock(1000.0), MemoryStore(kept_facts={"flow": codec.to_json(flow).decode()})
     trusted = TrustedClock.starting(clock.now, persisted_ms=0, newest_record_ms=0)
     spec = DeviceSpec(DeviceId(LINK), "host", "kiosk", {})
-    core = AgentCore(
-        Identity(LINK, "default", "0" * 32, "1"), [spec], POLICY, FLOW, store, dice(seed), trusted, clock.now
-    )
+    identity, trust = Identity(LINK, "default", "0" * 32, "1"), Trust.fixed(POLICY, "default")
+    core = AgentCore(identity, [spec], trust, FLOW, store, dice(seed), trusted, clock.now)
     clock.pass_s(OWN_LINK_FIRST_TRY_S)
     core.tick(clock.now)
     core.settle(clock.now)

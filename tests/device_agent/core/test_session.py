@@ -9,6 +9,7 @@ from device_agent.core.declaration import hello
 from device_agent.core.effects import Publish
 from device_agent.core.instant import Instant
 from device_agent.core.session import KEEPALIVE_FLOOR_S, Session, State
+from device_agent.core.trust import Trust
 from protocol import codec
 from protocol.identifiers import Nonce, SessionId
 from protocol.session import Hello, Presence, PresenceStatus, Welcome
@@ -34,6 +35,7 @@ def make_hello(nonce: Nonce, session: SessionId, now: Instant) -> Hello:
         flow=FLOW,
         keepalive_s=10,
         trusted_ms=0,
+        trust=Trust.fixed(POLICY, "default"),
         now=now,
     )
 
