@@ -18,8 +18,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from fleet_server import memory
-from fleet_server.auth.passwords import Passwords
-from fleet_server.auth.service import AuthService
+from fleet_server.auth.service import sweep_sessions
 from fleet_server.db import reading, transaction
 from fleet_server.devices.apply import sweep_presence
 from fleet_server.devices.condition import sweep_conditions
@@ -209,7 +208,7 @@ class Scheduler:
 
     def _sessions(self, _session: Session, now: datetime) -> Done:
         # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.
-        AuthService(self._engine, Passwords.standard()).sweep(now)
+        sweep_sessions(self._engine, now)
         return Done()
 
 

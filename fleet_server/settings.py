@@ -61,6 +61,8 @@ class ServerSettings:
     health_5min_kept_days: int = 60
     health_hour_kept_days: int = 400
     health_day_kept_days: int = 1825
+    # Whether people without a second factor may work; false: they are asked to set one up first. True in the demo.
+    sign_in_without_second_factor: bool = False
     # A standby of PostgreSQL to read from while the database is away; empty: none.
     read_database_url: str = ""
     # Of an issuer under a user of its own (`fleet_server.issuer`); empty: it is one of this server's processes.
@@ -114,6 +116,10 @@ class ServerSettings:
     def issuing_chain_file(self) -> Path:
         """Its certificates, which are no secret; the folder of another user cannot be read."""
         return (self.tls_dir if self.issuer_socket else self.issuer_dir) / "issuing.crt"
+
+    @property
+    def people_key(self) -> Path:
+        return self.server_dir / "people.key"
 
     @property
     def policy_file(self) -> Path:

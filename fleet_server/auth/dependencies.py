@@ -7,6 +7,7 @@ session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origi
 import hmac
 import html
 import time
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -19,13 +20,17 @@ from starlette.datastructures import UploadFile
 
 from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_digest
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
+from fleet_server.auth.limits import SignInLimits
 from fleet_server.auth.passwords import Passwords
+from fleet_server.auth.proofs import SETTING_UP, Proofs
 from fleet_server.auth.roles import Actor, Permission
-from fleet_server.auth.service import AuthService
-from fleet_server.auth.sessions import ConsoleSession, Uses
+from fleet_server.auth.second_factor import SecondFactors
+from fleet_server.auth.service import AuthService, Doorkeeping
+from fleet_server.auth.sessions import OPEN_ONLY, ConsoleSession, Stage, Uses
 from fleet_server.auth.token_cache import TokenCache
 from fleet_server.db import reading
 from fleet_server.kit.times import utc_now
+from fleet_server.settings import ServerSettings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # A strict cookie is not sent when another site, such as a telephone system in the browser, leads here. Asked for again
@@ -40,15 +45,28 @@ def passwords() -> Passwords:
     return Passwords.standard()
 
 
-def auth_service(request: Request, hasher: Annotated[Passwords, Depends(passwords)]) -> AuthService:
+def doorkeeping(request: Request, hasher: Annotated[Passwords, Depends(passwords)]) -> Doorkeeping:
     state = request.app.state
     if not hasattr(state, "session_uses"):
-        state.session_uses = Uses()
-    engine: Engine = state.engine
-    return AuthService(engine, hasher, state.session_uses)
+        state.session_uses, state.sign_in_limits = Uses(), SignInLimits()
+    settings: ServerSettings = state.settings
+    factors = SecondFactors(settings.people_key, is_required=not settings.sign_in_without_second_factor)
+    return Doorkeeping(state.engine, hasher, factors, state.session_uses, state.sign_in_limits)
+
+
+DoorkeepingDep = Annotated[Doorkeeping, Depends(doorkeeping)]
+
+
+def auth_service(door: DoorkeepingDep) -> AuthService:
+    return AuthService(door)
+
+
+def proofs(door: DoorkeepingDep) -> Proofs:
+    return Proofs(door)
 
 
 AuthServiceDep = Annotated[AuthService, Depends(auth_service)]
+ProofsDep = Annotated[Proofs, Depends(proofs)]
 
 
 async def api_actor(request: Request) -> Actor:
@@ -120,8 +138,28 @@ SameOrigin = Depends(same_origin)
 def console_session(
     request: Request, service: AuthServiceDep, csrf: Annotated[str, Depends(_sent_csrf)]
 ) -> ConsoleSession:
+    return _guarded(request, service, csrf, OPEN_ONLY)
+
+
+ConsoleSessionDep = Annotated[ConsoleSession, Depends(console_session)]
+
+
+def session_short_of_a_code(
+    request: Request, service: AuthServiceDep, csrf: Annotated[str, Depends(_sent_csrf)]
+) -> ConsoleSession:
+    return _guarded(request, service, csrf, {Stage.CODE})
+
+
+def session_setting_up(
+    request: Request, service: AuthServiceDep, csrf: Annotated[str, Depends(_sent_csrf)]
+) -> ConsoleSession:
+    """Of somebody who has to set up a second factor before anything else, or who is signed in and wants to."""
+    return _guarded(request, service, csrf, SETTING_UP)
+
+
+def _guarded(request: Request, service: AuthService, csrf: str, stages: AbstractSet[Stage]) -> ConsoleSession:
     secret = request.cookies.get(cookie_name(request), "")
-    session = service.resolve(secret, utc_now()) if secret else None
+    session = service.resolve(secret, utc_now(), stages) if secret else None
     if session is None:
         raise SignInNeeded(_wanted_page(request))
     if request.method not in _SAFE_METHODS:
@@ -133,9 +171,6 @@ def console_session(
 def check_csrf(session: ConsoleSession, sent: str) -> None:
     if not hmac.compare_digest(sent.encode(), session.csrf.encode()):
         raise RequestForged("this form is from an earlier session: load the page again")
-
-
-ConsoleSessionDep = Annotated[ConsoleSession, Depends(console_session)]
 
 
 def console_actor(session: ConsoleSessionDep) -> Actor:

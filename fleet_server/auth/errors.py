@@ -64,6 +64,29 @@ class SignInBusy(FleetError):
     status = 503
 
 
+class TooManyTries(FleetError):
+    code = "too_many_tries"
+    status = 429
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"too many wrong tries came from this address: try again in {retry_after_s} s")
+
+
+class PeopleKeyMissing(FleetError):
+    """The key that seals people's secrets is not where it should be."""
+
+    code = "people_key_missing"
+    status = 503
+
+
+class SecretUnreadable(FleetError):
+    """Sealed with another key, or tampered with: the second factor has to be reset."""
+
+    code = "secret_unreadable"
+    status = 503
+
+
 class NameTaken(FleetError):
     code = "name_taken"
     status = 409

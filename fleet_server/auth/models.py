@@ -22,6 +22,22 @@ class User(SQLModel, table=True):
     locked_until: datetime | None = None
     created_at: datetime
     disabled_at: datetime | None = None
+    # Second factor, sealed by `fleet_server.auth.secret_box`: the one that counts ("": none yet), and one being set up.
+    totp_sealed: str = Field(default="", max_length=160)
+    totp_new_sealed: str = Field(default="", max_length=160)
+    totp_step: int = 0  # of the last code that was taken: no earlier one is, and not that one again
+
+
+class RecoveryCode(SQLModel, table=True):
+    """Stands in for the second factor once. 79 random bits need no slow hash."""
+
+    __tablename__ = "recovery_code"
+
+    id_sha256: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = Field(max_length=64)
+    user_id: str = Field(index=True, foreign_key="person.id", max_length=36)
+    created_at: datetime
+    used_at: datetime | None = None
 
 
 class LoginSession(SQLModel, table=True):
@@ -36,6 +52,7 @@ class LoginSession(SQLModel, table=True):
     expires_at: datetime
     address: str = Field(default="", max_length=64)
     user_agent: str = Field(default="", max_length=200)
+    stage: str = Field(default="open", max_length=8)  # see `fleet_server.auth.sessions.Stage`
     stepped_up_at: datetime | None = None  # when its person last showed that it is them
 
 

@@ -1,12 +1,12 @@
 """Passwords: argon2id hashes, and readable random ones for first users.
 
 Hashing takes a quarter of a second of a core and 64 MiB on purpose: never call it while a transaction is open. At most
-`AT_ONCE` run in a process, so that a flood of sign-ins can take neither the memory nor all threads.
+`AT_ONCE` run in a process and `MAX_WAITING` wait, so that a flood of sign-ins can take neither the memory nor all
+threads: whoever comes then is told at once to come again.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +17,15 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from fleet_server.auth.errors import SignInBusy
+from fleet_server.auth.one_time_codes import readable_code
 
 MAX_LENGTH = 256
 AT_ONCE = 2
+MAX_WAITING = 8
 _WAIT_S = 3.0
+_BUSY = "too many people sign in at this moment: try again in a few seconds"
 _gate = BoundedSemaphore(AT_ONCE)
-# Without look-alikes (i l o 0 1).
-_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+_room = BoundedSemaphore(AT_ONCE + MAX_WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,11 @@ class Passwords:
             return self.hasher.hash(password)
 
     def matches(self, password: str, hashed: str | None) -> bool:
-        """Takes the same time for a person who does not exist (``hashed`` is None)."""
+        """Takes the same time for a person who does not exist (``hashed`` is None) or has no password yet (empty)."""
         if len(password) > MAX_LENGTH:
             return False
         with _one_of_few():
-            if hashed is None:
+            if not hashed:
                 self.hasher.hash(password)
                 return False
             try:
@@ -59,14 +61,18 @@ class Passwords:
 
 @contextmanager
 def _one_of_few() -> Iterator[None]:
-    if not _gate.acquire(timeout=_WAIT_S):
-        raise SignInBusy("too many people sign in at this moment: try again in a few seconds")
+    if not _room.acquire(blocking=False):
+        raise SignInBusy(_BUSY)
     try:
-        yield
+        if not _gate.acquire(timeout=_WAIT_S):
+            raise SignInBusy(_BUSY)
+        try:
+            yield
+        finally:
+            _gate.release()
     finally:
-        _gate.release()
+        _room.release()
 
 
 def readable_password() -> str:
-    """Four groups of four, 79 bits: can be read out and typed."""
-    return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(4)) for _ in range(4))
+    return readable_code()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from fleet_server.auth.models import ApiToken, LoginSession, User
+from fleet_server.auth.models import ApiToken, LoginSession, RecoveryCode, User
 
 
 class AuthRepository:
@@ -39,12 +39,27 @@ class AuthRepository:
     def remove_session(self, id_sha256: str) -> None:
         self._session.exec(delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256))
 
-    def remove_sessions_of(self, user_id: str) -> None:
-        self._session.exec(delete(LoginSession).where(col(LoginSession.user_id) == user_id))
+    def remove_sessions_of(self, user_id: str, *, but: str | None = None) -> None:
+        """``but``: the hashed id of one that goes on."""
+        statement = delete(LoginSession).where(col(LoginSession.user_id) == user_id)
+        self._session.exec(statement if but is None else statement.where(col(LoginSession.id_sha256) != but))
 
     def remove_sessions_dead_at(self, now: datetime, idle_since: datetime) -> int:
         dead = (col(LoginSession.expires_at) <= now) | (col(LoginSession.last_used_at) <= idle_since)
         return self._session.exec(delete(LoginSession).where(dead)).rowcount
+
+    def lock_recovery_code(self, id_sha256: str, user_id: str) -> RecoveryCode | None:
+        """The row, held until the transaction ends."""
+        statement = select(RecoveryCode).where(RecoveryCode.id_sha256 == id_sha256)
+        return self._session.exec(statement.where(RecoveryCode.user_id == user_id).with_for_update()).one_or_none()
+
+    def count_recovery_codes(self, user_id: str) -> int:
+        """That are still good."""
+        statement = select(func.count()).select_from(RecoveryCode).where(RecoveryCode.user_id == user_id)
+        return self._session.exec(statement.where(col(RecoveryCode.used_at).is_(None))).one()
+
+    def remove_recovery_codes_of(self, user_id: str) -> None:
+        self._session.exec(delete(RecoveryCode).where(col(RecoveryCode.user_id) == user_id))
 
     def find_token(self, token_sha256: str) -> ApiToken | None:
         return self._session.exec(select(ApiToken).where(ApiToken.token_sha256 == token_sha256)).one_or_none()
@@ -53,5 +68,5 @@ class AuthRepository:
         statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.name == name)
         return self._session.exec(statement.where(col(ApiToken.revoked_at).is_(None))).first()
 
-    def add(self, row: User | LoginSession | ApiToken) -> None:
+    def add(self, row: User | LoginSession | ApiToken | RecoveryCode) -> None:
         self._session.add(row)

@@ -44,6 +44,13 @@ class Tries:
                 person.locked_until = now + LOCK_TIME
         return person
 
+    def take_back(self, name: str) -> None:
+        """For a try whose proof was not looked at."""
+        with transaction(self._engine) as session:
+            person = AuthRepository(session).lock_person(name)
+            if person is not None and person.failed_count > 0:
+                person.failed_count, person.locked_until = person.failed_count - 1, None
+
     def note_refusal(self, action: str, name: str, address: str, now: datetime) -> bool:
         """Writes it down; True when the name is locked by now."""
         with transaction(self._engine) as session:

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fleet_server.auth.dependencies import console_session, lead_to_sign_in, passwords
+from fleet_server.auth.dependencies import console_session, doorkeeping, lead_to_sign_in, passwords
 from fleet_server.auth.errors import SignInNeeded, StepUpNeeded
 from fleet_server.auth.service import AuthService
 from fleet_server.auth.sessions import ConsoleSession
@@ -77,6 +77,12 @@ BY_CODE: dict[str, str] = {
         "A backup is being brought back, so nothing can be changed just now. What you entered is still here: "
         "send it again when that is done."
     ),
+    "too_many_tries": N_("Too many wrong tries came from where you are. Wait a minute, then try again."),
+    "sign_in_busy": N_("Too many people sign in at this moment. Try again in a few seconds."),
+    "people_key_missing": N_(
+        "The server's key for second factors cannot be read. Whoever runs the server finds the reason in its log."
+    ),
+    "secret_unreadable": N_("Your second factor cannot be read any more. Ask your administrator to reset it."),
     "cursor_invalid": N_("This page of the list does not exist any more. Start from the first one."),
 }
 
@@ -129,7 +135,10 @@ def _handler(
         if is_page(request) or before is None:
             if kind is Exception:
                 _log.error("a page failed", method=request.method, path=request.url.path[:200], exc_info=error)
-            return await run_in_threadpool(problem_page, request, *describe(error))
+            shown = await run_in_threadpool(problem_page, request, *describe(error))
+            if hasattr(error, "retry_after_s"):
+                shown.headers["Retry-After"] = str(error.retry_after_s)
+            return shown
         answered = before(request, error)
         return answered if isinstance(answered, Response) else await answered
 
@@ -156,7 +165,7 @@ def _problem(status: int) -> Problem:
 
 def _who(request: Request) -> ConsoleSession | None:
     """The person behind a failed request, if any; the problem page shows the usual frame then."""
-    service = AuthService(request.app.state.engine, passwords())
+    service = AuthService(doorkeeping(request, passwords()))
     try:
         # A problem page only shows, so the token of a form is not asked for again.
         return console_session(_as_get(request), service, "")

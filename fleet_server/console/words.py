@@ -234,6 +234,8 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "sign_in": N_("signed in"),
     "sign_in_refused": N_("was refused at the sign-in"),
     "sign_out": N_("signed out"),
+    "code_refused": N_("gave a wrong code of the second factor"),
+    "second_factor_set": N_("set up a second factor"),
     "step_up": N_("confirmed who they are"),
     "step_up_refused": N_("was refused when confirming who they are"),
     "person_added": N_("added a person"),

@@ -24,12 +24,13 @@ from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.passwords import Passwords, readable_password
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.secret_box import new_key_line
 from fleet_server.db import reachable_database, reading, transaction
 from fleet_server.enrollment.bundles import BundleMaker
 from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
 from fleet_server.enrollment.own_names import public_host
 from fleet_server.enrollment.policy import load_or_make_keys, write_policy
-from fleet_server.enrollment.private_files import make_private_dir
+from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.registration import Registration
 from fleet_server.enrollment.repository import EnrollmentRepository
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
@@ -87,6 +88,8 @@ def install(
         for folder in ("server", "server/keys", "server/tls", "agents", "logs"):
             make_private_dir(data / folder)
         settings = ensure_settings(data, wishes)
+        if not settings.people_key.exists():
+            write_private(settings.people_key, new_key_line())
         keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
         prepare(settings, now)
         policy = write_policy(settings.policy_file, keys, now)

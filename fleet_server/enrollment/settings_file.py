@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
+import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
     present = load_settings(data) if path.exists() else _defaults(data)
     asked = {field.name: value for field in fields(Wishes) if (value := getattr(wishes, field.name)) is not None}
     wanted = replace(present, **asked)
+    if wanted.demo and not _names(path, "sign_in_without_second_factor"):
+        wanted = replace(wanted, sign_in_without_second_factor=True)
     wanted = replace(wanted, database_url=anchored(wanted.database_url, path.parent))
     # A demo on all addresses follows the machine from network to network; elsewhere an operator may have named a proxy.
     is_moved = wanted.demo and wanted.http_host in WILDCARDS
@@ -72,6 +75,10 @@ def _url(host: str, port: int) -> str:
     shown = public_host(host)
     shown = f"[{shown}]" if ":" in shown else shown
     return f"{'http' if is_loopback(host) else 'https'}://{shown}:{port}"
+
+
+def _names(path: Path, key: str) -> bool:
+    return path.exists() and key in tomllib.loads(path.read_text("utf-8"))
 
 
 def _names_its_own_place(path: Path, settings: ServerSettings) -> bool:

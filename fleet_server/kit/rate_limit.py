@@ -39,3 +39,9 @@ class TokenBuckets:
             return 0.0
         self.refused += 1
         return (1 - bucket.tokens) / self._rate_per_s
+
+    def give_back(self, caller: str) -> None:
+        """For what turned out to cost nothing."""
+        bucket = self._buckets.get(caller)
+        if bucket is not None:
+            bucket.tokens = min(float(self._burst), bucket.tokens + 1)

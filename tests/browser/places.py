@@ -35,6 +35,8 @@ PAGES = {
     "dead-letters": "/dead-letters",
     "demo": "/demo",
     "account": "/account",
+    "step-up": "/step-up",
+    "second-factor": "/second-factor",
     "not-found": "/devices/d-no-such-device",
     "sign-in": "/sign-in",
 }

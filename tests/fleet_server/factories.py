@@ -136,4 +136,5 @@ def settings(data: Path, *, demo: bool = True, database_url: str = "sqlite://") 
         tenant=TENANT,
         demo=demo,
         http_requests_per_s_per_address=0,
+        sign_in_without_second_factor=demo,
     )

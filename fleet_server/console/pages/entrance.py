@@ -1,6 +1,7 @@
 """Signing in and out, the account, and the choice of language and theme."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -15,6 +16,7 @@ from fleet_server.auth.dependencies import (
     cookie_name,
     set_session_cookie,
 )
+from fleet_server.auth.sessions import ConsoleSession, Stage
 from fleet_server.console.frame import DENSITY_COOKIE, THEME_COOKIE, THEMES, local_path, make_frame, page
 from fleet_server.console.language import COOKIE, Language
 from fleet_server.console.words import ROLES
@@ -54,11 +56,21 @@ def sign_in(
             "Name and password do not match. After ten wrong tries the name is locked for 30 minutes."
         )
         return page(frame, "sign_in.html", status=401, problem=problem, name=name, next=local_path(next))
-    response = RedirectResponse(local_path(next), status_code=303)
+    response = RedirectResponse(_after_password(signed_in.session.stage, local_path(next)), status_code=303)
     set_session_cookie(request, response, signed_in.secret, until=signed_in.until, now=now)
-    _remember(response, COOKIE, signed_in.session.language)
-    _remember(response, THEME_COOKIE, signed_in.session.theme)
+    if signed_in.session.stage is Stage.OPEN:
+        remember_choices(response, signed_in.session)
     return response
+
+
+def _after_password(stage: Stage, wanted: str) -> str:
+    match stage:
+        case Stage.OPEN:
+            return wanted
+        case Stage.CODE:
+            return f"/sign-in/code?next={quote(wanted, safe='/')}"
+        case Stage.ENROL:
+            return f"/second-factor?next={quote(wanted, safe='/')}"
 
 
 @router.post("/sign-out")
@@ -106,6 +118,12 @@ def set_preferences(
 
 def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
+
+
+def remember_choices(response: Response, session: ConsoleSession) -> None:
+    """The account's language and theme, for this browser."""
+    _remember(response, COOKIE, session.language)
+    _remember(response, THEME_COOKIE, session.theme)
 
 
 def _remember(response: Response, name: str, value: str) -> None:

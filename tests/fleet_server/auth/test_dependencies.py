@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -30,6 +30,8 @@ from fleet_server.auth.sessions import SignedIn
 from fleet_server.db import transaction
 from fleet_server.errors import FleetError
 from fleet_server.kit.times import utc_now
+from tests.fleet_server.auth.people import door as doorkeeping_of
+from tests.fleet_server.factories import settings
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
@@ -38,7 +40,7 @@ SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
 def make_app(engine: Engine, url: str) -> FastAPI:
     app = FastAPI()
     app.state.engine = engine
-    app.state.settings = SimpleNamespace(url=url)
+    app.state.settings = replace(settings(Path()), url=url)
     app.dependency_overrides[passwords] = Passwords.cheap
     app.add_exception_handler(SignInNeeded, lead_to_sign_in)
 
@@ -82,7 +84,7 @@ def door(sqlite_engine: Engine) -> Iterator[Door]:
         accounts = Accounts(session, SYSTEM, now)
         accounts.add_person("li.wei", Passwords.cheap().hash("correct-horse"), Role.SUPPORT)
         viewer, support = (accounts.issue_token(role.value, role) for role in (Role.VIEWER, Role.SUPPORT))
-    service = AuthService(sqlite_engine, Passwords.cheap())
+    service = AuthService(doorkeeping_of(sqlite_engine))
     signed_in = service.sign_in("li.wei", "correct-horse", address="", user_agent="", now=now)
     assert signed_in is not None
     app = make_app(sqlite_engine, "http://127.0.0.1:8080")

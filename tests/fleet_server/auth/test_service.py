@@ -1,34 +1,33 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from sqlmodel import col, select
 
 from fleet_server.audit.models import AuditEntry
 from fleet_server.auth.accounts import Accounts
-from fleet_server.auth.models import LoginSession
+from fleet_server.auth.errors import SignInBusy
+from fleet_server.auth.limits import BURST
+from fleet_server.auth.models import LoginSession, User
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Actor, ActorKind, Role
-from fleet_server.auth.service import AuthService
+from fleet_server.auth.service import AuthService, sweep_sessions
 from fleet_server.auth.sessions import ABSOLUTE_LIMIT, IDLE_LIMIT, SignedIn
 from fleet_server.auth.tries import LOCK_TIME, MAX_TRIES
 from fleet_server.db import reading, transaction
-
-NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
-PASSWORD = "correct-horse-battery"
-SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
+from tests.fleet_server.auth.people import NAME, NOW, PASSWORD, SYSTEM, add_person, door
 
 
 @pytest.fixture
 def service(engine: Engine) -> AuthService:
-    passwords = Passwords.cheap()
-    with transaction(engine) as session:
-        Accounts(session, SYSTEM, NOW).add_person("li.wei", passwords.hash(PASSWORD), Role.SUPPORT)
-    return AuthService(engine, passwords)
+    add_person(engine)
+    return AuthService(door(engine))
 
 
 def sign_in(
@@ -92,7 +91,7 @@ def test_tries_at_the_same_moment_cannot_pass_the_limit_together(service: AuthSe
                 looked_at.append(password)
             return super().matches(password, hashed)
 
-    counting = AuthService(engine, Counting(Passwords.cheap().hasher))
+    counting = AuthService(door(engine, Counting(Passwords.cheap().hasher)))
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: sign_in(counting, f"wrong{n}"), range(30)))
     assert len(looked_at) == MAX_TRIES
@@ -171,11 +170,11 @@ def test_a_new_role_counts_from_the_next_request(service: AuthService, engine: E
     assert audited(engine)[-1] == ("system", "role_set")
 
 
-def test_sweeping_removes_only_dead_sessions(service: AuthService) -> None:
+def test_sweeping_removes_only_dead_sessions(service: AuthService, engine: Engine) -> None:
     signed_in(service)
     later = NOW + IDLE_LIMIT
     alive = signed_in(service, later)
-    assert service.sweep(later) == 1
+    assert sweep_sessions(engine, later) == 1
     assert service.resolve(alive.secret, later) is not None
 
 
@@ -184,3 +183,69 @@ def test_every_try_is_audited_without_naming_strangers(service: AuthService, eng
     sign_in(service, name="my-password-in-the-wrong-field")
     signed_in(service)
     assert audited(engine)[1:] == [("li.wei", "sign_in_refused"), ("unknown", "sign_in_refused"), ("li.wei", "sign_in")]
+
+
+class Counted(Argon2Hasher):
+    """How often something costly was done, whatever for."""
+
+    def __init__(self) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self.count = 0
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self.count += 1
+        return super().hash(password, salt=salt)
+
+    def verify(self, password: str | bytes, hash: str | bytes) -> bool:  # noqa: A002 - the library's name
+        self.count += 1
+        return super().verify(password, hash)
+
+
+def test_no_name_can_be_told_from_another_by_how_much_is_hashed(service: AuthService, engine: Engine) -> None:
+    """Known, unknown, locked, disabled, without a password yet: one hash each."""
+    for name in ("locked", "disabled", "empty"):
+        add_person(engine, name)
+    with transaction(engine) as session:
+        people = {one.name: one for one in session.exec(select(User)).all()}
+        people["locked"].locked_until = NOW + LOCK_TIME
+        people["disabled"].disabled_at = NOW
+        people["empty"].password_hash = ""
+    hasher = Counted()
+    counting = AuthService(door(engine, Passwords(PasswordHash((hasher,)))))
+    spent = {}
+    for name in (NAME, "nobody", "locked", "disabled", "empty", ""):
+        before = hasher.count
+        assert sign_in(counting, "wrong", name=name) is None
+        spent[name] = hasher.count - before
+    assert set(spent.values()) == {1}, spent
+
+
+def test_who_has_no_password_yet_is_not_let_in_with_an_empty_one(engine: Engine) -> None:
+    add_person(engine)
+    with transaction(engine) as session:
+        session.exec(select(User)).one().password_hash = ""
+    assert sign_in(AuthService(door(engine)), "") is None
+
+
+def test_a_try_that_there_was_no_room_for_counts_against_nobody(engine: Engine) -> None:
+    """Else a flood of others would lock everybody who tries again."""
+
+    class Full(Passwords):
+        def matches(self, password: str, hashed: str | None) -> bool:
+            raise SignInBusy
+
+    add_person(engine)
+    full = AuthService(door(engine, Full(Passwords.cheap().hasher)))
+    for _ in range(MAX_TRIES + BURST):
+        with pytest.raises(SignInBusy):
+            sign_in(full)
+    assert sign_in(AuthService(door(engine))) is not None
+
+
+def test_a_planted_cookie_is_never_taken_over(service: AuthService) -> None:
+    """Session fixation: the id in the browser before the sign-in, known to somebody else, is not the one after it."""
+    planted = "planted-by-somebody-else"
+    opened = service.sign_in(NAME, PASSWORD, address="", user_agent="", now=NOW, replaces=planted)
+    assert opened is not None
+    assert opened.secret != planted
+    assert service.resolve(planted, NOW) is None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI, Request
@@ -19,7 +19,8 @@ from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.errors import StepUpNeeded
 from fleet_server.auth.models import LoginSession
 from fleet_server.auth.passwords import Passwords
-from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.proofs import Proofs
+from fleet_server.auth.roles import Role
 from fleet_server.auth.service import AuthService
 from fleet_server.auth.sessions import ABSOLUTE_LIMIT, STEP_UP_LIMIT, SignedIn
 from fleet_server.auth.step_up import PersonOnlyDep, SteppedUpDep, lead_to_step_up
@@ -27,104 +28,110 @@ from fleet_server.auth.tries import MAX_TRIES
 from fleet_server.db import transaction
 from fleet_server.errors import FleetError
 from fleet_server.kit.times import utc_now
+from tests.fleet_server.auth.people import NOW, PASSWORD, SYSTEM, add_person, door
+from tests.fleet_server.factories import settings
 
-NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=7)
-PASSWORD = "correct-horse-battery"
-SYSTEM = Actor("", "system", Role.OPERATOR, "default", ActorKind.PERSON)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Both services over one door."""
+
+    sign_in: AuthService
+    proofs: Proofs
 
 
 @pytest.fixture
-def service(engine: Engine) -> AuthService:
-    return service_with_a_person(engine)
+def desk(engine: Engine) -> Desk:
+    return desk_with_a_person(engine)
 
 
-def service_with_a_person(engine: Engine) -> AuthService:
-    passwords = Passwords.cheap()
-    with transaction(engine) as session:
-        Accounts(session, SYSTEM, NOW).add_person("li.wei", passwords.hash(PASSWORD), Role.SUPPORT)
-    return AuthService(engine, passwords)
+def desk_with_a_person(engine: Engine) -> Desk:
+    add_person(engine)
+    shared = door(engine)
+    return Desk(AuthService(shared), Proofs(shared))
 
 
-def signed_in(service: AuthService, now: datetime = NOW) -> SignedIn:
-    opened = service.sign_in("li.wei", PASSWORD, address="", user_agent="", now=now)
+def signed_in(desk: Desk, now: datetime = NOW) -> SignedIn:
+    opened = desk.sign_in.sign_in("li.wei", PASSWORD, address="", user_agent="", now=now)
     assert opened is not None
     return opened
 
 
-def step_up(service: AuthService, secret: str, password: str = PASSWORD, now: datetime = LATER) -> SignedIn | None:
-    return service.step_up(secret, password, address="", now=now)
+def step_up(desk: Desk, secret: str, password: str = PASSWORD, now: datetime = LATER) -> SignedIn | None:
+    return desk.proofs.step_up(secret, password, address="", now=now)
 
 
-def test_a_sign_in_is_a_proof_for_five_minutes_and_not_a_moment_longer(service: AuthService) -> None:
-    session = signed_in(service).session
+def test_a_sign_in_is_a_proof_for_five_minutes_and_not_a_moment_longer(desk: Desk) -> None:
+    session = signed_in(desk).session
     assert session.is_stepped_up(NOW)
     assert session.is_stepped_up(NOW + STEP_UP_LIMIT - timedelta(microseconds=1))
     assert not session.is_stepped_up(NOW + STEP_UP_LIMIT)
 
 
-def test_a_clock_that_was_put_back_makes_no_proof_last_longer(service: AuthService) -> None:
-    assert not signed_in(service).session.is_stepped_up(NOW - timedelta(seconds=1))
-    assert not replace(signed_in(service).session, stepped_up_at=None).is_stepped_up(NOW)
+def test_a_clock_that_was_put_back_makes_no_proof_last_longer(desk: Desk) -> None:
+    assert not signed_in(desk).session.is_stepped_up(NOW - timedelta(seconds=1))
+    assert not replace(signed_in(desk).session, stepped_up_at=None).is_stepped_up(NOW)
 
 
-def test_use_alone_renews_no_proof(service: AuthService) -> None:
-    opened = signed_in(service)
-    found = service.resolve(opened.secret, LATER)
+def test_use_alone_renews_no_proof(desk: Desk) -> None:
+    opened = signed_in(desk)
+    found = desk.sign_in.resolve(opened.secret, LATER)
     assert found is not None
     assert not found.is_stepped_up(LATER)
 
 
-def test_the_right_password_gives_a_fresh_proof_under_a_new_id(service: AuthService) -> None:
-    before = signed_in(service)
-    after = step_up(service, before.secret)
+def test_the_right_password_gives_a_fresh_proof_under_a_new_id(desk: Desk) -> None:
+    before = signed_in(desk)
+    after = step_up(desk, before.secret)
     assert after is not None
     assert after.secret != before.secret
-    assert service.resolve(before.secret, LATER) is None
-    found = service.resolve(after.secret, LATER)
+    assert desk.sign_in.resolve(before.secret, LATER) is None
+    found = desk.sign_in.resolve(after.secret, LATER)
     assert found is not None
     assert found.is_stepped_up(LATER)
     assert found.csrf == before.session.csrf
 
 
-def test_a_proof_makes_no_session_last_beyond_its_eight_hours(service: AuthService) -> None:
-    opened, moment = signed_in(service), NOW
+def test_a_proof_makes_no_session_last_beyond_its_eight_hours(desk: Desk) -> None:
+    opened, moment = signed_in(desk), NOW
     while moment + timedelta(minutes=10) < NOW + ABSOLUTE_LIMIT:
         moment += timedelta(minutes=10)
-        renewed = step_up(service, opened.secret, now=moment)
+        renewed = step_up(desk, opened.secret, now=moment)
         assert renewed is not None
         opened = renewed
     assert opened.until == NOW + ABSOLUTE_LIMIT
-    assert service.resolve(opened.secret, NOW + ABSOLUTE_LIMIT) is None
+    assert desk.sign_in.resolve(opened.secret, NOW + ABSOLUTE_LIMIT) is None
 
 
-def test_a_wrong_password_proves_nothing(service: AuthService) -> None:
-    opened = signed_in(service)
-    assert step_up(service, opened.secret, "wrong") is None
-    found = service.resolve(opened.secret, LATER)
+def test_a_wrong_password_proves_nothing(desk: Desk) -> None:
+    opened = signed_in(desk)
+    assert step_up(desk, opened.secret, "wrong") is None
+    found = desk.sign_in.resolve(opened.secret, LATER)
     assert found is not None
     assert not found.is_stepped_up(LATER)
 
 
-def test_who_guesses_with_a_stolen_cookie_loses_it_and_locks_the_name(service: AuthService) -> None:
-    opened = signed_in(service)
+def test_who_guesses_with_a_stolen_cookie_loses_it_and_locks_the_name(desk: Desk) -> None:
+    opened = signed_in(desk)
     for number in range(MAX_TRIES):
-        assert step_up(service, opened.secret, f"guess {number}") is None
-    assert service.resolve(opened.secret, LATER) is None
-    assert step_up(service, opened.secret) is None
-    assert service.sign_in("li.wei", PASSWORD, address="", user_agent="", now=LATER) is None
+        assert step_up(desk, opened.secret, f"guess {number}") is None
+    assert desk.sign_in.resolve(opened.secret, LATER) is None
+    assert step_up(desk, opened.secret) is None
+    assert desk.sign_in.sign_in("li.wei", PASSWORD, address="", user_agent="", now=LATER) is None
 
 
 @pytest.mark.parametrize("secret", ["", "unknown"])
-def test_without_a_session_there_is_nothing_to_prove(service: AuthService, secret: str) -> None:
-    assert step_up(service, secret) is None
+def test_without_a_session_there_is_nothing_to_prove(desk: Desk, secret: str) -> None:
+    assert step_up(desk, secret) is None
 
 
 @pytest.fixture
 def client(sqlite_engine: Engine) -> Iterator[TestClient]:
     app = FastAPI()
     app.state.engine = sqlite_engine
-    app.state.settings = SimpleNamespace(url="http://127.0.0.1:8080")
+    app.state.settings = replace(settings(Path()), url="http://127.0.0.1:8080")
     app.dependency_overrides[passwords] = Passwords.cheap
     app.add_exception_handler(StepUpNeeded, lead_to_step_up)
 
@@ -142,7 +149,7 @@ def client(sqlite_engine: Engine) -> Iterator[TestClient]:
     app.api_route("/approve", methods=["GET", "POST"])(approve)
     app.post("/api/approve")(approve_by_program)
     now = utc_now()
-    opened = signed_in(service_with_a_person(sqlite_engine), now)
+    opened = signed_in(desk_with_a_person(sqlite_engine), now)
     headers = {"Cookie": f"tillmedic={opened.secret}", "X-CSRF-Token": opened.session.csrf}
     with TestClient(app, base_url="http://127.0.0.1:8080", follow_redirects=False, headers=headers) as client:
         yield client

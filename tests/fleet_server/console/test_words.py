@@ -37,13 +37,19 @@ def test_every_name_that_the_programs_use_has_words() -> None:
     assert set(words.REASONS) >= {refusal.value for refusal in Refusal}
 
 
+# At which place of a call the word stands.
+_PLACES = {"record": 2, "_note": 0, "note_refusal": 0, "_refuse": 0, "_written": 2}
+
+
 def written_deeds() -> Iterator[str]:
     """The words that the programs write into the audit, from their calls."""
     for path in Path(fleet_server.__file__).parent.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(call, ast.Call):
                 name = getattr(call.func, "id", getattr(call.func, "attr", ""))
-                place = {"record": 2, "_note": 0, "note_refusal": 0, "_written": 2}.get(name, len(call.args))
+                place = {"record": 2, "_note": 0, "note_refusal": 0, "_refuse": 0, "_written": 2}.get(
+                    name, len(call.args)
+                )
                 for word in call.args[place : place + 1]:
                     if isinstance(word, ast.Constant) and isinstance(word.value, str):
                         yield word.value

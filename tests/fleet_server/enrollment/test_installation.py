@@ -27,6 +27,7 @@ from fleet_server.enrollment.settings_file import Wishes
 from fleet_server.errors import DatabaseUnreachable, SettingsInvalid
 from protocol import codec
 from protocol.signing import POLICY_TYPE, Opened, Policy, open_envelope, public_keys
+from tests.fleet_server.auth.people import door
 from tests.fleet_server.enrollment.fleets import small_fleet
 from tests.support.engines import postgres_url
 from tests.support.issuer import local_issuer
@@ -115,7 +116,7 @@ def test_installing_again_changes_nothing_and_shows_no_password_twice(home: Home
 def test_people_of_the_demo_can_sign_in_and_the_token_is_known(home: Home) -> None:
     made = home.install()
     engine = home.engine(made)
-    service = AuthService(engine, Passwords.cheap())
+    service = AuthService(door(engine))
     for person in made.people:
         assert person.password is not None
         assert len(person.password) >= 12
@@ -136,6 +137,28 @@ def test_without_demo_there_is_one_operator_no_token_and_no_approver(plain_home:
     assert [person.name for person in made.people] == ["operator"]
     assert made.api_token is None
     assert not (made.settings.keys_dir / "approver.seed").exists()
+
+
+def test_an_installation_lets_nobody_work_without_a_second_factor(plain_home: Home) -> None:
+    assert not plain_home.install(demo=False).settings.sign_in_without_second_factor
+
+
+def test_a_demo_that_was_told_to_ask_for_second_factors_keeps_to_it(plain_home: Home) -> None:
+    made = plain_home.install()
+    file = made.settings.server_dir / "fleet.toml"
+    line = "sign_in_without_second_factor = {}"
+    file.write_text(file.read_text("utf-8").replace(line.format("true"), line.format("false")), "utf-8")
+    assert not plain_home.install().settings.sign_in_without_second_factor
+    file.write_text(file.read_text("utf-8").replace(line.format("false"), ""), "utf-8")
+    assert plain_home.install().settings.sign_in_without_second_factor
+
+
+def test_the_key_of_second_factors_is_made_once_and_not_in_the_database(plain_home: Home) -> None:
+    made = plain_home.install()
+    key = made.settings.people_key.read_text("ascii")
+    assert len(key.strip()) == 64
+    assert stat.S_IMODE(made.settings.people_key.stat().st_mode) == 0o600
+    assert plain_home.install().settings.people_key.read_text("ascii") == key
 
 
 def test_nobody_else_can_read_anything(plain_home: Home) -> None:
