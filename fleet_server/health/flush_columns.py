@@ -20,8 +20,6 @@ from protocol.catalogue.vocabulary import TerminalClass
 from protocol.records import HealthColumns
 
 _CLASSES: dict[str, TerminalClass] = {one.value: one for one in TerminalClass}
-# Samples packed at once stay in the processor's cache.
-_AT_ONCE = 2**15
 _ANYTHING, _NOTHING = (-inf, inf), (inf, -inf)
 
 
@@ -37,18 +35,7 @@ class FlushColumns:
 
     def pack(self) -> list[bytes]:
         """One block a body."""
-        blocks = list(zip(self.names, self.odd, strict=True))
-        packed: list[bytes] = []
-        first = value = column = 0
-        while first < len(blocks):
-            until, end, next_value = first, column, value
-            while until < len(blocks) and next_value - value < _AT_ONCE:
-                columns = len(blocks[until][0])
-                next_value += int(self.lengths[end : end + columns].sum())
-                until, end = until + 1, end + columns
-            packed += pack_many(self.values[value:next_value], self.lengths[column:end], blocks[first:until])
-            first, column, value = until, end, next_value
-        return packed
+        return pack_many(self.values, self.lengths, list(zip(self.names, self.odd, strict=True)))
 
     def glance(self, classes: Sequence[str]) -> tuple[list[int], list[bool]]:
         """Of each column: the place of its last measured sample (-1: none), and whether it was within the normal range

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +61,7 @@ class Folded:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Of many blocks. ``names``: what the numbers in ``series`` stand for, in the order of device and metric."""
+    """Of many blocks. ``names``: device and metric that each number in ``series`` stands for, by metric and device."""
 
     names: list[tuple[str, str]]
     series: Ints
@@ -161,10 +162,11 @@ def samples_of(blocks: Iterable[tuple[str, Block]], wanted: Collection[str] | No
     start_ms = np.array([to_ms(block.start_at) for _, block in given], dtype=np.int64)
     step_ms = np.array([block.step_ms for _, block in given], dtype=np.int64)
     columns = [found.numbers[metric] for metric in metrics]
-    keys = np.concatenate([device[one.blocks] * len(metrics) + place for place, one in enumerate(columns)])
+    # As the columns lie: metric by metric. What is in order need not be sorted.
+    keys = np.concatenate([device[one.blocks] + place * len(devices) for place, one in enumerate(columns)])
     known, series = np.unique(keys, return_inverse=True)
     return Samples(
-        [(devices[key // len(metrics)], metrics[key % len(metrics)]) for key in known.tolist()],
+        [(devices[key % len(devices)], metrics[key // len(devices)]) for key in known.tolist()],
         np.repeat(series, np.concatenate([one.lengths for one in columns])),
         np.concatenate([one.spread(start_ms) + one.places * one.spread(step_ms) for one in columns]),
         np.concatenate([one.values for one in columns]),
@@ -197,7 +199,8 @@ def _rows(
     spans = sorted({(names[one][0], span_at(level, at)) for one, at in _places(level, new)})
     keys, before = _stored(session, level, spans)
     known = {metric: [keys[row][0] for row in np.unique(one.series).tolist()] for metric, one in before.items()}
-    all_names = sorted({*names, *((device, metric) for metric, devices in known.items() for device in devices)})
+    told = {*names, *((device, metric) for metric, devices in known.items() for device in devices)}
+    all_names = sorted(told, key=itemgetter(1, 0))
     number_of = {name: number for number, name in enumerate(all_names)}
     renumbered = np.array([number_of[name] for name in names], dtype=np.int64)
     parts = [Buckets(renumbered[new.series], new.at, *new.stats)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -24,8 +25,8 @@ _GIGA: Final = 2.0**30
 _MILLION: Final = 1e6
 # Beyond it the sum of a day of seconds might not be exact.
 _LARGEST: Final = 2.0**62
-# Samples summed at once stay in the processor's cache; and so many small ones have fewer than 2**31 units, of which a
-# division by a million still tells the last millionth.
+# Samples summed at once stay in the processor's cache; and twice as many small ones have no more than 2**32 units, of
+# which a division by a million still tells the last millionth.
 _AT_ONCE: Final = 2**15
 _SMALL: Final = 2.0**16
 Stats = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
@@ -87,14 +88,25 @@ def of_samples(series: Ints, at_ms: Ints, values: Floats, bucket_ms: int) -> Buc
     is_there = ~np.isnan(values)
     if not is_there.all():
         series, at_ms, values = series[is_there], at_ms[is_there], values[is_there]
-    places = [slice(begin, begin + _AT_ONCE) for begin in range(0, max(1, len(values)), _AT_ONCE)]
-    return merged([_of_few(series[few], at_ms[few] // bucket_ms, values[few]) for few in places])
+    at = at_ms // bucket_ms
+    if not len(values):
+        return Buckets(series, at, *[values] * 6)
+    pieces = [slice(begin, end) for begin, end in pairwise(_cuts(series, at))]
+    return merged([_of_few(series[few], at[few], values[few]) for few in pieces])
+
+
+def _cuts(series: Ints, at: Ints) -> list[int]:
+    """Where pieces begin, and the end of the last: where a bucket does, so that mostly nothing is left to be summed."""
+    ends = np.append(_changes(series, at)[1:], len(at))
+    even = np.arange(_AT_ONCE, len(at), _AT_ONCE)
+    near = ends[np.searchsorted(ends, even)]
+    # A bucket of very many samples is cut all the same: see `_AT_ONCE`.
+    cuts = np.where(near - even < _AT_ONCE, near, even)
+    return [int(one) for one in np.unique(np.concatenate(([0], cuts, [len(at)])))]
 
 
 def _of_few(series: Ints, at: Ints, values: Floats) -> Buckets:
     """Neighbours of the same bucket are summed."""
-    if not len(values):
-        return Buckets(series, at, *[values] * 6)
     starts = _changes(series, at)
     low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
     count = np.diff(starts, append=len(values)).astype(np.float64)
@@ -180,16 +192,32 @@ def _bucket_columns(found: Mapping[str, Column], metric: str) -> Buckets:
 
 def _summed(series: Ints, at: Ints, stats: Stats) -> Buckets:
     """Entries of the same bucket become one, in the order of series and time."""
-    # Samples mostly come in order and many to a bucket: summing neighbours leaves little to sort.
-    found = _neighbours_summed(series, at, stats)
-    later = (found.series[1:] > found.series[:-1]) | (
-        (found.series[1:] == found.series[:-1]) & (found.at[1:] > found.at[:-1])
-    )
-    if later.all():
-        return found
-    order = np.lexsort((found.at, found.series))
-    low, high, count, giga, whole, micro = (stat[order] for stat in found.stats)
-    return _neighbours_summed(found.series[order], found.at[order], (low, high, count, giga, whole, micro))
+    order = _order_of(series, at)
+    if order is Order.ASCENDING:
+        return Buckets(series, at, *stats)
+    if order is Order.NEIGHBOURS:
+        return _neighbours_summed(series, at, stats)
+    # Runs that are in order each, as rollups are, sort in little more than one pass by one key.
+    begin, length = int(at.min()), int(at.max()) - int(at.min()) + 1
+    by_key = np.argsort(series * length + (at - begin), kind="stable")
+    low, high, count, giga, whole, micro = (stat[by_key] for stat in stats)
+    return _neighbours_summed(series[by_key], at[by_key], (low, high, count, giga, whole, micro))
+
+
+class Order(Enum):
+    """How entries lie: by series and time, none twice; the same with equal ones side by side; anyhow."""
+
+    ASCENDING = 1
+    NEIGHBOURS = 2
+    NONE = 3
+
+
+def _order_of(series: Ints, at: Ints) -> Order:
+    same = series[1:] == series[:-1]
+    later = series[1:] > series[:-1]
+    if bool((later | (same & (at[1:] > at[:-1]))).all()):
+        return Order.ASCENDING
+    return Order.NEIGHBOURS if bool((later | (same & (at[1:] >= at[:-1]))).all()) else Order.NONE
 
 
 def _neighbours_summed(series: Ints, at: Ints, stats: Stats) -> Buckets:

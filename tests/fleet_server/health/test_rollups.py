@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleet_server.health import rollups
 from fleet_server.health.rollups import Buckets, Level, merged, of_samples, pack_rows, unpack_rows
 from fleet_server.health.unpacking import BlockDamaged
 
@@ -40,6 +41,18 @@ def test_any_order_and_split_of_the_samples_gives_the_same(
     parts = [shuffled[number::pieces] for number in range(pieces)]
     in_pieces = merged([buckets_of(part) for part in parts if part])
     assert told(in_pieces) == at_once
+
+
+@settings(max_examples=80)
+@given(st.lists(SAMPLE, min_size=1, max_size=60), st.integers(1, 7), st.booleans())
+def test_it_does_not_matter_how_many_samples_are_summed_at_once(
+    samples: list[tuple[int, int, float]], at_once: int, is_sorted: bool
+) -> None:
+    given_ = sorted(samples) if is_sorted else samples
+    usual = told(buckets_of(given_))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollups, "_AT_ONCE", at_once)
+        assert told(buckets_of(given_)) == usual
 
 
 @settings(max_examples=80)
