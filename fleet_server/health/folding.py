@@ -7,9 +7,9 @@ that. Whoever reads rollups adds what is not folded yet (`fleet_server.health.se
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Protocol
@@ -102,10 +102,12 @@ def read_due(session: Session, tenant_id: str, now: datetime) -> Due:
     rows = {level: _rows(session, tenant_id, level, taken.names, new) for level, new in levels_of(taken).items()}
     # The last device's blocks may go on beyond the limit.
     cut = blocks[-1].device_id if len(blocks) == BLOCKS else ""
-    devices = {id_: Taken(before, before, 0, is_all=not cut or id_ < cut) for id_, before in folded.items()}
-    for block in blocks:
-        one = devices[block.device_id]
-        devices[block.device_id] = replace(one, newest=block.id, count=one.count + 1)
+    counts = Counter([block.device_id for block in blocks])
+    # In the order of ids: the last of each stays.
+    newest = folded | {block.device_id: block.id for block in blocks}
+    devices = {
+        id_: Taken(before, newest[id_], counts[id_], is_all=not cut or id_ < cut) for id_, before in folded.items()
+    }
     return Due(devices, rows, more=len(folded) == DEVICES or bool(cut))
 
 
