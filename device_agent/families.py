@@ -12,3 +12,5 @@ MODEM = "modem"
 
 ALL = (HOST, TERMINAL, ZVT, ESCPOS, MODEM)
 ON_A_LINE = (ZVT, ESCPOS, MODEM)
+# Have a screen or paper that a merchant can read.
+SHOWING = frozenset({TERMINAL, ESCPOS})

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from device_agent.core.effects import Event, Job, JobDone, JobKind, JobProgress, JobStarted, Noticed, Polled
 from device_agent.drivers.results import LINE_SILENT_CODE, FaultSign
-from device_agent.errors import AgentError
+from device_agent.errors import ActionFailed, AgentError
 from protocol.identifiers import DeviceId, ExecutionId
 from protocol.parameters import ParamValue
 
@@ -228,6 +228,12 @@ def answer(job: Job, context: JobContext, device: Any, plan: DevicePlan) -> JobD
             return JobDone(execution, serial, findings=tuple(run(context)) if run is not None else ())
         case JobKind.STEP:
             job.definition.steps[job.step_index].run(context)
+            return JobDone(execution, serial)
+        case JobKind.SHOW:
+            show = getattr(device, "show_to_merchant", None)
+            if show is None:
+                raise ActionFailed("cannot_show", "the device has neither a screen nor paper for it")
+            show(job.lines)
             return JobDone(execution, serial)
         case JobKind.PROBE:
             probe = job.definition.steps[job.step_index].probe

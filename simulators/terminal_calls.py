@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Args = Mapping[str, Any]
 MAX_PRINTED_LINES = 200
+MAX_SHOWN_LINES = 10
 CLOCK_RIGHT_WITHIN_S = 30.0
 # What a terminal's clock can be set to: until the year 2100, in Unix milliseconds.
 MAX_WALL_MS = 4_102_444_800_000
@@ -179,6 +180,14 @@ def _print_test(terminal: SimulatedTerminal, args: Args) -> object:
     return {"printed": True, "status": status}
 
 
+def _show_text(terminal: SimulatedTerminal, args: Args) -> object:
+    wanted = args.get("lines", [])
+    if not isinstance(wanted, list) or len(wanted) > MAX_SHOWN_LINES:
+        raise CallRefused("bad_argument", f"lines: expected a list of at most {MAX_SHOWN_LINES} texts")
+    terminal.memory.shown = [str(line)[:200] for line in wanted]
+    return {}
+
+
 def _network_scan(terminal: SimulatedTerminal, _: Args) -> object:
     terminal.memory.radio.scans += 1
     if terminal.memory.radio.sim_state != "ready":
@@ -253,6 +262,7 @@ _CALLS: Mapping[str, Callable[[SimulatedTerminal, Args], object]] = {
     "config_set": _config_set,
     "reboot": _reboot,
     "print_test": _print_test,
+    "show_text": _show_text,
     "network_scan": _network_scan,
     "sign_in": _sign_in,
     "storage": _storage,

@@ -104,3 +104,4 @@ class TerminalMemory:
     config: dict[str, str]
     faults: dict[str, float] = field(default_factory=dict)  # name of a cause -> monotonic moment it began
     printed: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)  # on the screen, until something else is

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from device_agent.core.command_gate import USES, AlreadyKnown, CommandGate, Refused, Standing
+from device_agent.core.command_gate import USES, Accepted, AlreadyKnown, CommandGate, Refused, Standing
 from device_agent.core.connection import Connection
+from device_agent.core.consent import Tried
 from device_agent.core.declaration import Declaration, hello
 from device_agent.core.effects import (
     Arrived,
@@ -46,10 +47,11 @@ from device_agent.core.trusted_time import TrustedClock
 from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
 from device_agent.drivers.results import FaultSign
-from protocol.commands import DangerClass
+from device_agent.families import SHOWING as SHOWING_FAMILIES
+from protocol.commands import CONSENT, Command, DangerClass
 from protocol.errors import Malformed
-from protocol.identifiers import DeviceId, LinkId, Nonce, SessionId
-from protocol.records import RecordBody
+from protocol.identifiers import DeviceId, ExecutionId, LinkId, Nonce, SessionId
+from protocol.records import RecordBody, SecurityEvent
 from protocol.session import Flow, Hello, PresenceStatus, Welcome
 from protocol.streams import Ack
 from protocol.topics import Down, Up
@@ -67,6 +69,12 @@ class Identity:
     agent_version: str
     unregistered: tuple[str, ...] = ()
     highest_class: DangerClass = DangerClass.SOFTWARE  # what the device's own configuration lets through
+
+
+def _glass_broken(command: Command) -> SecurityEvent:
+    """Loud on purpose: no approver stands behind it."""
+    words = f"{command.action} on {command.audience}, asked for by {command.requester or 'nobody named'}"
+    return SecurityEvent("break_glass.used", f"{words}, execution {command.execution}")
 
 
 class AgentCore:
@@ -101,8 +109,8 @@ class AgentCore:
         self.connection.set_pace(self.pacing.flow)
         self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
         self.outbox.set_rate(self.pacing.flow.drain_records_per_s)
-        self.gate = CommandGate(trust.policy, store.fact)
-        self.executions = Executions(definitions, store.journal())
+        self.gate = CommandGate(trust.policy, store.fact, dice.hex128)
+        self.executions = Executions(definitions, store.journal(), self._displays)
         self.refusals = Refusals()
         self.live = Live()
         trusted_ms = clock.now_ms(now)
@@ -280,10 +288,31 @@ class AgentCore:
             case AlreadyKnown():
                 device = self.executions.device_of(decision.execution)
                 self._add(device or self._own_device, self.executions.answer_known(decision.execution), now)
-            case _:
+            case Accepted() if decision.command.action == CONSENT:
+                self._consented(decision, moment)
+            case Accepted():
                 turn = self.executions.accept(decision, moment)
                 self._changes.facts.update(decision.facts)
+                if decision.is_broken_glass:
+                    self._add(self._own_device, [_glass_broken(decision.command)], now)
                 self._apply(turn, now, may_wait=not turn.is_durable)
+
+    def _consented(self, accepted: Accepted, moment: Moment) -> None:
+        """Each wrong try is told by itself: somebody may be guessing."""
+        device, now = DeviceId(accepted.command.audience), moment.now
+        execution, code = ExecutionId(str(accepted.params["execution"])), str(accepted.params["code"])
+        self._changes.facts.update(accepted.facts)
+        turn, tried = self.executions.try_code(execution, device, code, moment)
+        if tried is Tried.BURNT:
+            self._changes.facts.update(self.gate.burnt(device, moment.trusted_ms))
+        if tried in {Tried.WRONG, Tried.BURNT}:
+            self._add(device, self.refusals.add(f"consent.{tried.value}", f"execution {execution}", now), now)
+        self._apply(turn, now)
+
+    def _displays(self, device: DeviceId) -> list[DeviceId]:
+        """The device itself, the terminal that the agent runs on, a printer beside it: what has a screen or paper."""
+        wanted = [device, self._own_device, *self.watches]
+        return [one for one in dict.fromkeys(wanted) if self.watches[one].spec.family in SHOWING_FAMILIES]
 
     def _polled(self, event: Polled, now: Instant) -> None:
         watch = self.watches.get(event.device)

@@ -14,35 +14,51 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from device_agent.actions import Definition
+from device_agent.core.consent import FACT as CONSENT_FACT
+from device_agent.core.consent import Budget, code_of
 from device_agent.core.replay import ReplayWindow
 from protocol import codec
-from protocol.authorisations import Artifact, Authorisation, Denied, judge, sha256_of
-from protocol.commands import CANCEL, COMMAND_TYPE, MAX_COMMAND_BYTES, Command, DangerClass, Refusal
+from protocol.authorisations import Artifact, Authorisation, AuthorisationKind, Denied, judge, sha256_of
+from protocol.commands import (
+    CANCEL,
+    COMMAND_TYPE,
+    CONSENT,
+    CONSENT_DIGITS,
+    MAX_COMMAND_BYTES,
+    Command,
+    DangerClass,
+    Refusal,
+)
 from protocol.errors import Malformed
-from protocol.identifiers import DeviceId, ExecutionId, KeyId
+from protocol.identifiers import ActionName, DeviceId, ExecutionId, KeyId
 from protocol.parameters import Parameter, ParamType, ParamValue, Words, check_params
 from protocol.signing import Envelope, Policy, public_keys, verify
 from protocol.version import PROTOCOL_VERSION
 
 # Facts that count the uses of an authorisation, by its id.
 USES: Final = "used/"
-_CANCEL_PARAMS: Final = [
-    Parameter("execution", Words("执行编号", "execution"), ParamType.TEXT, pattern=r"[0-9a-f-]{36}")
-]
+_EXECUTION: Final = Parameter("execution", Words("执行编号", "execution"), ParamType.TEXT, pattern=r"[0-9a-f-]{36}")
+_CODE: Final = Parameter("code", Words("验证码", "code"), ParamType.TEXT, pattern=f"[0-9]{{{CONSENT_DIGITS}}}")
+# Orders about an execution that is here already: class 0, and of every device.
+_ORDERS: Final = {CANCEL: [_EXECUTION], CONSENT: [_EXECUTION, _CODE]}
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """``definition`` is None for `CANCEL`. ``facts``: what must be durable before anything is changed."""
+    """``definition`` is None for `CANCEL` and `CONSENT`. ``facts``: what must be durable before anything is changed.
+    ``code``: that the merchant must read out first.
+    """
 
     command: Command
     definition: Definition | None
     params: Mapping[str, ParamValue]
     facts: Mapping[str, str]
+    code: str | None = field(default=None, repr=False)
+    is_broken_glass: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,15 @@ class Standing:
     highest_class: DangerClass = DangerClass.SOFTWARE
 
 
+@dataclass(frozen=True, slots=True)
+class _Allowance:
+    """What lets a command of class 1 or 2 run, and what is to be kept of it."""
+
+    facts: Mapping[str, str]
+    code: str | None = field(default=None, repr=False)
+    is_broken_glass: bool = False
+
+
 class CommandGate:
     """``policy``: the one in force, set anew when another comes. ``held``: what lies here under the path of a target of
     the software repository; None when nothing does.
@@ -85,11 +110,13 @@ class CommandGate:
         self,
         policy: Policy,
         fact: Callable[[str], str | None],
-        held: Callable[[Artifact], Artifact | None] = lambda _wanted: None,
+        random_hex: Callable[[], str],
     ) -> None:
         self.policy = policy
         self._fact = fact
-        self.held = held
+        self._random_hex = random_hex
+        self.held: Callable[[Artifact], Artifact | None] = lambda _wanted: None
+        self._budgets: dict[DeviceId, Budget] = {}
         self._windows: dict[str, ReplayWindow] = {}
         # With the moment after which it is over, as the store has them: only those that still hold are kept here.
         self._uses: dict[str, tuple[int, int]] = {}
@@ -131,7 +158,7 @@ class CommandGate:
             return Refused(Refusal.AUDIENCE, f"{command.audience} of {command.tenant} is not served here")
         definition = standing.devices[device].get(command.action)
         declared = DangerClass.READS if definition is None else definition.declared.danger_class
-        if (definition is None and command.action != CANCEL) or command.danger_class is not declared:
+        if (definition is None and command.action not in _ORDERS) or command.danger_class is not declared:
             words = f"{command.action} of class {int(command.danger_class)} is not an action of this device"
             return Refused(Refusal.UNKNOWN_ACTION, words, execution, device)
         if definition is not None and execution in standing.journalled:
@@ -140,22 +167,52 @@ class CommandGate:
         stale = self._stale(command, counter, declared, standing)
         if stale is not None:
             return Refused(*stale, execution, device)
-        params = check_params(_CANCEL_PARAMS if definition is None else definition.declared.params, command.params)
+        params = check_params(_declared_params(command, definition), command.params)
         if isinstance(params, list):
             return Refused(Refusal.PARAMETERS, "; ".join(map(str, params)), execution, device)
-        facts: dict[str, str] = {}
+        allowed: _Allowance | tuple[Refusal, str] = _Allowance({})
         if declared > DangerClass.READS:
-            held_back = _held_back(declared, standing)
-            if held_back is not None:
-                return Refused(*held_back, execution, device)
-            allowed = self._allowed(command, standing)
-            if isinstance(allowed, tuple):
-                return Refused(*allowed, execution, device)
-            facts.update(self._used(allowed, device, standing.trusted_ms))
+            allowed = _held_back(declared, standing) or self._allowance(command, device, standing)
+        if isinstance(allowed, tuple):
+            return Refused(*allowed, execution, device)
         # Only what is accepted uses its counter up: a refused command may be mended and sent again.
         self._windows[counter] = self._window(counter).with_used(command.counter)
-        facts[counter] = self._windows[counter].to_text()
-        return Accepted(command, definition, params, facts)
+        facts = {**allowed.facts, counter: self._windows[counter].to_text()}
+        return Accepted(command, definition, params, facts, allowed.code, allowed.is_broken_glass)
+
+    def burnt(self, device: DeviceId, trusted_ms: int) -> dict[str, str]:
+        """A code was tried wrongly too often: what must be kept so that guessing cannot go on."""
+        self._budgets[device] = self._budget(device).locked(trusted_ms)
+        return {f"{CONSENT_FACT}{device}": self._budgets[device].to_text()}
+
+    def _allowance(self, command: Command, device: DeviceId, standing: Standing) -> _Allowance | tuple[Refusal, str]:
+        if command.authorisation is None and command.consent:
+            return self._consented(command, device, standing)
+        allowed = self._allowed(command, standing)
+        if isinstance(allowed, tuple):
+            return allowed
+        is_broken_glass = allowed.kind is AuthorisationKind.BREAK_GLASS
+        return _Allowance(self._used(allowed, device, standing.trusted_ms), is_broken_glass=is_broken_glass)
+
+    def _consented(self, command: Command, device: DeviceId, standing: Standing) -> _Allowance | tuple[Refusal, str]:
+        """What the merchant's code may stand for, if the terminal may ask for it now."""
+        if command.danger_class > DangerClass.CHANGES:
+            return Refusal.AUTHORISATION_MISSING, f"class {command.danger_class} takes more than the merchant's consent"
+        if not command.requester:
+            return Refusal.REQUESTER, "the command does not say who asks"
+        if not self.policy.merchant_consent:
+            return Refusal.CONSENT_UNAVAILABLE, "the policy takes no merchant's consent"
+        why_not = self._budget(device).refuses(standing.trusted_ms)
+        if why_not is not None:
+            return Refusal.CONSENT_UNAVAILABLE, why_not
+        self._budgets[device] = self._budget(device).with_code(standing.trusted_ms)
+        facts = {f"{CONSENT_FACT}{device}": self._budgets[device].to_text()}
+        return _Allowance(facts, code=code_of(self._random_hex()))
+
+    def _budget(self, device: DeviceId) -> Budget:
+        if device not in self._budgets:
+            self._budgets[device] = Budget.from_text(self._fact(f"{CONSENT_FACT}{device}"))
+        return self._budgets[device]
 
     def _stale(
         self, command: Command, counter: str, declared: DangerClass, standing: Standing
@@ -221,6 +278,10 @@ class CommandGate:
         if name not in self._windows:
             self._windows[name] = ReplayWindow.from_text(self._fact(name))
         return self._windows[name]
+
+
+def _declared_params(command: Command, definition: Definition | None) -> list[Parameter]:
+    return _ORDERS[ActionName(command.action)] if definition is None else definition.declared.params
 
 
 def _held_back(declared: DangerClass, standing: Standing) -> tuple[Refusal, str] | None:

@@ -50,6 +50,7 @@ class JobKind(Enum):
     CHECK = "check"
     STEP = "step"
     PROBE = "probe"
+    SHOW = "show"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class Job:
     step_index: int = 0
     boot_before: str = ""
     trusted_ms: int = 0
+    lines: tuple[str, ...] = field(default=(), repr=False)  # what a merchant is to read
 
 
 @dataclass(frozen=True, slots=True)

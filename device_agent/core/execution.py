@@ -105,7 +105,7 @@ class Execution:
                 self._probed(turn, done, moment)
             case Stage.POST_CHECK | Stage.LAST_CHECK:
                 self._post_checked(turn, done, moment)
-            case Stage.QUEUED | Stage.HELD | Stage.SETTLING | Stage.SOAK | Stage.PROBE_LATER | Stage.ENDED:
+            case _:
                 pass  # No job is out in these stages; an answer here belongs to one given up.
         return turn
 

@@ -8,12 +8,14 @@ that row. Deciding whether to obey is `command_gate`'s part.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from device_agent.actions import Definition
 from device_agent.core import journal
+from device_agent.core.asking import Asking
 from device_agent.core.command_gate import Accepted, Refused
+from device_agent.core.consent import Consent, Tried
 from device_agent.core.effects import JobDone
 from device_agent.core.execution import Execution
 from device_agent.core.instant import earliest
@@ -29,14 +31,22 @@ MAX_REMEMBERED: Final = 1000
 
 
 class Executions:
-    def __init__(self, devices: Mapping[DeviceId, Mapping[str, Definition]], stored: Mapping[str, bytes]) -> None:
+    """``displays``: where a merchant at a device may read something, best first."""
+
+    def __init__(
+        self,
+        devices: Mapping[DeviceId, Mapping[str, Definition]],
+        stored: Mapping[str, bytes],
+        displays: Callable[[DeviceId], Sequence[DeviceId]] = lambda device: [device],
+    ) -> None:
         self._devices = devices
+        self._displays = displays
         self._rows: dict[str, Row] = {}
         for execution, body in list(stored.items())[-MAX_REMEMBERED:]:
             row = journal.decode(body)
             if row is not None:
                 self._rows[execution] = row
-        self._running: dict[ExecutionId, Execution] = {}
+        self._running: dict[ExecutionId, Execution | Asking] = {}
         self._waiting: dict[DeviceId, deque[Execution]] = {device: deque() for device in devices}
         self._slot: dict[DeviceId, Execution] = {}
         self._changed: list[Row] = []
@@ -57,6 +67,10 @@ class Executions:
         """What a stop of the agent interrupted goes on from its rows, in the order in which it came."""
         turn = Turn()
         for row in [row for row in self._rows.values() if not row.is_final]:
+            if not row.is_agreed:
+                words = "the agent started again, and the code is gone: ask once more"
+                self._keep(journal.ended(row, ExecutionState.EXPIRED, "consent_not_given", words), turn.bodies)
+                continue
             definition = self._devices.get(row.device, {}).get(row.action)
             if definition is None:
                 gone = journal.ended(row, ExecutionState.FAILED, "unknown_action", "no longer an action of this device")
@@ -85,10 +99,11 @@ class Executions:
             device=device,
             action=command.action,
             kind=accepted.definition.declared.kind,
-            state=ExecutionState.STORED,
+            state=ExecutionState.STORED if accepted.code is None else ExecutionState.AWAITING_CONSENT,
             not_after_ms=command.not_after_ms,
             params=dict(accepted.params),
             skip_if_passing=command.skip_if_passing,
+            is_agreed=accepted.code is None,
             step_count=len(accepted.definition.steps),
         )
         execution = Execution(row, accepted.definition, self._devices[device])
@@ -98,7 +113,12 @@ class Executions:
             return turn
         self._running[row.execution] = execution
         self._keep(row, turn.bodies)
-        if execution.is_mutating:
+        if accepted.code is not None:
+            turn.is_durable = True
+            asking = Asking(row, accepted.definition, Consent(accepted.code, list(self._displays(device))))
+            self._running[row.execution] = asking
+            self._take(turn, asking, asking.begin(moment))
+        elif execution.is_mutating:
             turn.is_durable = True
             self._waiting[device].append(execution)
             self._fill_slot(turn, device, moment)
@@ -112,6 +132,24 @@ class Executions:
             return []
         row = Row(refused.execution, refused.device, "", ActionKind.CHECK, ExecutionState.REJECTED)
         return [journal.ended(row, ExecutionState.REJECTED, refused.refusal.value, refused.detail).report()]
+
+    def try_code(
+        self, execution: ExecutionId, device: DeviceId, code: str, moment: Moment
+    ) -> tuple[Turn, Tried | None]:
+        """What the merchant read out; None when no code is waited for."""
+        turn = Turn()
+        asking = self._running.get(execution)
+        if not isinstance(asking, Asking) or asking.row.device != device:
+            turn.bodies += self.answer_known(execution) if self.device_of(execution) == device else []
+            return turn, None
+        part, tried = asking.try_code(code)
+        self._take(turn, asking, part)
+        if tried is Tried.RIGHT:
+            agreed = Execution(asking.row, asking.definition, self._devices[device])
+            self._running[execution] = agreed
+            self._waiting[device].append(agreed)
+            self._fill_slot(turn, device, moment)
+        return turn, tried
 
     def stop(self, moment: Moment) -> Turn:
         """An emergency stop: ends what has changed nothing yet; what is in the middle stops after its present step."""
@@ -174,7 +212,8 @@ class Executions:
     def _is_busy(self, execution: Execution) -> bool:
         device = execution.row.device
         if execution.is_mutating:
-            return len(self._waiting[device]) >= MAX_QUEUED
+            asking = sum(isinstance(one, Asking) for one in self._running.values() if one.row.device == device)
+            return len(self._waiting[device]) + asking >= MAX_QUEUED
         checks = [one for one in self._running.values() if one.row.device == device and not one.is_mutating]
         return len(checks) >= MAX_QUEUED
 
@@ -188,7 +227,7 @@ class Executions:
             is_new = execution.row.state is ExecutionState.STORED
             self._take(turn, execution, execution.start(moment) if is_new else execution.resume(moment))
 
-    def _take(self, turn: Turn, execution: Execution, part: Turn) -> None:
+    def _take(self, turn: Turn, execution: Execution | Asking, part: Turn) -> None:
         turn.bodies += part.bodies
         turn.effects += part.effects
         if part.bodies or part.effects:

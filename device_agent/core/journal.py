@@ -27,6 +27,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     not_after_ms: int = 0
     params: dict[str, ParamValue] = {}
     skip_if_passing: bool = True
+    is_agreed: bool = True  # False while the merchant's consent is waited for
     step: str = ""
     step_index: int = 0
     step_count: int = 0

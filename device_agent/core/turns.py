@@ -13,6 +13,8 @@ from protocol.records import RecordBody
 
 class Stage(Enum):
     QUEUED = "queued"
+    SHOWING = "showing"
+    CONSENT = "consent"
     ASKING = "asking"
     HELD = "held"
     PRE_CHECK = "pre_check"
@@ -28,7 +30,9 @@ class Stage(Enum):
 
 
 # Before anything was changed: a cancel ends it at once.
-BEFORE_ANYTHING: Final = frozenset({Stage.QUEUED, Stage.ASKING, Stage.HELD, Stage.PRE_CHECK, Stage.CHECK})
+BEFORE_ANYTHING: Final = frozenset(
+    {Stage.QUEUED, Stage.SHOWING, Stage.CONSENT, Stage.ASKING, Stage.HELD, Stage.PRE_CHECK, Stage.CHECK}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,9 @@ SAFETY: Mapping[SafetyCondition, str] = {
 REASONS: Mapping[str, str] = {
     **{refusal.value: text for refusal, text in REFUSALS.items()},
     **{condition.value: text for condition, text in SAFETY.items()},
+    "consent_wrong": N_("The code was not the right one."),
+    "consent_refused": N_("The code was tried wrongly too often. Nothing was changed."),
+    "consent_not_given": N_("The shop did not tell the code in time. Nothing was changed."),
     "not_needed": N_("Nothing was wrong, so nothing was changed."),
     "post_check_failed": N_("The check after the fix did not pass, or it did not hold."),
     "timed_out": N_("It took too long."),

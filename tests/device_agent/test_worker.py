@@ -113,6 +113,12 @@ def test_what_an_action_raises_is_its_own_failure(bench: Bench, definition: Defi
     assert bench.next(JobDone).serial == 2
 
 
+def test_what_a_merchant_is_to_read_is_shown_or_refused_where_nothing_can_show(bench: Bench) -> None:
+    shown = Job(ExecutionId("one"), 1, DEVICE, JobKind.SHOW, waits, lines=("123 456",))
+    bench.worker.submit(shown)
+    assert bench.next(JobDone).error == "cannot_show"
+
+
 def test_cancelled_function_can_see_it(bench: Bench) -> None:
     bench.worker.submit(job(waits))
     bench.next(JobStarted)

@@ -23,7 +23,7 @@ from device_agent.drivers.results import (
     PollResult,
     Reading,
 )
-from device_agent.errors import DeviceNotAnswering
+from device_agent.errors import ActionFailed, DeviceNotAnswering
 from protocol.safety import Condition
 
 if TYPE_CHECKING:
@@ -168,6 +168,11 @@ class PrinterDevice(AttachedDevice):
             self._line.count_timeout()
             return Answer(Outcome.NO_ANSWER, None, f"printing not finished after {timeout_s:g} s", lines=text)
         return Answer(Outcome.DONE, None, f"printed: {_evidence(after)}", _readings(after), lines=text)
+
+    def show_to_merchant(self, lines: Sequence[str]) -> None:
+        answer = self.print_test(lines)
+        if not answer.is_done:
+            raise ActionFailed("not_printed", f"print: {answer.evidence[:120]}")
 
     def _ask_all(self) -> PrinterState:
         self._line.begin_exchange()

@@ -153,6 +153,17 @@ class TerminalDevice:
     def print_test(self, lines: Sequence[str]) -> messages.PrintResult:
         return self._ask("print_test", messages.PrintResult, timeout_s=SLOW_TIMEOUT_S, lines=list(lines))
 
+    def show_to_merchant(self, lines: Sequence[str]) -> None:
+        """On the screen; on paper where the service has no call for it. Raises when neither can be read."""
+        try:
+            self._order("show_text", lines=list(lines))
+        except ActionFailed as refused:
+            if refused.reason != UNKNOWN_CALL:
+                raise
+            result = self.print_test(lines)
+            if not result.printed:
+                raise ActionFailed("not_printed", f"print: {result.status}") from refused
+
     def network_scan(self) -> messages.NetworkScan:
         return self._ask("network_scan", messages.NetworkScan, timeout_s=SCAN_TIMEOUT_S)
 

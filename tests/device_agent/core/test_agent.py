@@ -58,12 +58,13 @@ class Rig:
         store: MemoryStore | None = None,
         trust: Trust | None = None,
         highest_class: DangerClass = DangerClass.SOFTWARE,
+        family: str = "zvt",
     ) -> None:
         self.clock = Clock(1000.0)
         self.store = store or MemoryStore()
         specs = [
             DeviceSpec(DeviceId(LINK), "host", "kiosk", {}),
-            *(DeviceSpec(device, "zvt", "kiosk", DEFINITIONS, f"line{n}") for n, device in enumerate(DEVICES)),
+            *(DeviceSpec(device, family, "kiosk", DEFINITIONS, f"line{n}") for n, device in enumerate(DEVICES)),
         ]
         trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
         identity = Identity(LINK, "default", "0" * 32, "1.0", highest_class=highest_class)

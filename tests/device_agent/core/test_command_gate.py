@@ -76,7 +76,7 @@ def signed(order: Command, key: SigningKey = COMMAND_KEY) -> bytes:
 
 
 def decide(order: Command, gate: CommandGate | None = None, **facts: Any) -> Decision:
-    gate = gate or CommandGate(POLICY, lambda _name: None)
+    gate = gate or CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
     return gate.decide(signed(order), standing(**facts))
 
 
@@ -139,14 +139,14 @@ def test_reasons_are_looked_for_in_the_order_of_the_protocol() -> None:
 
 
 def test_command_of_another_key_is_refused_before_anything_in_it_is_believed() -> None:
-    gate = CommandGate(POLICY, lambda _name: None)
+    gate = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
     decision = gate.decide(signed(command(audience="zvt-99999999"), OTHER_KEY), standing())
     assert isinstance(decision, Refused)
     assert (decision.refusal, decision.execution) == (Refusal.SIGNATURE, None)
 
 
 def test_too_large_command_is_not_even_parsed() -> None:
-    gate = CommandGate(POLICY, lambda _name: None)
+    gate = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
     decision = gate.decide(b" " * (MAX_COMMAND_BYTES + 1), standing())
     assert isinstance(decision, Refused)
     assert decision.refusal is Refusal.TOO_LARGE
@@ -154,24 +154,24 @@ def test_too_large_command_is_not_even_parsed() -> None:
 
 def test_counter_is_accepted_once_also_after_a_restart() -> None:
     facts: dict[str, str] = {}
-    gate = CommandGate(POLICY, facts.get)
+    gate = CommandGate(POLICY, facts.get, lambda: "0" * 32)
     first = decide(command(), gate)
     assert isinstance(first, Accepted)
     facts.update(first.facts)
-    for one in (gate, CommandGate(POLICY, facts.get)):
+    for one in (gate, CommandGate(POLICY, facts.get, lambda: "0" * 32)):
         again = decide(command(), one)
         assert isinstance(again, Refused)
         assert again.refusal is Refusal.REPLAYED
 
 
 def test_refused_command_uses_no_counter_up() -> None:
-    gate = CommandGate(POLICY, lambda _name: None)
+    gate = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
     assert isinstance(decide(command(params={"level": 9}), gate), Refused)
     assert isinstance(decide(command(), gate), Accepted)
 
 
 def test_authorisation_is_used_up_here() -> None:
-    gate = CommandGate(POLICY, lambda _name: None)
+    gate = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
     order = authorised(command("test.mend"), kind=AuthorisationKind.SHIFT_PERMIT)
     assert isinstance(decide(order, gate), Accepted)
     again = decide(msgspec.structs.replace(order, execution=str(uuid.uuid4()), counter=2), gate)
@@ -205,21 +205,21 @@ VALID = signed(authorised(command("test.mend")))
     )
 )
 def test_no_bytes_but_the_signed_ones_are_obeyed(payload: bytes) -> None:
-    decision = CommandGate(POLICY, lambda _name: None).decide(payload, standing())
+    decision = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32).decide(payload, standing())
     if isinstance(decision, Accepted):
         # The envelope may be written otherwise; what is signed must be the same.
         assert codec.to_json(decision.command) == codec.to_json(authorised_command())
 
 
 def authorised_command() -> Command:
-    opened = CommandGate(POLICY, lambda _name: None).decide(VALID, standing())
+    opened = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32).decide(VALID, standing())
     assert isinstance(opened, Accepted)
     return opened.command
 
 
 def test_a_use_stays_counted_when_the_clock_goes_back_and_is_not_kept_in_memory_for_ever() -> None:
     stored: dict[str, str] = {}
-    gate = CommandGate(POLICY, stored.get)
+    gate = CommandGate(POLICY, stored.get, lambda: "0" * 32)
 
     def at(order: Command, now_ms: int, counter: int) -> Decision:
         sent = msgspec.structs.replace(order, execution=str(uuid.uuid4()), counter=counter, not_after_ms=now_ms)

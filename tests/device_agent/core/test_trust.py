@@ -9,6 +9,7 @@ from device_agent.actions import Finding
 from device_agent.core.effects import Arrived, JobDone
 from device_agent.core.trust import Held, Trust, follow
 from protocol import codec
+from protocol.authorisations import AuthorisationKind
 from protocol.commands import DangerClass, ExecutionState, Refusal
 from protocol.errors import Malformed
 from protocol.policy import Root
@@ -20,7 +21,15 @@ from protocol.topics import Down, Up
 from tests.device_agent.core.invented import FAIL
 from tests.device_agent.core.rig import MemoryStore
 from tests.device_agent.core.test_agent import Rig
-from tests.device_agent.core.test_command_gate import APPROVER_KEY, COMMAND_KEY, OTHER_KEY, POLICY, command, signed
+from tests.device_agent.core.test_command_gate import (
+    APPROVER_KEY,
+    COMMAND_KEY,
+    OTHER_KEY,
+    POLICY,
+    authorised,
+    command,
+    signed,
+)
 
 ROOT, NEXT_ROOT, NEXT_COMMAND, NEXT_SERVER, BEN = (SigningKey.from_seed(bytes([n]) * 32) for n in range(11, 16))
 ENROLLED = Root.of_enrolment(ROOT.public_hex)
@@ -228,3 +237,16 @@ def test_command_in_the_place_of_a_policy_is_no_policy() -> None:
     tell(made, signed(command()))
     assert "trust.payload_type" in events(made)
     assert made.jobs() == []
+
+
+def test_broken_glass_runs_and_is_loud() -> None:
+    made = rig(break_glass_keys=[BEN.public_hex])
+    nonce = made.published(Up.HELLO, Hello)[-1].nonce
+    now_ms = made.core.clock.now_ms(made.clock.now)
+    order = command("test.mend", nonce=nonce, not_after_ms=now_ms + 60_000)
+    glass = authorised(order, BEN, kind=AuthorisationKind.BREAK_GLASS, execution=None, not_after_ms=now_ms + 60_000)
+    made.tell(Arrived(Down.COMMAND, signed(glass), None))
+    assert last(made, order.execution).state is ExecutionState.STORED
+    (event,) = [event for event in made.bodies(SecurityEvent) if event.code == "break_glass.used"]
+    assert order.execution in event.detail
+    assert "test.mend" in event.detail

@@ -9,6 +9,7 @@ from device_agent.drivers.attached import FIRMWARE_EVERY_S
 from device_agent.drivers.escpos.device import ANSWER_S, PrinterDevice
 from device_agent.drivers.escpos.wire import Identity, identity_request
 from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
+from device_agent.errors import ActionFailed
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.escpos_printer import EscposPrinter
 from tests.support.driver_rig import LateChannel, Rig
@@ -119,6 +120,14 @@ def test_print_test_puts_its_lines_on_paper_and_cuts(rig: Rig) -> None:
     assert answer.is_done
     assert rig.peripheral.printed_text()[:2] == ["打印测试", "print test"]
     assert rig.peripheral.snapshot()["cut_count"] == 1
+
+
+def test_what_a_merchant_is_to_read_is_printed_or_fails_in_words(rig: Rig) -> None:
+    rig.device.show_to_merchant(["验证码", "123 456"])
+    assert rig.peripheral.printed_text()[:2] == ["验证码", "123 456"]
+    rig.peripheral.apply_fault("paper_out")
+    with pytest.raises(ActionFailed, match="print"):
+        rig.device.show_to_merchant(["x"])
 
 
 def test_print_test_sends_nothing_to_a_printer_without_paper(rig: Rig) -> None:

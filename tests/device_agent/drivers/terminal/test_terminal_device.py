@@ -200,3 +200,32 @@ def test_what_was_not_measured_or_has_another_type_shows_nothing() -> None:
     assert signs_of({}) == frozenset()
     for rule, number in zip(RULES, count(), strict=False):
         assert isinstance(rule.shows("no such state"), bool), number
+
+
+UNKNOWN = b'{"id":%d,"ok":false,"code":"unknown_call","detail":"no such call"}\n'
+
+
+def test_what_a_merchant_is_to_read_is_on_the_screen(rig: ActionRig) -> None:
+    rig.device.show_to_merchant(["一", "two"])
+    assert rig.simulated.memory.shown == ["一", "two"]
+    assert rig.simulated.memory.printed == []
+
+
+def test_it_is_on_paper_where_the_service_has_no_call_for_the_screen() -> None:
+    device, port = scripted(UNKNOWN, b'{"id":%d,"ok":true,"value":{"printed":true,"status":"ok"}}\n')
+    device.show_to_merchant(["x"])
+    assert port.replies == []
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        (b'{"id":%d,"ok":false,"code":"busy","detail":"a payment runs"}\n',),
+        (UNKNOWN, UNKNOWN),
+        (UNKNOWN, b'{"id":%d,"ok":true,"value":{"printed":false,"status":"paper_out"}}\n'),
+    ],
+)
+def test_it_fails_in_words_where_nobody_can_read_it(replies: tuple[bytes, ...]) -> None:
+    device, _ = scripted(*replies)
+    with pytest.raises(ActionFailed):
+        device.show_to_merchant(["x"])
