@@ -20,12 +20,10 @@ import msgspec
 
 from device_agent.core.instant import NS_PER_S, Instant, earliest
 from device_agent.drivers.results import FaultSign
+from protocol.flapping import FLAP_HOLD_S, FLAP_WINDOW_S, FLAPS
 from protocol.records import FaultCleared, FaultRaised, Severity
 
 MAX_OPEN: Final = 128
-FLAPS: Final = 3
-FLAP_WINDOW_S: Final = 600.0
-FLAP_HOLD_S: Final = 60.0
 RETELL_S: Final = 60.0
 QUIET_S: Final = 300.0
 

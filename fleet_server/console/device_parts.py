@@ -118,7 +118,9 @@ class DeviceParts:
         return lead(device, self.open_faults, self.actions, self._frame.calendar, is_deviating=is_deviating)
 
     def faults(self) -> list[FaultRow]:
-        return fault_rows(self.open_faults, self._frame.calendar)
+        calendar = self._frame.calendar
+        flapping = self._services.faults.flapping(self._id, calendar.now) if self.open_faults else {}
+        return fault_rows(self.open_faults, calendar, flapping)
 
     def shown_readings(self, *, is_whole: bool = False) -> frozenset[str]:
         """Metrics that the page shows, without what is dear about them."""

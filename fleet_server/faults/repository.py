@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, or_
+from sqlalchemy import and_, func, or_
 from sqlmodel import Session, col, select
 
 from fleet_server.faults.models import Fault
@@ -40,6 +40,21 @@ class FaultRepository:
             col(Fault.raised_at) < end,
         )
         return list(self._session.exec(statement.order_by(col(Fault.raised_at).desc(), col(Fault.id)).limit(limit)))
+
+    def raised_often(self, device_id: str, since: datetime, times: int) -> dict[str, int]:
+        """Codes that were raised at least so often since then, and how often."""
+        number = func.count()
+        statement = (
+            select(Fault.code, number)
+            .where(
+                col(Fault.tenant_id) == self._tenant_id,
+                col(Fault.device_id) == device_id,
+                col(Fault.raised_at) >= since,
+            )
+            .group_by(col(Fault.code))
+            .having(number >= times)
+        )
+        return dict(self._session.exec(statement).all())
 
     def devices_with(self, code: str, limit: int) -> list[str]:
         statement = select(Fault.device_id).where(

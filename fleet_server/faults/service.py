@@ -9,6 +9,7 @@ from fleet_server.faults.models import Fault
 from fleet_server.faults.repository import FaultFilters, FaultRepository
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
 from fleet_server.kit.times import from_us, to_us
+from protocol.flapping import FLAP_WINDOW_S, FLAPS
 
 MAX_OPEN = 500
 MAX_DEVICES = 2000
@@ -24,6 +25,10 @@ class FaultService:
     def open_of(self, device_id: str) -> Sequence[Fault]:
         """Newest first. Whether the device exists is asked of its own service."""
         return self._faults.open_of([device_id], MAX_OPEN)
+
+    def flapping(self, device_id: str, now: datetime) -> dict[str, int]:
+        """Codes that come and go (`protocol.flapping`), and how often they were raised within its window."""
+        return self._faults.raised_often(device_id, now - timedelta(seconds=FLAP_WINDOW_S), FLAPS)
 
     def open_of_all(self, device_ids: Collection[str]) -> dict[str, list[Fault]]:
         """For a page of devices, in one query."""

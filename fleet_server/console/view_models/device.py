@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -89,6 +89,7 @@ class FaultRow:
     lasted: str
     count: int
     evidence: str
+    flaps: int  # how often it came within ten minutes, when it comes and goes; else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,8 @@ def headline_first(faults: Sequence[OpenFault]) -> list[OpenFault]:
     )
 
 
-def fault_rows(faults: Sequence[OpenFault], calendar: Calendar) -> list[FaultRow]:
+def fault_rows(faults: Sequence[OpenFault], calendar: Calendar, flapping: Mapping[str, int]) -> list[FaultRow]:
+    """``flapping``: codes that come and go, and how often they came lately."""
     return [
         FaultRow(
             code=code_text(fault.code, calendar.language),
@@ -232,6 +234,7 @@ def fault_rows(faults: Sequence[OpenFault], calendar: Calendar) -> list[FaultRow
             lasted=calendar.span((calendar.now - fault.raised_at).total_seconds()),
             count=fault.count,
             evidence=fault.evidence,
+            flaps=flapping.get(fault.code, 0),
         )
         for fault in headline_first(faults)
     ]

@@ -4,8 +4,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from device_agent.core.fault_tracker import FLAP_HOLD_S, MAX_OPEN, QUIET_S, RETELL_S, CodeRule, FaultTracker
+from device_agent.core.fault_tracker import MAX_OPEN, QUIET_S, RETELL_S, CodeRule, FaultTracker
 from device_agent.drivers.results import FaultSign
+from protocol.flapping import FLAP_HOLD_S
 from protocol.records import FaultCleared, FaultRaised
 from tests.device_agent.core.rig import Clock
 

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
+from sqlalchemy import Engine
+
+from fleet_server.db import transaction
+from fleet_server.faults.models import Fault
+from fleet_server.kit.times import to_ms, utc_now
 from tests.fleet_server.console.conftest import Browser
-from tests.fleet_server.console.examples import DEVICES, device_id
+from tests.fleet_server.console.examples import DEVICES, TENANT, device_id
 
 
 def csrf_of(html: str) -> str:
@@ -76,3 +82,33 @@ def test_what_the_device_keeps_is_told_in_words_and_leads_to_the_gaps(browser: B
 def test_a_device_on_a_gateway_keeps_nothing_of_its_own(browser: Browser) -> None:
     html = browser("viewer", language="en").get(f"/devices/{device_id('printer')}").text
     assert "Room used" not in html
+
+
+def test_a_fault_that_comes_and_goes_says_so_and_when_it_counts_as_gone(
+    browser: Browser, console_engine: Engine
+) -> None:
+    client = browser("viewer", language="en")
+    address = f"/devices/{device_id('till_one')}"
+    assert "Comes and goes" not in client.get(address).text
+    now = utc_now()
+    with transaction(console_engine) as session:
+        for minutes in (9, 5, 1):
+            session.add(raised(now - timedelta(minutes=minutes), is_open=minutes == 1))
+    said = "Comes and goes: 3 times in ten minutes. It counts as gone when it has stayed away for a minute."
+    assert said in client.get(address).text
+    assert "时有时无：十分钟内 3 次" in browser("viewer").get(address).text
+
+
+def raised(at: datetime, *, is_open: bool) -> Fault:
+    return Fault(
+        id=f"f-flap-{at.timestamp()}",
+        tenant_id=TENANT,
+        device_id=device_id("till_one"),
+        code="escpos.PAPER_OUT",
+        severity="major",
+        raised_ms=to_ms(at),
+        raised_at=at,
+        last_seen_at=at,
+        cleared_at=None if is_open else at + timedelta(seconds=20),
+        is_open=is_open,
+    )

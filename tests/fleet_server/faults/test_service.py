@@ -61,3 +61,16 @@ def test_a_period_has_no_more_faults_than_a_page_bears(engine: Engine) -> None:
         add(engine, f"{number:03d}", number / 60, number / 60 + 0.01)
     newest = service.MAX_OF_PERIOD + 4
     assert found(engine, 0, 5) == [f"f-{newest - place:03d}" for place in range(service.MAX_OF_PERIOD)]
+
+
+def test_a_code_that_came_three_times_in_ten_minutes_comes_and_goes(engine: Engine) -> None:
+    minute = 1 / 60
+    for number, begin in enumerate((-30, -9, -5, -1)):
+        add(engine, f"{number}", begin * minute, None if begin == -1 else (begin + 1) * minute)
+    add(engine, "other", -2 * minute, -minute, device="d-other00000001")
+    add(engine, "foreign", -2 * minute, -minute, tenant="u")
+    with reading(engine) as session:
+        faults = FaultService(FaultRepository(session, "t"))
+        assert faults.flapping(DEVICE, NOON) == {"term.PRN_NO_PAPER": 3}
+        assert faults.flapping(DEVICE, NOON + timedelta(minutes=1, seconds=1)) == {}
+        assert faults.flapping("d-other00000001", NOON) == {}
