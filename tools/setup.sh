@@ -72,20 +72,20 @@ broker() {
     apt_install mosquitto || die "mosquitto could not be installed"
     return 0
   fi
-  unpacked_broker
+  unpacked mosquitto
 }
 
-# Without root: Debian's own packages, unpacked into the checkout with the libraries that this machine lacks.
-unpacked_broker() {
+# unpacked NAME: Debian's own package, unpacked into the checkout with the libraries that this machine lacks.
+unpacked() {
   rm -rf .tools/debs .tools/unpacking
   mkdir -p .tools/debs .tools/apt/lists/partial .tools/apt/cache/archives/partial
-  { own_lists=; download_broker 2> /dev/null; } || { own_lists=yes; own_apt apt-get update && download_broker; } ||
-    die "mosquitto is missing and cannot be downloaded without root; as root: apt-get install mosquitto"
+  { own_lists=; download "$1" 2> /dev/null; } || { own_lists=yes; own_apt apt-get update && download "$1"; } ||
+    die "$1 is missing and cannot be downloaded; as root: apt-get install $1"
   for deb in .tools/debs/*.deb; do
     dpkg -x "$deb" .tools/unpacking || die "$deb could not be unpacked"
   done
   # Under its name only when it is whole.
-  rm -rf .tools/mosquitto .tools/debs .tools/apt && mv .tools/unpacking .tools/mosquitto
+  rm -rf ".tools/$1" .tools/debs .tools/apt && mv .tools/unpacking ".tools/$1"
 }
 
 # Root may never have fetched the lists of packages; anybody may have lists of their own.
@@ -97,8 +97,8 @@ own_apt() {
   quietly "$program" "$@"
 }
 
-download_broker() {
-  wanted=mosquitto
+download() {
+  wanted=$1
   # What is missing may need what is missing.
   for _ in 1 2 3 4 5; do
     # shellcheck disable=SC2086
@@ -115,7 +115,17 @@ download_broker() {
   (cd .tools/debs && own_apt apt-get download $wanted)
 }
 
+# Unpacked as root too: installed, they would listen on this machine's port 80.
+proxies() {
+  for name in nginx haproxy; do
+    command -v "$name" > /dev/null 2>&1 || [ -x "/usr/sbin/$name" ] || [ -x ".tools/$name/usr/sbin/$name" ] && continue
+    echo "set-up: $name"
+    (unpacked "$name") || echo "set-up: no $name, the tests that need it are skipped"
+  done
+}
+
 test_tools() {
+  proxies
   wanted=
   command -v chromium > /dev/null 2>&1 || wanted="$wanted chromium"
   ls /usr/lib/postgresql/*/bin/postgres > /dev/null 2>&1 || wanted="$wanted postgresql"

@@ -30,6 +30,7 @@ from tests.benchmarks import (
     redaction,
     round_trip,
     sizing,
+    slow_clients,
     stampede,
     wire_day,
 )
@@ -58,6 +59,7 @@ LONG: dict[str, Callable[[Path], list[Figure]]] = {
     "metric_points": metric_points.measure,
     "offline_month": offline_month.measure,
     "sizing": sizing.measure,
+    "slow_clients": slow_clients.measure,
     "stampede": stampede.measure,
 }
 
