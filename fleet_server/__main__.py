@@ -19,6 +19,7 @@ _MODULES = (
     "scheduler",
     "issuer",
     "authority",
+    "signer",
     "migrate",
     "broker",
     "backup",

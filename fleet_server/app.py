@@ -40,7 +40,8 @@ from fleet_server.mqtt import ServerLink
 from fleet_server.problems import add_problem_answers
 from fleet_server.security_headers import SecurityHeaders
 from fleet_server.settings import ServerSettings
-from fleet_server.signer.service import Signer, load_signer
+from fleet_server.signer.bootstrap import signer_client
+from fleet_server.signer.service import Signs
 from fleet_server.timeline import endpoints as timeline
 from fleet_server.timeline.hub import EventHub
 
@@ -68,7 +69,7 @@ def create_app(
     engine: Engine,
     link: ServerLink | None,
     hub: EventHub,
-    signer: Signer | None = None,
+    signer: Signs | None = None,
     live: LiveHub | None = None,
     databases: Databases | None = None,
 ) -> FastAPI:
@@ -81,7 +82,7 @@ def create_app(
         title="Tillmedic fleet server",
         version=version("tillmedic"),
         description=_DESCRIPTION,
-        lifespan=lambda app: _running(app.state.databases, link, hub, live),
+        lifespan=lambda app: _running(app.state.databases, link, hub, live, app.state.dispatcher),
         docs_url=None,  # it loads scripts from other hosts
         redoc_url=None,
     )
@@ -91,7 +92,7 @@ def create_app(
     app.state.engine = databases.engine
     app.state.hub = hub
     app.state.live = live
-    app.state.dispatcher = Dispatcher(signer or load_signer(settings), settings)
+    app.state.dispatcher = Dispatcher(signer or signer_client(settings), settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
     for door in _DOORS:
@@ -105,7 +106,9 @@ def create_app(
 
 
 @asynccontextmanager
-async def _running(databases: Databases, link: ServerLink | None, hub: EventHub, live: LiveHub) -> AsyncIterator[None]:
+async def _running(
+    databases: Databases, link: ServerLink | None, hub: EventHub, live: LiveHub, dispatcher: Dispatcher
+) -> AsyncIterator[None]:
     databases.start()
     await hub.start()
     live.start()
@@ -116,6 +119,7 @@ async def _running(databases: Databases, link: ServerLink | None, hub: EventHub,
         await live.stop()
         await hub.stop()
         await databases.stop()
+        dispatcher.close()
 
 
 @asynccontextmanager

@@ -37,7 +37,7 @@ from fleet_server.devices.models import Device
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.errors import DatabaseUnreachable, FleetError
 from fleet_server.schema import current_revision, refuse_unknown
-from fleet_server.settings import load_settings
+from fleet_server.settings import ServerSettings, load_settings
 
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
@@ -113,6 +113,7 @@ def make_backup(data: Path, target: Path, now: datetime, say: Say) -> Backup:
         _copy_database(settings.database_url, partial / manifest.database.file, say)
         say("Copying keys, certificates and settings ...")
         _copy_server_folder(settings.server_dir, partial / SERVER)
+        _copy_command_key(settings, partial / SERVER / "keys", say)
         (partial / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         files = _seal(partial)
         partial.replace(target)
@@ -208,6 +209,15 @@ def _copy_server_folder(source: Path, target: Path) -> None:
             _vacuum_into(path, target / relative)
             continue
         shutil.copyfile(path, target / relative)
+
+
+def _copy_command_key(settings: ServerSettings, target: Path, say: Say) -> None:
+    """Where earlier versions had it; whoever starts the server on it moves it to the signer's folder."""
+    if settings.signer_elsewhere:
+        say("The command key is with the signer, in a folder of its own: back that up as its user.")
+        return
+    if (settings.signer_dir / "command.seed").exists():
+        shutil.copyfile(settings.signer_dir / "command.seed", target / "command.seed")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -33,7 +33,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", responses={503: {"description": "not ready; `checks` says what is missing"}})
 def readyz(request: Request) -> JSONResponse:
-    """Ready to serve: database, its revision, broker. `database` says what can be read while it is away."""
+    """Ready to serve: database, its revision, broker, signer. `database` says what can be read while it is away."""
     state = request.app.state
     standing: Standing = state.databases.standing
     database_word = _database(state.engine, standing)
@@ -41,6 +41,7 @@ def readyz(request: Request) -> JSONResponse:
         "database": database_word,
         "migrations": _migrations(state.engine) if database_word == "ok" else "not known",
         "broker": "ok" if state.outbound.is_connected else "not connected",
+        "signer": state.dispatcher.signing_word(),
     }
     is_ready = all(word == "ok" for word in checks.values())
     status = "ready" if is_ready else "not_ready"

@@ -32,6 +32,9 @@ from fleet_server.ingest.gaps import show_open
 from fleet_server.kit.leadership import Leadership
 from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
+from fleet_server.signer.auditing import NONE_TO_COPY, copied_until, write_journal
+from fleet_server.signer.errors import SignerUnreachable
+from fleet_server.signer.messages import MAX_JOURNAL_PAGE
 from fleet_server.timeline.writer import NewEvent, append_events
 
 TICK_S = 1.0
@@ -88,6 +91,7 @@ class Scheduler:
         self._leads_since: datetime | None = None
         self._conditions_after = ""
         self._forgotten_after: dict[str, str] = {}  # by table
+        self._signatures_to_copy = NONE_TO_COPY
         self._to_fold = Due({}, {}, more=False)
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
         kept = upkeep.kept(settings.health_kept)
@@ -103,6 +107,7 @@ class Scheduler:
             Chore("health_partitions", timedelta(minutes=10), self._partitions),
             Chore("health_folding", timedelta(seconds=15), self._folding, prepare=self._read_due),
             *(Chore(f"old_{one.kind.table}", timedelta(minutes=10), partial(self._old_health, one)) for one in kept),
+            Chore("signatures", timedelta(seconds=5), self._signatures, prepare=self._read_signatures),
             Chore("sessions", timedelta(minutes=1), self._sessions),
         )
 
@@ -205,6 +210,20 @@ class Scheduler:
     def _idempotency_keys(self, session: Session, now: datetime) -> Done:
         ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
         return Done()
+
+    def _read_signatures(self, _now: datetime) -> None:
+        with reading(self._engine) as session:
+            copied = copied_until(session)
+        try:
+            self._signatures_to_copy = self._dispatcher.signatures(*copied)
+        except SignerUnreachable:
+            # It keeps them; commands that wait for it say so.
+            self._signatures_to_copy = NONE_TO_COPY
+
+    def _signatures(self, session: Session, _now: datetime) -> Done:
+        page = self._signatures_to_copy
+        write_journal(session, self._tenant_id, page)
+        return Done(more=len(page.entries) == MAX_JOURNAL_PAGE)
 
     def _sessions(self, _session: Session, now: datetime) -> Done:
         # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.

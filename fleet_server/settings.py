@@ -63,6 +63,8 @@ class ServerSettings:
     health_day_kept_days: int = 1825
     # Whether people without a second factor may work; false: they are asked to set one up first. True in the demo.
     sign_in_without_second_factor: bool = False
+    # Of a signer that somebody else starts, under a user of its own; empty: `fleet-server run` starts one.
+    signer_socket: str = ""
     # A standby of PostgreSQL to read from while the database is away; empty: none.
     read_database_url: str = ""
     # Of an issuer under a user of its own (`fleet_server.issuer`); empty: it is one of this server's processes.
@@ -124,6 +126,18 @@ class ServerSettings:
     @property
     def policy_file(self) -> Path:
         return self.server_dir / "policy.json"
+
+    @property
+    def signer_elsewhere(self) -> bool:
+        return self.signer_socket != ""
+
+    @property
+    def signer_dir(self) -> Path:
+        return self.data / "signer"
+
+    @property
+    def signer_socket_path(self) -> Path:
+        return Path(self.signer_socket) if self.signer_elsewhere else self.signer_dir / "signer.sock"
 
     @property
     def simulators_socket(self) -> Path:

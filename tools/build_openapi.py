@@ -10,9 +10,8 @@ from sqlalchemy import create_engine
 
 from fleet_server.app import create_app
 from fleet_server.settings import ServerSettings
-from fleet_server.signer.service import Signer
+from fleet_server.signer.client import SignerClient
 from fleet_server.timeline.hub import EventHub
-from protocol.signing import SigningKey
 from tools.generated import write_or_check
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -33,8 +32,8 @@ def document() -> dict[str, Any]:
         demo=False,
     )
     engine = create_engine(settings.database_url)
-    # Any key: nothing is signed by describing.
-    signer = Signer(SigningKey.from_seed(bytes(32)), None)
+    # Nobody listens there: nothing is signed by describing.
+    signer = SignerClient(settings.signer_socket_path)
     return create_app(settings, engine, None, EventHub(engine), signer).openapi()
 
 

@@ -26,13 +26,16 @@ def run(
     ingest: Annotated[int, typer.Option(min=1, max=MAX_INGEST_WORKERS, help="Number of ingest processes.")] = 1,
     wait_broker_s: Annotated[float, typer.Option(min=0, help="How long to wait for the broker.")] = 10.0,
 ) -> None:
-    """Run API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
+    """Run signer, API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
     from fleet_server import preflight
+    from fleet_server.enrollment.signer_folder import adopt_command_key
     from fleet_server.settings import load_settings
     from fleet_server.supervisor import Supervisor
 
     settings = load_settings(data)
     _renew(settings)
+    # After a restore it lies where backups have it.
+    adopt_command_key(settings)
     preflight.check_http_port(settings)
     for remark in preflight.check_broker_rules(settings):
         typer.echo(remark)
@@ -66,6 +69,9 @@ def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":
     def command(name: str, *more: str) -> list[str]:
         return [sys.executable, "-m", "fleet_server", name, "--data", str(settings.data), *more]
 
+    # First: whoever sends commands asks it.
+    signing = [sys.executable, "-m", "fleet_server", "signer", "--folder", str(settings.signer_dir)]
     workers = [ChildSpec(f"ingest-{n + 1}", command("ingest", "--name", INGEST_NAMES[n])) for n in range(ingest)]
     issuer = [] if settings.issuer_socket else [ChildSpec("issuer", command("issuer"))]
-    return [*issuer, *workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]
+    signer = [] if settings.signer_elsewhere else [ChildSpec("signer", signing)]
+    return [*signer, *issuer, *workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]

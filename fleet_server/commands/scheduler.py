@@ -39,15 +39,17 @@ def _schedule(data: Path, stop: "threading.Event") -> None:
     from fleet_server.scheduler import Scheduler
     from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
-    from fleet_server.signer.service import load_signer
+    from fleet_server.signer.bootstrap import signer_client
     from protocol.broker_rules import SCHEDULER_NAMES
 
     settings = load_settings(data)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         link = ServerLink(settings, SCHEDULER_NAMES[0], lambda _message: None)
+        dispatcher = Dispatcher(signer_client(settings), settings)
         link.start()
         try:
-            Scheduler(engine, settings, Dispatcher(load_signer(settings), settings), link).run(stop)
+            Scheduler(engine, settings, dispatcher, link).run(stop)
         finally:
             link.stop()
+            dispatcher.close()

@@ -34,6 +34,7 @@ from fleet_server.enrollment.private_files import make_private_dir, write_privat
 from fleet_server.enrollment.registration import Registration
 from fleet_server.enrollment.repository import EnrollmentRepository
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.enrollment.signer_folder import ensure_command_key, ensure_signer_folder
 from fleet_server.enrollment.tls_files import (
     addresses_of,
     read_revoked,
@@ -90,9 +91,10 @@ def install(
         settings = ensure_settings(data, wishes)
         if not settings.people_key.exists():
             write_private(settings.people_key, new_key_line())
-        keys = load_or_make_keys(settings.keys_dir, demo=settings.demo)
+        keys = load_or_make_keys(settings.keys_dir, ensure_command_key(settings), demo=settings.demo)
         prepare(settings, now)
         policy = write_policy(settings.policy_file, keys, now)
+        ensure_signer_folder(settings, keys.root.public_hex, policy)
         with closing(open_issuer(settings)) as issuer, reachable_database(settings.database_url) as engine:
             renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), now)
             renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)

@@ -24,17 +24,15 @@ class InstallationKeys:
     """``approver`` is the demo's own, which signs class 1 by itself; None in a real installation."""
 
     root: SigningKey
-    command: SigningKey
+    command_public: str  # the key itself is the signer's alone
     server: SigningKey
     approver: SigningKey | None
 
 
-def load_or_make_keys(keys_dir: Path, *, demo: bool) -> InstallationKeys:
-    root, command, server = (
-        SigningKey.from_seed(read_or_make_seed(keys_dir / f"{name}.seed")) for name in ("root", "command", "server")
-    )
+def load_or_make_keys(keys_dir: Path, command_public: str, *, demo: bool) -> InstallationKeys:
+    root, server = (SigningKey.from_seed(read_or_make_seed(keys_dir / f"{name}.seed")) for name in ("root", "server"))
     approver = SigningKey.from_seed(read_or_make_seed(keys_dir / "approver.seed")) if demo else None
-    return InstallationKeys(root, command, server, approver)
+    return InstallationKeys(root, command_public, server, approver)
 
 
 def write_policy(path: Path, keys: InstallationKeys, now: datetime) -> bytes:
@@ -43,7 +41,7 @@ def write_policy(path: Path, keys: InstallationKeys, now: datetime) -> bytes:
     wanted = Policy(
         version=present.version if present else 1,
         issued_at_ms=present.issued_at_ms if present else to_ms(now),
-        command_keys=[keys.command.public_hex],
+        command_keys=[keys.command_public],
         server_keys=[keys.server.public_hex],
         approvers=[Approver("demo approver", keys.approver.public_hex)] if keys.approver else [],
     )

@@ -24,9 +24,11 @@ from fleet_server.executions import happenings, ledger
 from fleet_server.executions.ledger import Standing, may_send_again, overdue, sent
 from fleet_server.executions.repository import Entry, ExecutionRepository
 from fleet_server.kit.identifiers import uuid7
+from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.settings import ServerSettings
-from fleet_server.signer.errors import SigningRefused
-from fleet_server.signer.service import Order, Signer
+from fleet_server.signer.errors import SignerUnreachable, SigningRefused
+from fleet_server.signer.messages import JournalPage, Order
+from fleet_server.signer.service import Signs, check_clock
 from fleet_server.timeline.service import newest_received_at
 from fleet_server.timeline.writer import NewEvent
 from protocol.codec import JSON
@@ -65,7 +67,7 @@ class Taken:
 class Dispatcher:
     def __init__(
         self,
-        signer: Signer,
+        signer: Signs,
         settings: ServerSettings,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -74,9 +76,29 @@ class Dispatcher:
         self._jitter = jitter
         self._clock_checked_at: datetime | None = None
 
-    @property
-    def may_change(self) -> bool:
-        return self._signer.may_change
+    def close(self) -> None:
+        """Nothing is sent from here any more."""
+        self._signer.close()
+
+    def signatures(self, journal: str, after: int) -> JournalPage:
+        """What the signer did since number ``after`` of that ``journal``; all of it when it is another by now."""
+        page = self._signer.journal(after)
+        return page if page.journal == journal else self._signer.journal(0)
+
+    def signing_word(self) -> str:
+        """For ``/readyz``: whether commands can be signed, as far as the signer's presence goes."""
+        try:
+            self._signer.standing(utc_now())
+        except SignerUnreachable:
+            return "not reachable"
+        return "ok"
+
+    def may_change(self, now: datetime) -> bool:
+        """Whether there is anybody who could allow a change, as far as is known."""
+        try:
+            return bool(self._signer.standing(now).approvers)
+        except SignerUnreachable:
+            return True
 
     def send(
         self, session: Session, entry: Entry, target: CommandTarget, now: datetime, *, actor: str = ""
@@ -91,7 +113,7 @@ class Dispatcher:
             danger_class=entry.danger_class,
             params=entry.params,
             counter=self._devices(session).next_counter(entry.device_id),
-            not_after=entry.terms.queued_until,
+            not_after_ms=to_ms(entry.terms.queued_until),
             nonce=target.nonce or None,
             skip_if_passing=entry.override_reason is None,
             requester=entry.actor,
@@ -112,7 +134,7 @@ class Dispatcher:
             danger_class=DangerClass.READS,
             params={"execution": entry.id},
             counter=self._devices(session).next_counter(entry.device_id),
-            not_after=now + _CANCEL_WITHIN,
+            not_after_ms=to_ms(now + _CANCEL_WITHIN),
         )
         return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
 
@@ -164,16 +186,18 @@ class Dispatcher:
         taken = Taken()
         for entry in entries:
             target = self._target(session, entry.device_id)
-            sending = None
+            message = None
             if target is None:
                 standing = ledger.orphaned(entry.standing, now)
+            elif can_send and target.is_link_online:
+                standing, message = self._try_to_send(session, entry, target, now)
+                # Nobody waits for a silent signer once for each command.
+                can_send = standing.code != SignerUnreachable.code
             else:
-                sending = self._try_to_send(session, entry, target, now) if can_send else None
                 standing = ledger.unsent(entry.standing, entry.terms, now, is_online=target.is_link_online)
-            if sending is not None:
-                standing, message = sending
+            if message is not None:
                 taken.outgoing.append(message)
-            elif standing.state is not entry.standing.state:
+            elif (standing.state, standing.code) != (entry.standing.state, entry.standing.code):
                 taken.events.append(happenings.moved(entry, standing, now))
             repository.save([(entry.id, standing)])
         return taken
@@ -187,20 +211,18 @@ class Dispatcher:
 
     def _try_to_send(
         self, session: Session, entry: Entry, target: CommandTarget, now: datetime
-    ) -> tuple[Standing, Outgoing] | None:
-        if not target.is_link_online:
-            return None
+    ) -> tuple[Standing, Outgoing | None]:
         try:
             return self.send(session, entry, target, now)
         except SigningRefused as error:
-            # It stays queued until its end; who asked sees that it was not sent.
+            # It stays queued until its end; who asked sees why it was not sent.
             _log.warning("command was not signed", execution=entry.id, code=error.code, detail=str(error))
-            return None
+            return ledger.unsigned(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None
 
     def _check_clock(self, session: Session, now: datetime) -> None:
         checked_at = self._clock_checked_at
         if checked_at is None or not checked_at <= now < checked_at + _CLOCK_CHECKED_EVERY:
-            self._signer.check_clock(now, newest_received_at(session))
+            check_clock(now, newest_received_at(session))
             self._clock_checked_at = now
 
     def _devices(self, session: Session) -> DeviceService:

@@ -23,6 +23,8 @@ MAX_SENDS = 3
 # A queued execution of an online device that could not be sent is looked at again after this long.
 LOOK_AGAIN = timedelta(seconds=30)
 _SEND_AGAIN_SOON = timedelta(seconds=1)
+# A signer is started anew within seconds; what could not be signed goes out soon after.
+_SIGN_AGAIN = timedelta(seconds=5)
 # What a report needs from the terminal to here on a bad day, on top of what the work itself may take.
 _GRACE = timedelta(seconds=30)
 _HOLD_GRACE = timedelta(seconds=60)
@@ -107,6 +109,12 @@ def unsent(standing: Standing, terms: Terms, now: datetime, *, is_online: bool) 
     """Waits in the queue: for the device's next hello, or, when it is online all the same, for another look."""
     look_at = now + LOOK_AGAIN if is_online else terms.queued_until
     return replace(standing, state=_S.QUEUED, deadline_at=min(terms.queued_until, look_at))
+
+
+def unsigned(standing: Standing, terms: Terms, now: datetime, *, code: str, detail: str) -> Standing:
+    """Waits in the queue because its command was not signed; ``code`` and ``detail`` say why until it is sent."""
+    deadline_at = min(terms.queued_until, now + _SIGN_AGAIN)
+    return replace(standing, state=_S.QUEUED, deadline_at=deadline_at, code=code, detail=detail[:300])
 
 
 def cancelled(standing: Standing, now: datetime) -> Standing:

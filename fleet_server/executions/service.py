@@ -38,6 +38,7 @@ from fleet_server.executions.repository import Entry, ExecutionFilters, Executio
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
 from fleet_server.kit.times import from_us, to_us
+from fleet_server.signer.errors import SignerUnreachable
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.capabilities import Action
 from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass, ExecutionState
@@ -109,7 +110,7 @@ class ExecutionService:
         entry, declared = self._entry(actor, wish, target, now)
         standing, outgoing = entry.standing, None
         if target.is_link_online and self._outbound.is_connected:
-            standing, outgoing = self._dispatcher.send(self._session, entry, target, now, actor=actor.name)
+            standing, outgoing = self._send(entry, target, actor, now)
         elif target.is_link_online:
             standing = ledger.unsent(standing, entry.terms, now, is_online=True)
         event = happenings.moved(entry, standing, now, actor=actor.name)
@@ -121,6 +122,15 @@ class ExecutionService:
         record(self._session, actor, "execution_requested", wish.device_id, data, now=now)
         self._announce([] if outgoing is None else [outgoing], [event], now)
         return Execution(**values, tenant_id=self._tenant_id)
+
+    def _send(
+        self, entry: Entry, target: CommandTarget, actor: Actor, now: datetime
+    ) -> tuple[ledger.Standing, Outgoing | None]:
+        try:
+            return self._dispatcher.send(self._session, entry, target, now, actor=actor.name)
+        except SignerUnreachable as error:
+            # It will be back; whoever asked is told that it waits, and why.
+            return ledger.unsigned(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None
 
     def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
         """Ended at once while it is queued; else the device is asked, and its answer decides."""
@@ -158,7 +168,7 @@ class ExecutionService:
         if declared is None:
             raise ActionNotDeclared(wish.action)
         _require_allowed(actor, declared.kind)
-        self._require_offered(declared)
+        self._require_offered(declared, now)
         params = check_params(declared.params, wish.params)
         if isinstance(params, list):
             raise ParamsInvalid("; ".join(str(error) for error in params)[:500])
@@ -178,10 +188,10 @@ class ExecutionService:
         )
         return entry, declared
 
-    def _require_offered(self, declared: Action) -> None:
+    def _require_offered(self, declared: Action, now: datetime) -> None:
         if declared.danger_class is DangerClass.SOFTWARE:
             raise ClassNotOffered("class 2 needs two approvers and a signed target, which this server does not offer")
-        if declared.danger_class is DangerClass.CHANGES and not self._dispatcher.may_change:
+        if declared.danger_class is DangerClass.CHANGES and not self._dispatcher.may_change(now):
             raise ClassNotOffered("class 1 needs the authorisation of an approver, which this server cannot obtain")
 
     def _known_by_key(self, actor: Actor, wish: Wish, now: datetime, key: str) -> Execution | None:

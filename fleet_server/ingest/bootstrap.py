@@ -17,8 +17,8 @@ from fleet_server.ingest.trust_news import TrustNews
 from fleet_server.ingest.worker import Worker
 from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
+from fleet_server.signer.bootstrap import signer_client
 from fleet_server.signer.keys import load_key
-from fleet_server.signer.service import load_signer
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +40,9 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
             for setting in lax_settings(session):
                 _log.warning("PostgreSQL forgets acknowledged records in a power cut: turn this on", setting=setting)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
-        dispatcher = Dispatcher(load_signer(settings), settings)
+        dispatcher = Dispatcher(signer_client(settings), settings)
         trust = TrustNews(settings.server_dir)
-        yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings), trust)
+        try:
+            yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings), trust)
+        finally:
+            dispatcher.close()

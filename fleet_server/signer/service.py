@@ -1,128 +1,259 @@
-"""The online command key, and the demo's own approver key: an order becomes a signed command.
+"""The online command key: an order becomes a signed command, or a refusal.
 
-Rules: never a command of class 2 (its thresholds need two people and a TUF target); class 1 only with an authorisation
-by an approver, which only the demo's own key makes here; no time more than an hour behind what was already recorded;
-at most `MAX_CHANGES_PER_HOUR` commands of class 1 in an hour.
+Rules: class 1 and 2 only with an authorisation that this signer has judged itself, by the rule of the terminals
+(`protocol.authorisations`) and against the policy that the offline root signed; class 1 also when the terminal is to
+ask the merchant, if the policy lets merchants consent; no more commands and devices in an hour than its own settings
+allow; nothing at all for a tenant while an emergency stop holds. Whoever may speak to it may stop it; a stop is lifted
+by as many approvers as the policy says.
 
-Invariant: the signed bytes are exactly the payload that is sent.
+Invariants: the signed bytes are exactly the payload that is sent; whatever was signed stands in the journal before.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import Any, Protocol
 
-from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms
-from fleet_server.settings import ServerSettings
-from fleet_server.signer.errors import ClassNotSigned, ClockWentBack, SigningCapReached
-from fleet_server.signer.keys import load_key
+from fleet_server.signer.errors import (
+    AuthorisationRefused,
+    ClassNotSigned,
+    ClockWentBack,
+    PolicyRefused,
+    ResumeRefused,
+    SigningRefused,
+    SigningStopped,
+)
+from fleet_server.signer.messages import (
+    MAX_JOURNAL_PAGE,
+    JournalPage,
+    NewPolicy,
+    Order,
+    Resume,
+    Standing,
+    Stop,
+    StopNote,
+)
+from fleet_server.signer.settings import SignerSettings
+from fleet_server.signer.state import Cap, SignerState, Use
 from protocol import codec
-from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
-from protocol.commands import AUTHORISATION_TYPE, COMMAND_TYPE, Command, DangerClass
-from protocol.parameters import ParamValue
-from protocol.signing import SigningKey, sign
+from protocol.authorisations import APPROVERS_NEEDED, Allowed, Denied, judge, sha256_of
+from protocol.commands import COMMAND_TYPE, Command, DangerClass
+from protocol.errors import Malformed
+from protocol.policy import Root, next_root, open_policy
+from protocol.signing import Policy, SigningKey, sign
+from protocol.stops import STOP_TYPE, StopOrder, StopState, open_stop
 from protocol.version import PROTOCOL_VERSION
 
-# A demo or a site of one machine never needs more; a script gone wild does.
-MAX_CHANGES_PER_HOUR = 600
+# The envelope that was taken last.
+POLICY_FACT = "policy"
 _CLOCK_TOLERANCE = timedelta(hours=1)
-# Terminals compare with their own trusted clock, which may run a little behind the server's.
-_AUTHORISED_BEFORE = timedelta(minutes=5)
+# The longest that any order may wait in a queue; what is signed for longer would outlive who signed it.
+_LONGEST_MS = 31 * 24 * 3600 * 1000
+
+
+class Signs(Protocol):
+    """The signer as those who send commands need it; raises ``SigningRefused``."""
+
+    def sign(self, order: Order, now: datetime) -> bytes: ...
+
+    def standing(self, now: datetime) -> Standing: ...
+
+    def stop(self, asked: Stop, now: datetime) -> None: ...
+
+    def resume(self, asked: Resume, now: datetime) -> None: ...
+
+    def take_policy(self, asked: NewPolicy, now: datetime) -> None: ...
+
+    def journal(self, after: int, limit: int = ...) -> JournalPage: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What is to be signed. ``nonce``: of the link's last hello, for class 1. ``requester``: the account that asks."""
+class Caps:
+    by_class: dict[DangerClass, Cap]
 
-    device_id: str
-    tenant_id: str
-    execution_id: str
-    action: str
-    danger_class: DangerClass
-    params: dict[str, ParamValue]
-    counter: int
-    not_after: datetime
-    nonce: str | None = None
-    skip_if_passing: bool = True
-    requester: str = ""
+    @classmethod
+    def of(cls, settings: SignerSettings) -> Caps:
+        return cls(
+            {
+                DangerClass.READS: Cap(settings.reads_per_hour, settings.reads_devices_per_hour),
+                DangerClass.CHANGES: Cap(settings.changes_per_hour, settings.changes_devices_per_hour),
+                DangerClass.SOFTWARE: Cap(settings.software_per_hour, settings.software_devices_per_hour),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """``root`` signs the policy after ``policy``."""
+
+    root: Root
+    policy: Policy
+
+
+def check_clock(now: datetime, newest_received_at: datetime | None) -> None:
+    """Raises ``ClockWentBack`` when ``now`` is too far behind the newest moment in the database."""
+    if newest_received_at is not None and now < newest_received_at - _CLOCK_TOLERANCE:
+        behind_s = (newest_received_at - now).total_seconds()
+        raise ClockWentBack(f"the server's clock is {behind_s:.0f} s behind its own records, limit 3600 s")
 
 
 class Signer:
-    def __init__(self, command_key: SigningKey, approver_key: SigningKey | None) -> None:
-        self._command_key = command_key
-        self._approver_key = approver_key
-        self._changes_at: deque[datetime] = deque(maxlen=MAX_CHANGES_PER_HOUR)
+    """Its methods may be called by several threads."""
+
+    def __init__(self, key: SigningKey, trust: Trust, state: SignerState, caps: Caps) -> None:
+        self._key = key
+        self._trust = trust
+        self._state = state
+        self._caps = caps
         self._lock = Lock()
-
-    @property
-    def may_change(self) -> bool:
-        """Whether class 1 can be signed here at all."""
-        return self._approver_key is not None
-
-    def check_clock(self, now: datetime, newest_received_at: datetime | None) -> None:
-        """Raises ``ClockWentBack`` when ``now`` is too far behind the newest moment in the database."""
-        if newest_received_at is not None and now < newest_received_at - _CLOCK_TOLERANCE:
-            behind_s = (newest_received_at - now).total_seconds()
-            raise ClockWentBack(f"the server's clock is {behind_s:.0f} s behind its own records, limit 3600 s")
 
     def sign(self, order: Order, now: datetime) -> bytes:
         """The DSSE envelope of the command as JSON."""
-        authorisation = self._authorisation(order, now)
-        command = Command(
-            version=PROTOCOL_VERSION,
-            audience=order.device_id,
-            tenant=order.tenant_id,
-            execution=order.execution_id,
-            action=order.action,
-            danger_class=order.danger_class,
-            params=order.params,
-            issued_at_ms=to_ms(now),
-            not_after_ms=to_ms(order.not_after),
-            counter=order.counter,
-            nonce=None if order.danger_class is DangerClass.READS else order.nonce,
-            skip_if_passing=order.skip_if_passing,
-            requester="" if order.danger_class is DangerClass.READS else order.requester,
-            authorisation=authorisation,
-            authorisation_sha256=None if authorisation is None else sha256_of(authorisation),
-        )
-        return codec.to_json(sign(COMMAND_TYPE, codec.to_json(command), [self._command_key]))
-
-    def _authorisation(self, order: Order, now: datetime) -> str | None:
-        if order.danger_class is DangerClass.READS:
-            return None
-        if order.danger_class is DangerClass.SOFTWARE:
-            raise ClassNotSigned("class 2 needs two approvers and a signed target; nothing of class 2 is signed here")
-        if self._approver_key is None:
-            raise ClassNotSigned("class 1 needs the authorisation of an approver, and this server has none")
-        self._count_change(now)
-        document = Authorisation(
-            id=uuid7(now),
-            tenant=order.tenant_id,
-            kind=AuthorisationKind.APPROVAL,
-            requester=order.requester,
-            grants=[Grant(order.action, order.params)],
-            danger_class=order.danger_class,
-            targets=[order.device_id],
-            not_before_ms=to_ms(now - _AUTHORISED_BEFORE),
-            not_after_ms=to_ms(order.not_after),
-            max_count=1,
-            execution=order.execution_id,
-        )
-        return codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(document), [self._approver_key])).decode()
-
-    def _count_change(self, now: datetime) -> None:
         with self._lock:
-            while self._changes_at and self._changes_at[0] < now - timedelta(hours=1):
-                self._changes_at.popleft()
-            if len(self._changes_at) >= MAX_CHANGES_PER_HOUR:
-                raise SigningCapReached(f"{MAX_CHANGES_PER_HOUR} changing commands were signed in the last hour")
-            self._changes_at.append(now)
+            return self._sign(order, now)
+
+    def _sign(self, order: Order, now: datetime) -> bytes:
+        stop = self._state.stop(order.tenant_id)
+        if stop is not None and stop.holds:
+            raise SigningStopped(f"signing was stopped by {stop.by}: nothing is sent to terminals until it is lifted")
+        now_ms = to_ms(now)
+        if order.not_after_ms > now_ms + _LONGEST_MS:
+            raise SigningRefused("expected an order for at most 31 days, came one for longer")
+        command = _command(order, now_ms)
+        data: dict[str, Any] = {"execution": order.execution_id, "action": order.action, "tenant": order.tenant_id}
+        data |= {"class": int(order.danger_class), "counter": order.counter}
+        use = None
+        if order.danger_class is not DangerClass.READS:
+            data["requester"] = order.requester
+            allowed = self._allowed(command, now_ms)
+            if allowed is None:
+                data["consent"] = "asked"
+            else:
+                use = _use(allowed, command)
+                data |= {"authorisation": use.authorisation, "approvers": list(allowed.people)}
+                data["kind"] = allowed.authorisation.kind.value
+        cap = self._caps.by_class[order.danger_class]
+        self._state.admit(order.danger_class, order.device_id, cap, now_ms, data, use)
+        return codec.to_json(sign(COMMAND_TYPE, codec.to_json(command), [self._key]))
+
+    def _allowed(self, command: Command, now_ms: int) -> Allowed | None:
+        """None: the terminal is to ask the merchant. Raises ``ClassNotSigned`` or ``AuthorisationRefused``."""
+        if command.authorisation is not None:
+            judged = judge(command.authorisation, command, self._trust.policy, now_ms)
+            if isinstance(judged, Denied):
+                raise AuthorisationRefused(judged.detail)
+            return judged
+        may_ask = command.danger_class is DangerClass.CHANGES and self._trust.policy.merchant_consent
+        if command.consent and may_ask and command.requester:
+            return None
+        needed = APPROVERS_NEEDED[command.danger_class]
+        raise ClassNotSigned(f"class {int(command.danger_class)} needs the authorisation of {needed}, none came")
+
+    def standing(self, now: datetime) -> Standing:
+        with self._lock:
+            policy = self._trust.policy
+            names = [one.name for one in policy.approvers]
+            used = self._state.used(to_ms(now))
+            return Standing(self._key.public_hex, policy.version, names, used, self._state.stops())
+
+    def stop(self, asked: Stop, now: datetime) -> None:
+        """A second stop changes nothing: what lifts the first lifts it."""
+        with self._lock:
+            last = self._state.stop(asked.tenant)
+            if last is not None and last.holds:
+                return
+            lifted = 0 if last is None else last.lifted
+            epoch = max(lifted, 0 if last is None else last.stopped) + 1
+            order = StopOrder(asked.tenant, epoch, to_ms(now), reason=asked.reason)
+            document = codec.to_json(sign(STOP_TYPE, codec.to_json(order), [self._key])).decode()
+            note = StopNote(asked.tenant, epoch, lifted, to_ms(now), asked.by, asked.reason, document)
+            self._state.set_stop(note, "stopped", to_ms(now))
+
+    def resume(self, asked: Resume, now: datetime) -> None:
+        """Raises ``ResumeRefused``."""
+        with self._lock:
+            last = self._state.stop(asked.tenant)
+            if last is None or not last.holds:
+                raise ResumeRefused("no stop holds")
+            order = open_stop(asked.lifting.encode(), self._trust.policy, asked.tenant)
+            if isinstance(order, Malformed):
+                raise ResumeRefused(order.detail)
+            after = StopState(last.stopped, last.lifted).after(order)
+            if isinstance(after, Malformed) or after.is_stopped:
+                raise ResumeRefused(f"expected what lifts stop {last.stopped}, came one of epoch {order.epoch}")
+            note = StopNote(
+                asked.tenant, after.stopped, after.lifted, to_ms(now), "approvers", order.reason, asked.lifting
+            )
+            self._state.set_stop(note, "resumed", to_ms(now))
+
+    def take_policy(self, asked: NewPolicy, now: datetime) -> None:
+        """Raises ``PolicyRefused``."""
+        with self._lock:
+            present = self._trust.policy
+            trust = follow(self._trust, asked.envelope.encode())
+            if trust.policy == present:
+                return
+            if trust.policy.version <= present.version:
+                raise PolicyRefused(f"expected a version after {present.version}, came {trust.policy.version}")
+            self._state.note("policy", {"version": trust.policy.version}, to_ms(now), {POLICY_FACT: asked.envelope})
+            self._trust = trust
+
+    def journal(self, after: int, limit: int = MAX_JOURNAL_PAGE) -> JournalPage:
+        with self._lock:
+            return self._state.journal(after, limit)
+
+    def close(self) -> None:
+        """Whoever opened the state closes it."""
+
+    @property
+    def state(self) -> SignerState:
+        return self._state
 
 
-def load_signer(settings: ServerSettings) -> Signer:
-    """Reads the seeds that ``fleet-server init`` made. Raises ``KeyUnreadable`` naming the file."""
-    approver = load_key(settings.keys_dir / "approver.seed") if settings.demo else None
-    return Signer(load_key(settings.keys_dir / "command.seed"), approver)
+def follow(trust: Trust, envelope: bytes) -> Trust:
+    """Raises ``PolicyRefused`` unless the root of ``trust`` signed it."""
+    policy = open_policy(envelope, trust.root)
+    if isinstance(policy, Malformed):
+        raise PolicyRefused(f"expected a policy signed by this installation's root: {policy.detail}")
+    return Trust(next_root(policy, trust.root), policy)
+
+
+def _use(allowed: Allowed, command: Command) -> Use:
+    document = allowed.authorisation
+    return Use(
+        authorisation=document.id,
+        execution=command.execution,
+        device=command.audience,
+        max_count=document.max_count,
+        max_per_device=document.max_per_device,
+        until_ms=document.not_after_ms,
+    )
+
+
+def _command(order: Order, now_ms: int) -> Command:
+    is_read = order.danger_class is DangerClass.READS
+    authorisation = None if is_read else order.authorisation
+    return Command(
+        version=PROTOCOL_VERSION,
+        audience=order.device_id,
+        tenant=order.tenant_id,
+        execution=order.execution_id,
+        action=order.action,
+        danger_class=order.danger_class,
+        params=order.params,
+        issued_at_ms=now_ms,
+        not_after_ms=order.not_after_ms,
+        counter=order.counter,
+        nonce=None if is_read else order.nonce,
+        skip_if_passing=order.skip_if_passing,
+        authorisation=authorisation,
+        authorisation_sha256=None if authorisation is None else sha256_of(authorisation),
+        target_proof=None if is_read else order.target_proof,
+        requester="" if is_read else order.requester,
+        consent=not is_read and authorisation is None and order.consent,
+    )

@@ -28,7 +28,6 @@ from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveHub
 from fleet_server.mqtt import Received
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub, _end
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol import codec
@@ -40,6 +39,7 @@ from tests.fleet_server.console.examples import PASSWORD, TENANT, add_examples, 
 from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
 from tests.support.chromium import PATIENCE_MS
+from tests.support.signing import local_signer
 
 MAX_STORY = 100
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
@@ -98,7 +98,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     listening.bind(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     hub, live = EventHub(engine), LiveHub()
-    signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
+    signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
     app = create_app(replace(settings(folder), url=url), engine, None, hub, signer, live)
     app.dependency_overrides[passwords] = Passwords.cheap
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))

@@ -18,7 +18,6 @@ from fleet_server.auth.passwords import Passwords
 from fleet_server.databases import Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
 from tests.browser.conftest import SCREENSHOTS, sign_in
@@ -28,6 +27,7 @@ from tests.fleet_server.factories import settings
 from tests.support.chromium import PATIENCE_MS
 from tests.support.engines import migrated_postgres, postgres_url
 from tests.support.postgres import Durability, PostgresServer
+from tests.support.signing import local_signer
 
 pytestmark = pytest.mark.postgres
 TILL = f"/devices/{device_id('till_one')}"
@@ -49,7 +49,7 @@ def url(primary: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> It
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         databases = Databases(engine)
-        signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
+        signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
         own = replace(settings(tmp_path_factory.mktemp("away")), url=address)
         app = create_app(own, engine, None, EventHub(databases.engine), signer, databases=databases)
         app.dependency_overrides[passwords] = Passwords.cheap

@@ -27,6 +27,7 @@ NAMES = (
     "tillmedic-broker-certificate.path",
     "tillmedic-issuer.service",
     "tillmedic-issuer.socket",
+    "tillmedic-signer.service",
 )
 # What `systemd-analyze security` calls OK ends at 4.9; ours are held well below.
 MAX_EXPOSURE = 2.0
@@ -64,7 +65,14 @@ def test_systemd_takes_the_unit_without_a_remark(units: Path, name: str) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["device-agent.service", "fleet-server.service", "mosquitto.service", "tillmedic-issuer.service"]
+    "name",
+    [
+        "device-agent.service",
+        "fleet-server.service",
+        "mosquitto.service",
+        "tillmedic-issuer.service",
+        "tillmedic-signer.service",
+    ],
 )
 def test_the_unit_is_exposed_to_little(units: Path, name: str) -> None:
     if not (units / name).exists():

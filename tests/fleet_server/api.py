@@ -18,10 +18,10 @@ from fleet_server.auth.models import ApiToken
 from fleet_server.auth.roles import Role
 from fleet_server.db import transaction
 from fleet_server.mqtt import ServerLink
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker
 from tests.fleet_server.factories import NOON, TENANT, Fleet, add_fleet, settings
+from tests.support.signing import local_signer
 
 OTHER_TENANT = "other"
 # Names of callers and what they are.
@@ -90,7 +90,7 @@ def running_api(engine: Engine, folder: Path) -> Iterator[Api]:
     add_callers(engine)
     broker = WrittenDown()
     app = create_app(
-        settings(folder), engine, cast("ServerLink", broker), EventHub(engine), Signer(COMMAND_KEY, APPROVER_KEY)
+        settings(folder), engine, cast("ServerLink", broker), EventHub(engine), local_signer(COMMAND_KEY, APPROVER_KEY)
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(app, client, engine, fleet, broker)

@@ -145,6 +145,7 @@ def test_a_backup_holds_all_that_is_needed_for_its_owner_alone(original: Origina
         for path in (original.place.data / "server").rglob("*")
         if path.is_file() and not path.name.startswith("fleet.db")
     }
+    kept.add("server/keys/command.seed")
     assert names == {"manifest.json", "SHA256SUMS", backup.manifest.database.file} | kept
     assert {
         "server/keys/ca-root.key",

@@ -23,7 +23,6 @@ from fleet_server.auth.passwords import Passwords
 from fleet_server.databases import SILENT_S, Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
 from tests.fleet_server.api import add_callers, bearer
@@ -31,6 +30,7 @@ from tests.fleet_server.console.examples import PASSWORD, add_examples, add_peop
 from tests.fleet_server.factories import settings
 from tests.support.engines import migrated_postgres, postgres_url
 from tests.support.postgres import Durability, PostgresServer, binaries
+from tests.support.signing import local_signer
 from tests.support.standby import running_standby, wait_until_followed
 
 pytestmark = pytest.mark.postgres
@@ -70,7 +70,7 @@ def _primary() -> Iterator[PostgresServer]:
 def desk_on(primary: PostgresServer, url: str, folder: Path, standby: Engine | None = None) -> Iterator[Desk]:
     engine = open_engine(url)
     databases = Databases(engine, standby)
-    signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
+    signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
     app = create_app(settings(folder), engine, None, EventHub(databases.engine), signer, databases=databases)
     app.dependency_overrides[passwords] = Passwords.cheap
     with TestClient(

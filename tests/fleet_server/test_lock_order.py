@@ -25,7 +25,6 @@ from fleet_server.ingest.flush import Flush
 from fleet_server.ingest.heard import Heard
 from fleet_server.kit.times import utc_now
 from fleet_server.scheduler import Scheduler
-from fleet_server.signer.service import Signer
 from protocol.commands import ExecutionState
 from protocol.records import ExecutionReport, FaultCleared, FaultRaised, Outcome, RecordBody, Severity, Verdict
 from tests.fleet_server.api import Api, running_api
@@ -34,6 +33,7 @@ from tests.fleet_server.factories import TENANT, capability, device, settings
 from tests.support.engines import postgres_url
 from tests.support.flush_rig import FlushRig
 from tests.support.postgres import PostgresServer
+from tests.support.signing import local_signer
 from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.postgres
@@ -183,7 +183,7 @@ def cancel(api: Api, dice: random.Random) -> Callable[[], None]:
 
 
 def test_whoever_writes_waits_for_the_others_and_none_is_ended_by_a_deadlock(postgres: Engine, tmp_path: Path) -> None:
-    dispatcher = Dispatcher(Signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path))
+    dispatcher = Dispatcher(local_signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path))
     crowd = Crowd()
     with api_of_two_links(postgres, tmp_path) as api:
         deeds = {f"ingest {seed}": ingest(postgres, dispatcher, random.Random(seed)) for seed in (1, 2)}

@@ -19,7 +19,6 @@ from fleet_server.health.models import HealthBlock
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.kit import bulk
 from fleet_server.scheduler import Scheduler
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.models import Event
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.records import FaultRaised, HealthColumns, Severity
@@ -29,6 +28,7 @@ from tests.fleet_server.factories import settings
 from tests.support.fleet_rows import OTHER, TENANT, TERMINAL, make_fleet
 from tests.support.flush_rig import START, FlushRig
 from tests.support.health_rows import newest_of
+from tests.support.signing import local_signer
 
 _RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _BLOCK = HealthBlock.__table__  # type: ignore[attr-defined]  # as above
@@ -176,7 +176,7 @@ def test_the_scheduler_forgets_by_the_settings_a_piece_a_tick(
     chosen = replace(
         settings(tmp_path), events_kept_days=kept_days, records_kept_days=kept_days, health_kept_days=kept_days
     )
-    scheduler = Scheduler(engine, chosen, Dispatcher(Signer(COMMAND_KEY, None), chosen), Broker(), lambda: START)
+    scheduler = Scheduler(engine, chosen, Dispatcher(local_signer(COMMAND_KEY, None), chosen), Broker(), lambda: START)
     for _ in range(4):
         assert scheduler.tick()
     scheduler._leadership.give_up()

@@ -15,10 +15,10 @@ from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.models import Execution, IdempotencyKey
 from fleet_server.executions.service import Wish
 from fleet_server.scheduler import SPARED_AFTER_START, Scheduler
-from fleet_server.signer.service import Signer
 from fleet_server.timeline.models import Event
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker, Desk
 from tests.fleet_server.factories import NOON, actor, add_fleet, settings
+from tests.support.signing import local_signer
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
 def desk(engine: Engine, tmp_path: Path) -> Desk:
     with transaction(engine) as session:
         fleet = add_fleet(session)
-    dispatcher = Dispatcher(Signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path), jitter=lambda: 0.0)
+    dispatcher = Dispatcher(local_signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path), jitter=lambda: 0.0)
     return Desk(engine, fleet, Broker(), dispatcher)
 
 

@@ -95,7 +95,7 @@ def test_the_server_comes_up_mends_itself_refuses_a_second_and_ends_cleanly(serv
     assert {one["serial_number"] for one in json.loads(listed)["items"]} == {"PRN000001", "GW0000001", "ES0000001"}
 
     before = server.children()
-    assert set(before) == {"api", "ingest", "issuer", "scheduler"}
+    assert set(before) == {"api", "ingest", "issuer", "scheduler", "signer"}
     os.kill(before["ingest"], signal.SIGKILL)
     wait_for(lambda: server.children().get("ingest", before["ingest"]) != before["ingest"])
 

@@ -20,12 +20,12 @@ from fleet_server.auth.passwords import Passwords
 from fleet_server.db import reading, transaction
 from fleet_server.executions.models import Execution
 from fleet_server.kit.times import utc_now
-from fleet_server.signer.service import Signer
 from fleet_server.timeline import writer
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
 from tests.fleet_server.console.examples import PASSWORD, add_examples, add_people, device_id
 from tests.fleet_server.factories import settings
+from tests.support.signing import local_signer
 
 TILL = device_id("till_one")
 PATIENCE_S = 30.0
@@ -37,7 +37,7 @@ def app(engine: Engine, tmp_path: Path) -> FastAPI:
     with transaction(engine) as session:
         add_people(session, now)
         add_examples(session, now)
-    signer = Signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
+    signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
     made = create_app(settings(tmp_path), engine, None, EventHub(engine), signer)
     made.dependency_overrides[passwords] = Passwords.cheap
     return made

@@ -18,12 +18,12 @@ from fleet_server.devices.service import DeviceService
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.executions.service import ExecutionService
-from fleet_server.signer.service import Signer
 from protocol import codec
 from protocol.commands import COMMAND_TYPE, Command
 from protocol.errors import Malformed
 from protocol.signing import SigningKey, open_envelope, public_keys
 from tests.fleet_server.factories import TENANT, Fleet, add_fleet, settings
+from tests.support.signing import local_signer
 
 COMMAND_KEY = SigningKey.from_seed(b"c" * 32)
 APPROVER_KEY = SigningKey.from_seed(b"a" * 32)
@@ -77,5 +77,5 @@ class Desk:
 def desk(engine: Engine, tmp_path: Path) -> Desk:
     with transaction(engine) as session:
         fleet = add_fleet(session)
-    signer = Signer(COMMAND_KEY, APPROVER_KEY)
+    signer = local_signer(COMMAND_KEY, APPROVER_KEY)
     return Desk(engine, fleet, Broker(), Dispatcher(signer, settings(tmp_path), jitter=lambda: 0.0))

@@ -12,14 +12,15 @@ from fleet_server.executions.dispatch import Dispatcher, Outgoing
 from fleet_server.executions.models import Execution
 from fleet_server.executions.reports import DeviceReport, apply_reports
 from fleet_server.executions.service import Wish
-from fleet_server.signer.errors import ClockWentBack
-from fleet_server.signer.service import Signer
+from fleet_server.signer.errors import ClockWentBack, SignerUnreachable
+from fleet_server.signer.messages import JournalPage, NewPolicy, Order, Resume, Standing, Stop
 from fleet_server.timeline.models import Event
 from fleet_server.timeline.writer import append_events
 from protocol.commands import CANCEL, COMMAND_TYPE, Command, ExecutionState
 from protocol.records import ExecutionReport
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Desk, opened
 from tests.fleet_server.factories import NOON, TENANT, actor, settings
+from tests.support.signing import local_signer
 
 MINUTE = timedelta(minutes=1)
 
@@ -171,11 +172,66 @@ def test_nothing_is_signed_while_the_clock_is_behind_the_records(desk: Desk) -> 
         ask(desk, now=back)
 
 
+class Away:
+    """The way to a signer that does not answer."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def sign(self, order: Order, now: datetime) -> bytes:
+        self.asked += 1
+        raise SignerUnreachable("the signer does not answer")
+
+    def standing(self, now: datetime) -> Standing:
+        raise SignerUnreachable("the signer does not answer")
+
+    def stop(self, asked: Stop, now: datetime) -> None:
+        raise SignerUnreachable("the signer does not answer")
+
+    def resume(self, asked: Resume, now: datetime) -> None:
+        raise SignerUnreachable("the signer does not answer")
+
+    def take_policy(self, asked: NewPolicy, now: datetime) -> None:
+        raise SignerUnreachable("the signer does not answer")
+
+    def journal(self, after: int, limit: int = 1) -> JournalPage:
+        raise SignerUnreachable("the signer does not answer")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_what_is_asked_while_the_signer_is_away_waits_says_why_and_is_sent_later(desk: Desk, tmp_path: Path) -> None:
+    signing, desk.dispatcher = desk.dispatcher, Dispatcher(Away(), settings(tmp_path))
+    with desk.opened() as service:
+        asked = service.request(actor(), Wish(desk.fleet.terminal, "app.restart", {}), NOON)
+    assert (asked.state, asked.code, desk.broker.commands()) == ("QUEUED", "signer_unreachable", [])
+    with transaction(desk.engine) as session:
+        assert desk.dispatcher.take_overdue(session, NOON + timedelta(seconds=6)).outgoing == []
+    assert state_of(desk, asked.id) == "QUEUED"
+    with transaction(desk.engine) as session:
+        sent = signing.take_overdue(session, NOON + timedelta(seconds=12)).outgoing
+    assert len(sent) == 1
+    with desk.opened() as service:
+        assert (service.get(asked.id).state, service.get(asked.id).code) == ("PUBLISHED", "")
+
+
+def test_a_silent_signer_is_asked_once_for_all_that_waits(desk: Desk, tmp_path: Path) -> None:
+    set_presence(desk, "offline")
+    for _ in range(5):
+        ask(desk)
+    set_presence(desk, "online")
+    away = Away()
+    with transaction(desk.engine) as session:
+        assert Dispatcher(away, settings(tmp_path)).take_for_link(session, desk.fleet.gateway, NOON + MINUTE) == []
+    assert away.asked == 1
+
+
 def test_change_waits_unsent_where_nobody_can_authorise_it(desk: Desk, tmp_path: Path) -> None:
     set_presence(desk, "offline")
     waiting = ask(desk, "app.restart")
     set_presence(desk, "online")
-    powerless = Dispatcher(Signer(COMMAND_KEY, None), settings(tmp_path))
+    powerless = Dispatcher(local_signer(COMMAND_KEY, None), settings(tmp_path))
     with transaction(desk.engine) as session:
         assert powerless.take_for_link(session, desk.fleet.gateway, NOON + MINUTE) == []
     assert state_of(desk, waiting) == "QUEUED"

@@ -25,7 +25,7 @@ from fleet_server.ingest.worker import Worker
 from fleet_server.live.hub import LiveHub
 from fleet_server.live.link import api_link
 from fleet_server.settings import ServerSettings
-from fleet_server.signer.service import Signer
+from fleet_server.signer.service import Signs
 from fleet_server.timeline.hub import EventHub
 from protocol.commands import Command, ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
@@ -37,6 +37,7 @@ from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
 from tests.support.ingest_worker import running_ingest, settings_for, worker_on
 from tests.support.postgres import PostgresServer
+from tests.support.signing import local_signer
 from tests.support.wire_agent import WireAgent, until
 
 
@@ -83,7 +84,7 @@ def running_server(broker: Broker, folder: Path, database_url: str) -> Iterator[
         fleet = add_fleet(session, presence="unknown")
     add_callers(engine)
     settings = replace(settings_for(broker, folder), url="http://127.0.0.1")
-    signer = Signer(COMMAND_KEY, APPROVER_KEY)
+    signer = local_signer(COMMAND_KEY, APPROVER_KEY)
     worker = worker_on(engine, settings, Dispatcher(signer, settings))
     # Of its own, as the API is a process of its own: what it refuses while the database is away is its affair alone.
     of_api = open_engine(database_url)
@@ -101,7 +102,7 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_http(settings: ServerSettings, engine: Engine, signer: Signer) -> Iterator[str]:
+def running_http(settings: ServerSettings, engine: Engine, signer: Signs) -> Iterator[str]:
     hub, live = EventHub(engine), LiveHub()
     link = api_link(settings, "svc-api-1", hub, live)
     config = uvicorn.Config(

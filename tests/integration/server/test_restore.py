@@ -25,12 +25,13 @@ from fleet_server.backup import make_backup
 from fleet_server.db import open_engine, reading
 from fleet_server.enrollment.installation import Installation, install
 from fleet_server.enrollment.settings_file import Wishes
+from fleet_server.enrollment.signer_folder import adopt_command_key
 from fleet_server.ingest.bootstrap import make_worker
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.kit.times import utc_now
 from fleet_server.restore import restore
 from fleet_server.settings import ServerSettings, load_settings
-from fleet_server.signer.service import load_signer
+from fleet_server.signer.bootstrap import signer_client
 from fleet_server.timeline.models import Event
 from protocol.streams import StreamKind
 from tests.fleet_server.enrollment.fleets import small_fleet
@@ -38,6 +39,7 @@ from tests.integration.server.conftest import running_http
 from tests.support.broker import free_port, running_mosquitto
 from tests.support.engines import postgres_url
 from tests.support.ingest_worker import running_ingest
+from tests.support.signing import running_signer
 from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.integration
@@ -107,10 +109,12 @@ class Desk:
 @contextmanager
 def running(settings: ServerSettings, token: str, device: str) -> Iterator[Desk]:
     engine = open_engine(settings.database_url)
+    adopt_command_key(settings)
     with (
+        running_signer(settings.signer_dir),
         make_worker(settings, "svc-fleet-1") as worker,
         running_ingest(worker),
-        running_http(settings, engine, load_signer(settings)) as url,
+        running_http(settings, engine, signer_client(settings)) as url,
         httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=20) as http,
     ):
         yield Desk(http, engine, device)

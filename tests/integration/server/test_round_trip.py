@@ -14,7 +14,6 @@ import httpx2
 import pytest
 
 from fleet_server.db import open_engine
-from fleet_server.signer.service import Signer
 from protocol.commands import CANCEL, ExecutionState
 from protocol.records import ExecutionReport
 from tests.fleet_server.api import add_callers, bearer
@@ -24,6 +23,7 @@ from tests.integration.server.event_stream import EventStream, followed
 from tests.support.broker import Broker
 from tests.support.engines import migrated_sqlite
 from tests.support.ingest_worker import settings_for
+from tests.support.signing import local_signer
 from tests.support.wire_agent import WireAgent, until
 
 pytestmark = pytest.mark.integration
@@ -130,7 +130,7 @@ def test_server_that_stops_ends_its_streams_instead_of_waiting_for_them(broker: 
     add_callers(engine)
     settings = replace(settings_for(broker, tmp_path), url="http://127.0.0.1")
     serving = ExitStack()
-    url = serving.enter_context(running_http(settings, engine, Signer(COMMAND_KEY, None)))
+    url = serving.enter_context(running_http(settings, engine, local_signer(COMMAND_KEY, None)))
     with followed(url, "/api/v1/events", bearer("viewer")) as stream:
         began = time.monotonic()
         serving.close()
