@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from protocol import codec
 from protocol.broker_rules import INGEST_NAMES
 from protocol.records import Outcome, Verdict
+from protocol.streams import RESEND_FIRST_S
 from tests.support.broker import running_broker
 from tests.support.fleet_rows import OTHER, TERMINAL
 from tests.support.ingest_worker import (
@@ -64,3 +65,36 @@ def test_what_comes_after_the_death_of_a_worker_is_taken_by_the_others_at_once(e
         for one in range(first, last + 1):
             busy.send_at(one, [codec.to_json(busy.record(VERDICT))])
         busy.await_ack(last)
+
+
+def test_a_broker_that_was_killed_and_is_back_holds_nothing_up_for_longer_than_senders_wait(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        broker = stack.enter_context(running_broker(tmp_path / "broker"))
+        settings = settings_for(broker, tmp_path, str(engine.url))
+        stack.enter_context(running_ingest(worker_on(engine, settings)))
+        agent = WireAgent(broker, TERMINAL)
+        agent.connect()
+        agent.await_ack(agent.send(VERDICT))
+        agent.vanish()
+        for _ in range(2):
+            broker.process.kill()
+            broker.process.wait()
+            # Long enough for the worker to find nobody there.
+            time.sleep(2.0)
+            broker.restart(kill=True)
+            back_s = time.monotonic()
+            agent = WireAgent(broker, TERMINAL, seed=int(back_s))
+            agent.connect()
+            last = agent.send(VERDICT)
+            until(lambda: agent.acked() >= last or _again(agent, last), "an acknowledgement", RESEND_FIRST_S)  # noqa: B023 - called before the next turn
+            assert time.monotonic() - back_s < RESEND_FIRST_S
+            agent.vanish()
+
+
+def _again(agent: WireAgent, last: int) -> bool:
+    """What came while nobody listened is nowhere: the broker keeps nothing for a session that is over."""
+    agent.send_at(last, [codec.to_json(agent.record(VERDICT))])
+    time.sleep(0.3)
+    return agent.acked() >= last

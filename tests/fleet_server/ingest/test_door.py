@@ -17,6 +17,7 @@ from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import Received
 from fleet_server.settings import ServerSettings
 from protocol import mqtt_packets as packets
+from protocol.streams import RESEND_FIRST_S
 from tests.support.broker import free_port, running_broker
 from tests.support.ingest_worker import SERVICE, settings_for
 
@@ -83,3 +84,15 @@ def test_all_it_subscribes_to_is_shared_in_the_installations_secret_group(tmp_pa
         door.close()
     assert len(names) == 6
     assert all(name.startswith(f"$share/{chosen.ingest_group}/") for name in names)
+
+
+@pytest.mark.parametrize("failures", [0, 3, 10, 10_000])
+def test_however_long_the_broker_was_away_it_is_tried_again_within_the_timer_of_senders(
+    tmp_path: Path, failures: int
+) -> None:
+    door = Door(settings(tmp_path), SERVICE)
+    for _ in range(200):
+        door._failures = failures
+        now_s = time.monotonic()
+        door._back_off()
+        assert door._retry_at_s - now_s <= RESEND_FIRST_S + 0.1
