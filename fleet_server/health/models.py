@@ -8,9 +8,12 @@ the rollups already from what is not.
 from datetime import datetime
 
 from sqlalchemy import Column, Index, Text
+from sqlalchemy import text as sql_text
 from sqlmodel import Field, SQLModel
 
 from fleet_server.timeline.models import BigId
+
+_IS_TEXT = sql_text("text IS NOT NULL")
 
 
 class HealthBlock(SQLModel, table=True):
@@ -81,7 +84,9 @@ class ValueInterval(SQLModel, table=True):
     __table_args__ = (
         Index("ix_value_interval_low", "tenant_id", "metric", "low"),
         Index("ix_value_interval_high", "tenant_id", "metric", "high"),
-        Index("ix_value_interval_text", "tenant_id", "metric", "text"),
+        Index(
+            "ix_value_interval_text", "tenant_id", "metric", "text", postgresql_where=_IS_TEXT, sqlite_where=_IS_TEXT
+        ),
     )
 
     device_id: str = Field(primary_key=True, max_length=64)

@@ -87,17 +87,21 @@ def test_all_conditions_hold_at_once_and_other_tenants_are_not_seen(engine: Engi
     assert found(engine, "modem.csq<10", tenant_id="other") == set()
 
 
-def test_candidates_come_from_an_index(engine: Engine) -> None:
+@pytest.mark.parametrize(
+    ("condition", "index"), [("modem.csq<3", "ix_value_interval_low"), ("sys.state=idle", "ix_value_interval_text")]
+)
+def test_candidates_come_from_an_index(engine: Engine, condition: str, index: str) -> None:
     put(engine, {f"d-{n:012d}": float(n) for n in range(400)})
+    put(engine, {f"d-{n:012d}": "idle" if n < 3 else "busy" for n in range(400)}, "sys.state")
     with reading(engine) as session:
         if engine.dialect.name == "postgresql":
             session.execute(text("ANALYZE value_interval"))
             session.execute(text("SET LOCAL enable_seqscan = off"))
-        (query,) = HealthSearch(session, TENANT).devices(read_conditions(["modem.csq<3"]))
+        (query,) = HealthSearch(session, TENANT).devices(read_conditions([condition]))
         plan = "EXPLAIN QUERY PLAN " if engine.dialect.name == "sqlite" else "EXPLAIN "
         compiled = str(query.compile(engine, compile_kwargs={"literal_binds": True}))
         lines = session.connection().exec_driver_sql(plan + compiled.replace("%%", "%")).all()
-    assert "ix_value_interval_low" in str(lines)
+    assert index in str(lines)
 
 
 @settings(max_examples=200)
