@@ -23,6 +23,7 @@ _MODULES = (
     "migrate",
     "broker",
     "backup",
+    "people",
     "accounts",
     "dead_letters",
     "export",

@@ -21,6 +21,7 @@ from starlette.datastructures import UploadFile
 from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_digest
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
 from fleet_server.auth.limits import SignInLimits
+from fleet_server.auth.own_password import OwnPassword
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.proofs import SETTING_UP, Proofs
 from fleet_server.auth.roles import Actor, Permission
@@ -65,8 +66,13 @@ def proofs(door: DoorkeepingDep) -> Proofs:
     return Proofs(door)
 
 
+def own_password(door: DoorkeepingDep) -> OwnPassword:
+    return OwnPassword(door)
+
+
 AuthServiceDep = Annotated[AuthService, Depends(auth_service)]
 ProofsDep = Annotated[Proofs, Depends(proofs)]
+OwnPasswordDep = Annotated[OwnPassword, Depends(own_password)]
 
 
 async def api_actor(request: Request) -> Actor:

@@ -95,3 +95,29 @@ class NameTaken(FleetError):
 class PersonUnknown(FleetError):
     code = "person_unknown"
     status = 404
+
+
+class NameUnusable(FleetError):
+    code = "name_unusable"
+    status = 422
+
+
+class PersonAboveYou(FleetError):
+    """Somebody who may more than the caller, or a role that he cannot give."""
+
+    code = "person_above_you"
+    status = 403
+
+
+class NotOneself(FleetError):
+    code = "not_oneself"
+    status = 409
+
+
+class PasswordTooWeak(FleetError):
+    code = "password_too_weak"
+    status = 422
+
+    def __init__(self, weakness: str) -> None:
+        super().__init__(f"this password cannot be used: {weakness}")
+        self.weakness = weakness

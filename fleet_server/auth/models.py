@@ -25,6 +25,9 @@ class User(SQLModel, table=True):
     # Second factor, sealed by `fleet_server.auth.secret_box`: the one that counts ("": none yet), and one being set up.
     totp_sealed: str = Field(default="", max_length=160)
     totp_new_sealed: str = Field(default="", max_length=160)
+    # Of a code by which the person chooses a password; "" when none was handed out.
+    set_up_sha256: str = Field(default="", max_length=64)
+    set_up_until: datetime | None = None
     totp_step: int = 0  # of the last code that was taken: no earlier one is, and not that one again
 
 

@@ -22,6 +22,30 @@ class AuthRepository:
         """The row, held until the transaction ends."""
         return self._session.exec(select(User).where(User.name == name).with_for_update()).one_or_none()
 
+    def find_person_by_id(self, tenant_id: str, person_id: str) -> User | None:
+        return self._session.exec(
+            select(User).where(User.tenant_id == tenant_id).where(User.id == person_id)
+        ).one_or_none()
+
+    def find_person_of_any_tenant(self, person_id: str) -> User | None:
+        """For what concerns the asking person himself."""
+        return self._session.exec(select(User).where(User.id == person_id)).one_or_none()
+
+    def lock_person_by_id(self, tenant_id: str, person_id: str) -> User | None:
+        """The row, held until the transaction ends."""
+        statement = select(User).where(User.tenant_id == tenant_id).where(User.id == person_id)
+        return self._session.exec(statement.with_for_update()).one_or_none()
+
+    def list_people_for_update(self) -> Sequence[User]:
+        """Of all tenants: the key of second factors is the installation's."""
+        return self._session.exec(select(User).order_by(User.id).with_for_update()).all()
+
+    def list_sessions(self, tenant_id: str, now: datetime, idle_since: datetime) -> Sequence[LoginSession]:
+        """Living ones, newest use first."""
+        statement = select(LoginSession).where(LoginSession.tenant_id == tenant_id)
+        living = statement.where(col(LoginSession.expires_at) > now).where(col(LoginSession.last_used_at) > idle_since)
+        return self._session.exec(living.order_by(col(LoginSession.last_used_at).desc())).all()
+
     def list_people(self, tenant_id: str) -> Sequence[User]:
         return self._session.exec(select(User).where(User.tenant_id == tenant_id).order_by(User.name)).all()
 
@@ -36,8 +60,10 @@ class AuthRepository:
         statement = select(LoginSession).where(LoginSession.id_sha256 == id_sha256).with_for_update()
         return self._session.exec(statement).one_or_none()
 
-    def remove_session(self, id_sha256: str) -> None:
-        self._session.exec(delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256))
+    def remove_session(self, id_sha256: str, *, of: str | None = None) -> None:
+        """``of``: only when it is this person's."""
+        statement = delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256)
+        self._session.exec(statement if of is None else statement.where(col(LoginSession.user_id) == of))
 
     def remove_sessions_of(self, user_id: str, *, but: str | None = None) -> None:
         """``but``: the hashed id of one that goes on."""

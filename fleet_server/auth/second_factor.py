@@ -74,6 +74,13 @@ class SecondFactors:
             )
         return codes
 
+    def reseal(self, person: User) -> None:
+        """After a change of keys."""
+        if person.totp_sealed:
+            person.totp_sealed = self._box.seal(self._box.open(person.totp_sealed, person.id), person.id)
+        if person.totp_new_sealed:
+            person.totp_new_sealed = self._box.seal(self._box.open(person.totp_new_sealed, person.id), person.id)
+
     def take(self, repository: AuthRepository, person: User, code: str, now: datetime) -> Proof | None:
         """None when the code is wrong, was taken before, or the person has no second factor."""
         if not person.totp_sealed:

@@ -77,7 +77,7 @@ class AuthService:
                 return None
             if replaces:
                 repository.remove_session(digest(replaces))
-            stage = self._stage_after_password(known)
+            stage = stage_after_password(self._door, known)
             if stage is not Stage.CODE:
                 # Else the right password would buy ten more guesses at the code.
                 forget_tries(known)
@@ -105,11 +105,6 @@ class AuthService:
             self._touch(row.id_sha256, now)
         return console_session_of(row, person)
 
-    def _stage_after_password(self, person: User) -> Stage:
-        if person.totp_sealed:
-            return Stage.CODE
-        return Stage.ENROL if self._door.factors.is_required else Stage.OPEN
-
     def _touch(self, id_sha256: str, now: datetime) -> None:
         try:
             with transaction(self._engine) as session:
@@ -130,6 +125,12 @@ def has_password(door: Doorkeeping, person: User | None, password: str, address:
         if person is not None:
             Tries(door.engine).take_back(person.name)
         raise
+
+
+def stage_after_password(door: Doorkeeping, person: User) -> Stage:
+    if person.totp_sealed:
+        return Stage.CODE
+    return Stage.ENROL if door.factors.is_required else Stage.OPEN
 
 
 def sweep_sessions(engine: Engine, now: datetime) -> int:

@@ -44,7 +44,10 @@ def init(
 def _as_json(made: "Installation") -> dict[str, Any]:
     return {
         "broker_config": str(made.broker_config),
-        "users": [{"name": one.name, "password": one.password, "role": one.role.value} for one in made.people],
+        "users": [
+            {"name": one.name, "password": one.password, "role": one.role.value, "set_up_code": one.set_up_code}
+            for one in made.people
+        ],
         "api_token": made.api_token,
         "url": made.settings.url,
         "mqtt_port": made.settings.mqtt_port,
@@ -60,6 +63,12 @@ def _in_words(made: "Installation") -> str:
     if new:
         lines.append("New people (these passwords are shown once):")
         lines += [f"  {one.name:<12} {one.password}" for one in new]
+    lines += [
+        f"Person {one.name}: choose a password at {made.settings.url}/set-up with this code (shown once, good once,"
+        f" 72 hours; another by 'fleet-server people set-up {one.name}'): {one.set_up_code}"
+        for one in made.people
+        if one.set_up_code
+    ]
     if made.api_token:
         lines.append(f"API token (shown once): {made.api_token}")
     lines.append(f"Start the broker: mosquitto -c {made.broker_config}")

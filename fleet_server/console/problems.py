@@ -83,6 +83,11 @@ BY_CODE: dict[str, str] = {
         "The server's key for second factors cannot be read. Whoever runs the server finds the reason in its log."
     ),
     "secret_unreadable": N_("Your second factor cannot be read any more. Ask your administrator to reset it."),
+    "person_unknown": N_("There is nobody of this id here."),
+    "person_above_you": N_("Somebody who may more than you is managed by others. Nothing was changed."),
+    "not_oneself": N_("Nobody does this to himself: another administrator can. Nothing was changed."),
+    "name_taken": N_("There is somebody of this name already. Choose another. Nothing was changed."),
+    "name_unusable": N_("A name has 1 to 64 characters and no space at either end. Nothing was changed."),
     "cursor_invalid": N_("This page of the list does not exist any more. Start from the first one."),
 }
 

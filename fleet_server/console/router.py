@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 
 from fleet_server.console.assets import load_assets
 from fleet_server.console.pages import (
+    account,
     confirming,
     demo,
     device,
@@ -16,6 +17,7 @@ from fleet_server.console.pages import (
     entrance,
     fleet,
     health,
+    people,
     records,
     run,
     search,
@@ -23,7 +25,21 @@ from fleet_server.console.pages import (
 )
 from fleet_server.console.problems import add_problem_pages
 
-_PAGES = (streams, entrance, confirming, fleet, device, health, distribution, run, search, records, demo)
+_PAGES = (
+    streams,
+    entrance,
+    confirming,
+    account,
+    people,
+    fleet,
+    device,
+    health,
+    distribution,
+    run,
+    search,
+    records,
+    demo,
+)
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 static = APIRouter(include_in_schema=False)

@@ -224,6 +224,12 @@ ROLES: Mapping[str, str] = {
     "auditor": N_("Auditor"),
     "operator": N_("Operator"),
 }
+WEAKNESSES: Mapping[str, str] = {
+    "too_short": N_("A password has at least 12 characters. Nothing was changed."),
+    "too_long": N_("A password has at most 256 characters. Nothing was changed."),
+    "guessable": N_("This password is among the first that somebody would guess. Take another. Nothing was changed."),
+    "not_twice": N_("The two new passwords differ. Nothing was changed."),
+}
 DEVICE_KINDS: Mapping[str, str] = {
     "terminal": N_("Terminal"),
     "gateway": N_("Gateway"),
@@ -245,6 +251,15 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "sign_out": N_("signed out"),
     "code_refused": N_("gave a wrong code of the second factor"),
     "second_factor_set": N_("set up a second factor"),
+    "second_factor_reset": N_("took away a second factor"),
+    "set_up_code_made": N_("made a code for choosing a password"),
+    "set_up_refused": N_("was refused when choosing a first password"),
+    "password_change_refused": N_("was refused when changing a password"),
+    "person_disabled": N_("disabled a person"),
+    "person_enabled": N_("let a disabled person in again"),
+    "person_unlocked": N_("unlocked a name"),
+    "sessions_ended": N_("ended sessions"),
+    "people_key_changed": N_("sealed second factors with a new key"),
     "step_up": N_("confirmed who they are"),
     "step_up_refused": N_("was refused when confirming who they are"),
     "person_added": N_("added a person"),

@@ -22,6 +22,7 @@ from fleet_server import migrate
 from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.passwords import Passwords, readable_password
+from fleet_server.auth.people import People
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.auth.secret_box import new_key_line
@@ -51,11 +52,12 @@ DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """``password`` is known only when the person was just made."""
+    """Known only when the person was just made: ``password`` in the demo, else ``set_up_code``, which is good once."""
 
     name: str
     password: str | None
     role: Role
+    set_up_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +127,15 @@ def _alone(data: Path) -> Iterator[None]:
         yield
 
 
-def _first_roles(settings: ServerSettings) -> list[Role]:
-    """One person a role, named like it."""
-    return list(Role) if settings.demo else [Role.OPERATOR]
-
-
 def _passwords_of_new_people(
     engine: Engine, settings: ServerSettings, passwords: Passwords
 ) -> dict[Role, tuple[str, str]]:
-    """Password and hash; hashed before any transaction, because it is slow."""
+    """In the demo one for each role, named like it. Hashed before any transaction, because it is slow."""
+    if not settings.demo:
+        return {}
     with reading(engine) as session:
         known = {person.name for person in AuthRepository(session).list_people(settings.tenant)}
-    new = {role: readable_password() for role in _first_roles(settings) if role.value not in known}
+    new = {role: readable_password() for role in Role if role.value not in known}
     with ThreadPoolExecutor(2) as pool:
         hashes = pool.map(passwords.hash, new.values())
         return {role: (password, hashed) for (role, password), hashed in zip(new.items(), hashes, strict=True)}
@@ -145,16 +144,24 @@ def _passwords_of_new_people(
 def _ensure_people(
     session: Session, settings: ServerSettings, hashed: Mapping[Role, tuple[str, str]], now: datetime
 ) -> tuple[tuple[Person, ...], str | None]:
-    accounts = Accounts(session, _system(settings.tenant), now)
+    system = _system(settings.tenant)
+    if not settings.demo:
+        return (_ensure_operator(session, system, now),), None
+    accounts = Accounts(session, system, now)
     for role, (_, password_hash) in hashed.items():
         accounts.add_person(role.value, password_hash, role)
     token = None
-    if settings.demo and AuthRepository(session).find_token_named(settings.tenant, DEMO_TOKEN_NAME) is None:
+    if AuthRepository(session).find_token_named(settings.tenant, DEMO_TOKEN_NAME) is None:
         token = accounts.issue_token(DEMO_TOKEN_NAME, Role.SUPPORT)
-    people = tuple(
-        Person(role.value, hashed[role][0] if role in hashed else None, role) for role in _first_roles(settings)
-    )
-    return people, token
+    return tuple(Person(role.value, hashed[role][0] if role in hashed else None, role) for role in Role), token
+
+
+def _ensure_operator(session: Session, system: Actor, now: datetime) -> Person:
+    """Without a password: whoever runs the installation chooses it, with the code that is shown once."""
+    name, code = Role.OPERATOR.value, None
+    if AuthRepository(session).find_person(name) is None:
+        code = People(session, system, now).add(name, Role.OPERATOR)[1]
+    return Person(name, None, Role.OPERATOR, code)
 
 
 def _system(tenant: str) -> Actor:

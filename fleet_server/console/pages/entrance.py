@@ -1,4 +1,4 @@
-"""Signing in and out, the account, and the choice of language and theme."""
+"""Signing in and out, and the choice of language and theme."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -19,7 +19,6 @@ from fleet_server.auth.dependencies import (
 from fleet_server.auth.sessions import ConsoleSession, Stage
 from fleet_server.console.frame import DENSITY_COOKIE, THEME_COOKIE, THEMES, local_path, make_frame, page
 from fleet_server.console.language import COOKIE, Language
-from fleet_server.console.words import ROLES
 from fleet_server.db import transaction
 from fleet_server.kit.times import utc_now
 
@@ -56,14 +55,14 @@ def sign_in(
             "Name and password do not match. After ten wrong tries the name is locked for 30 minutes."
         )
         return page(frame, "sign_in.html", status=401, problem=problem, name=name, next=local_path(next))
-    response = RedirectResponse(_after_password(signed_in.session.stage, local_path(next)), status_code=303)
+    response = RedirectResponse(after_password(signed_in.session.stage, local_path(next)), status_code=303)
     set_session_cookie(request, response, signed_in.secret, until=signed_in.until, now=now)
     if signed_in.session.stage is Stage.OPEN:
         remember_choices(response, signed_in.session)
     return response
 
 
-def _after_password(stage: Stage, wanted: str) -> str:
+def after_password(stage: Stage, wanted: str) -> str:
     match stage:
         case Stage.OPEN:
             return wanted
@@ -79,11 +78,6 @@ def sign_out(request: Request, service: AuthServiceDep, _session: ConsoleSession
     response = RedirectResponse("/sign-in", status_code=303)
     clear_session_cookie(request, response)
     return response
-
-
-@router.get("/account")
-def account(request: Request, session: ConsoleSessionDep) -> HTMLResponse:
-    return page(make_frame(request, session), "account.html", role=ROLES[session.actor.role.value])
 
 
 @router.post("/preferences", dependencies=[SameOrigin])

@@ -160,14 +160,13 @@ def test_another_tenants_operator_cannot_set_a_password(service: AuthService, en
     assert sign_in(service) is not None
 
 
-def test_a_new_role_counts_from_the_next_request(service: AuthService, engine: Engine) -> None:
+def test_a_new_role_ends_what_was_opened_with_the_old_one(service: AuthService, engine: Engine) -> None:
     opened = signed_in(service)
     with transaction(engine) as session:
-        Accounts(session, SYSTEM, NOW).set_role("li.wei", Role.VIEWER)
-    found = service.resolve(opened.secret, NOW)
-    assert found is not None
-    assert found.actor.role is Role.VIEWER
+        Accounts(session, SYSTEM, NOW).set_role(NAME, Role.VIEWER)
+    assert service.resolve(opened.secret, NOW) is None
     assert audited(engine)[-1] == ("system", "role_set")
+    assert signed_in(service).session.actor.role is Role.VIEWER
 
 
 def test_sweeping_removes_only_dead_sessions(service: AuthService, engine: Engine) -> None:

@@ -15,7 +15,7 @@ from tests.fleet_server.console.test_doors import csrf_of
 SAFE = {"GET", "HEAD", "OPTIONS"}
 EVIL = {"Origin": "https://evil.example"}
 # Before anybody is known there is no session whose token could be asked for: the browser's word on the origin decides.
-WITHOUT_SESSION = {"/sign-in", "/preferences"}
+WITHOUT_SESSION = {"/sign-in", "/preferences", "/set-up"}
 
 
 def unsafe_routes(app: FastAPI) -> Iterator[tuple[str, str]]:

@@ -134,7 +134,9 @@ def test_people_of_the_demo_can_sign_in_and_the_token_is_known(home: Home) -> No
 
 def test_without_demo_there_is_one_operator_no_token_and_no_approver(plain_home: Home) -> None:
     made = plain_home.install(demo=False)
-    assert [person.name for person in made.people] == ["operator"]
+    (operator,) = made.people
+    assert (operator.name, operator.password) == ("operator", None)
+    assert operator.set_up_code is not None
     assert made.api_token is None
     assert not (made.settings.keys_dir / "approver.seed").exists()
 
