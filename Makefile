@@ -6,6 +6,7 @@
 #   make clean   start over: state of make run and caches
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
 #   make acl  every identity with every topic on the broker, will and retained messages not only with every third
+#   make evil  20,000 commands of an attacker who owns broker, server and online keys, not 2,000   SEED=1
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
@@ -16,7 +17,7 @@ SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut acl chaos wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl evil chaos wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -54,6 +55,10 @@ powercut:
 acl:
 	@$(SETUP) test
 	ACL_WHOLE=1 $(BIN)/python -m pytest -q tests/integration/broker/test_acl_matrix.py
+
+evil:
+	@$(SETUP) test
+	EVIL_COMMANDS=20000 EVIL_SEED=$(SEED) $(BIN)/python -m pytest -q --timeout=600 tests/device_agent/core/test_evil_server.py
 
 chaos:
 	@$(SETUP) chaos

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
+
 from device_agent.actions import ActionContext, Definition, Finding, check, fix, step, visible_test
 from protocol.capabilities import StepNature
+from protocol.commands import DangerClass
 from protocol.identifiers import DeviceId
 from protocol.parameters import Parameter, ParamType, Words
 from protocol.records import Outcome
@@ -48,6 +53,11 @@ def a_fix(name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_
     )
 
 
+def of_class_2(definition: Definition) -> Definition:
+    declared = msgspec.structs.replace(definition.declared, danger_class=DangerClass.SOFTWARE)
+    return dataclasses.replace(definition, declared=declared)
+
+
 DEVICE = DeviceId("zvt-00000001")
 OTHER = DeviceId("zvt-00000002")
 DEFINITIONS = {
@@ -61,6 +71,7 @@ DEFINITIONS = {
         a_fix("test.reboot", StepNature.ONCE, effect=Effect.REBOOTS),
         a_fix("test.wipe", StepNature.IDEMPOTENT, effect=Effect.DESTROYS_DATA),
         a_fix("test.no_soak", StepNature.IDEMPOTENT, soak_s=0),
+        of_class_2(a_fix("test.install", StepNature.PROBEABLE)),
     )
 }
 DEVICES = {DEVICE: DEFINITIONS, OTHER: DEFINITIONS}
