@@ -9,10 +9,15 @@ instead of ending in a deadlock: devices by one call of `fleet_server.devices.ho
 streams of links; what hangs on both (records, faults, health, all named by rows held before); executions in the order
 of their ids; keys and the audit; last the order of events. A step may be left out, none may be taken back. What may be
 skipped because another process is at it is read with SKIP LOCKED.
+
+Whatever is done for a caller keeps to one tenant: ``tenant`` of `transaction` and `reading`. On PostgreSQL such a
+transaction runs in a role that owns nothing and sees the rows of that tenant only (`fleet_server.row_security`), so
+that a query which forgot its tenant finds too little instead of too much. Without it a transaction sees all: that is
+for services of the installation.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +32,12 @@ from sqlmodel import Session
 from fleet_server.errors import DatabaseUnreachable
 
 _BUSY_TIMEOUT_MS = 15_000
+# Execution option of connections: the tenant that they keep to, or a function that names it when the first query comes.
+KEEPS_TO = "keeps_to"
+TENANT_ROLE = "tillmedic_tenant"
+TENANT_SETTING = "tillmedic.tenant"
+Tenant = str | Callable[[], str]
+_KEEP = f"SELECT set_config('role', '{TENANT_ROLE}', true), set_config('{TENANT_SETTING}', %s, true)"
 # Execution option of an engine: a function that names the engine to read from now.
 READS_FROM = "reads_from"
 # A name in pg_stat_activity: whoever brings a backup back need not wait for it.
@@ -50,6 +61,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _wait_for_disk)
         event.listen(engine, "checkin", _note_idle)
         event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
+        event.listen(engine, "begin", _keep_to_tenant)
         return engine
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
@@ -62,7 +74,9 @@ def open_reader(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         settings = f"-c default_transaction_read_only=on -c lock_timeout={_READER_PATIENCE_MS}ms"
         options = {"application_name": READER_NAME, "options": settings, "connect_timeout": _CONNECT_TIMEOUT_S}
-        return create_engine(url, poolclass=NullPool, connect_args=options)
+        reader = create_engine(url, poolclass=NullPool, connect_args=options)
+        event.listen(reader, "begin", _keep_to_tenant)
+        return reader
     place = Path(url.database or "").resolve()
     engine = create_engine(
         f"sqlite:///file:{place}?mode=ro&uri=true",
@@ -95,21 +109,23 @@ def reachable_database(url: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Session]:
+def transaction(engine: Engine, tenant: Tenant | None = None) -> Iterator[Session]:
     """A session that commits on success and rolls back on any error."""
-    with Session(engine, expire_on_commit=False) as session, session.begin():
+    kept = engine if tenant is None else engine.execution_options(**{KEEPS_TO: tenant})
+    with Session(kept, expire_on_commit=False) as session, session.begin():
         yield session
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Session]:
+def reading(engine: Engine, tenant: Tenant | None = None) -> Iterator[Session]:
     """A session that only reads: on SQLite it takes no write lock. Nothing done in it is kept.
 
     An engine that says where to read (`fleet_server.databases`) is asked each time.
     """
     choose = engine.get_execution_options().get(READS_FROM)
     source: Engine = engine if choose is None else choose()
-    with Session(source.execution_options(reads_only=True), expire_on_commit=False) as session:
+    options = {"reads_only": True} if tenant is None else {"reads_only": True, KEEPS_TO: tenant}
+    with Session(source.execution_options(**options), expire_on_commit=False) as session:
         yield session
 
 
@@ -153,6 +169,22 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+def _keep_to_tenant(connection: Any) -> None:
+    """In one round trip, and for this transaction only."""
+    tenant_id = tenant_of(connection)
+    if tenant_id is not None:
+        connection.exec_driver_sql(_KEEP, (tenant_id,))
+
+
+def tenant_of(connection: Any) -> str | None:
+    """The tenant that a connection keeps to; None for those that see all."""
+    tenant = connection.get_execution_options().get(KEEPS_TO)
+    named: str | None = tenant() if callable(tenant) else tenant
+    return named
+
+
 def _begin_sqlite(connection: Any) -> None:
+    # Asked here too: who has no tenant yet is refused on both databases.
+    tenant_of(connection)
     reads_only = connection.get_execution_options().get("reads_only", False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

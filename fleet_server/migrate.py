@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, text
 
+from fleet_server.row_security import secure
 from fleet_server.schema import MIGRATIONS, current_revision, head_revision, refuse_unknown
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str]:
         refuse_unknown(found)
         if found != head_revision():
             _take_steps(connection)
+        secure(connection)
     return found, head_revision()
 
 

@@ -1,6 +1,7 @@
 """The database session of one HTTP request. Apart from `fleet_server.db`, which processes without HTTP load too."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,10 +11,24 @@ from sqlmodel import Session
 from fleet_server.db import reading, transaction
 
 
+class TenantNotKnown(RuntimeError):
+    """A route asked the database for somebody whom no door had let in: a mistake of ours."""
+
+
+def tenant_of_request(request: Request) -> str:
+    """Noted by the doors: `fleet_server.auth.dependencies`."""
+    tenant_id: str | None = getattr(request.state, "tenant_id", None)
+    if tenant_id is None:
+        raise TenantNotKnown(f"{request.method} {request.url.path[:200]}: expected a caller before the first query")
+    return tenant_id
+
+
 def request_session(request: Request) -> Iterator[Session]:
-    """One request is one transaction."""
+    """One request is one transaction, which keeps to the caller's tenant."""
     engine: Engine = request.app.state.engine
-    opened = reading(engine) if request.method in {"GET", "HEAD"} else transaction(engine)
+    # Asked for at the first query: the session is opened beside the door, not behind it.
+    tenant = partial(tenant_of_request, request)
+    opened = reading(engine, tenant) if request.method in {"GET", "HEAD"} else transaction(engine, tenant)
     with opened as session:
         yield session
 

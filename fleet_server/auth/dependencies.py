@@ -84,13 +84,13 @@ async def api_actor(request: Request) -> Actor:
     if len(token) > MAX_TOKEN_CHARS:
         raise NotSignedIn("this token is unknown, expired or revoked")
     cache, digest = _token_cache(request), token_digest(token)
-    known = cache.get(digest, time.monotonic())
-    if known is not None:
-        return known
-    actor = await run_in_threadpool(_holder, request.app.state.engine, token)
+    actor = cache.get(digest, time.monotonic())
     if actor is None:
-        raise NotSignedIn("this token is unknown, expired or revoked")
-    cache.put(digest, actor, time.monotonic())
+        actor = await run_in_threadpool(_holder, request.app.state.engine, token)
+        if actor is None:
+            raise NotSignedIn("this token is unknown, expired or revoked")
+        cache.put(digest, actor, time.monotonic())
+    request.state.tenant_id = actor.tenant_id
     return actor
 
 
@@ -171,6 +171,7 @@ def _guarded(request: Request, service: AuthService, csrf: str, stages: Abstract
     if request.method not in _SAFE_METHODS:
         same_origin(request)
         check_csrf(session, csrf)
+    request.state.tenant_id = session.actor.tenant_id
     return session
 
 

@@ -192,7 +192,7 @@ class DeviceParts:
         """None for a device without an agent of its own: its gateway keeps its records."""
         if self.at_site.device.link_id != self._id:
             return None
-        standing = standing_of(self._services.session, self._id, self._frame.calendar.now)
+        standing = standing_of(self._services.session, self._services.tenant_id, self._id, self._frame.calendar.now)
         told = self._services.timeline.gap_states(self._id)
         return keeping(self._services.health.latest(self._id), standing, told, self._frame.calendar)
 

@@ -22,6 +22,7 @@ _BEHIND = _DEVICE.c.link_id == any_(bindparam("links", type_=_TEXTS))
 _HOLD = select(_DEVICE.c.id).order_by(_DEVICE.c.id).with_for_update(key_share=True)
 _HOLD_NAMED = _HOLD.where(_NAMED)
 _HOLD_ALL = _HOLD.where(or_(_NAMED, _BEHIND))
+_HOLD_OURS = _HOLD.where(_NAMED, _DEVICE.c.tenant_id == bindparam("tenant_id"))
 
 
 def hold(session: Session, device_ids: Collection[str], link_ids: Collection[str] = ()) -> None:
@@ -39,6 +40,13 @@ def hold(session: Session, device_ids: Collection[str], link_ids: Collection[str
         connection.execute(_HOLD_ALL, {**named, "links": sorted(link_ids)})
     else:
         connection.execute(_HOLD_NAMED, named)
+
+
+def hold_one(session: Session, tenant_id: str, device_id: str) -> None:
+    """For a caller, who may name a device that is not his: that one stays free. On SQLite as above."""
+    connection = session.connection()
+    if connection.dialect.name != "sqlite":
+        connection.execute(_HOLD_OURS, {"ids": [device_id], "tenant_id": tenant_id})
 
 
 def hold_all(session: Session) -> None:

@@ -60,7 +60,7 @@ class ExecutionDesk:
         )
 
     def _in_service(self, actor: Actor, work: Callable[[ExecutionService], Execution]) -> Execution:
-        with transaction(self._engine) as session:
+        with transaction(self._engine, actor.tenant_id) as session:
             devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
             service = ExecutionService(session, actor.tenant_id, devices, self._dispatcher, self._outbound)
             return work(service)

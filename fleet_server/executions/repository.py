@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, bindparam, delete, func, insert, or_, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, insert, or_, update
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
@@ -36,7 +36,7 @@ _LOCKED = _LOCKING.where(_TABLE.c.id.in_(bindparam("ids", expanding=True))).orde
 _LOCKED_ONE = _LOCKING.where(_TABLE.c.id == bindparam("id"))
 _SAVE = (
     update(_TABLE)
-    .where(_TABLE.c.id == bindparam("of_execution"))
+    .where(_TABLE.c.id == bindparam("of_execution"), _TABLE.c.tenant_id == bindparam("of_tenant"))
     .values({name: bindparam(name) for name in (*_STANDING, "is_final")})
 )
 
@@ -118,7 +118,7 @@ class ExecutionRepository:
         unanswered = and_(_TABLE.c.state == ExecutionState.PUBLISHED.value, _TABLE.c.published_at < sent_before)
         statement = self._entry_query().where(
             _TABLE.c.link_id == link_id,
-            _TABLE.c.device_id.in_(_devices_of(link_id)),
+            _TABLE.c.device_id.in_(self._devices_of(link_id)),
             or_(_TABLE.c.state == ExecutionState.QUEUED.value, unanswered),
             _TABLE.c.cancel_asked_at.is_(None),
         )
@@ -128,7 +128,7 @@ class ExecutionRepository:
         """Those that somebody wants ended and the device has not answered for."""
         statement = self._entry_query().where(
             _TABLE.c.link_id == link_id,
-            _TABLE.c.device_id.in_(_devices_of(link_id)),
+            _TABLE.c.device_id.in_(self._devices_of(link_id)),
             _TABLE.c.state.not_in([state.value for state in FINAL | {ExecutionState.QUEUED}]),
             _TABLE.c.cancel_asked_at.is_not(None),
         )
@@ -162,37 +162,42 @@ class ExecutionRepository:
         return self._session.execute(statement).scalar()
 
     def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
-        rows = [{"of_execution": execution_id, **standing_columns(standing)} for execution_id, standing in changes]
+        ours = {"of_tenant": self._tenant_id}
+        rows = [{**ours, "of_execution": one, **standing_columns(standing)} for one, standing in changes]
         if rows:
             self._session.connection().execute(_SAVE, rows)
 
     def note_cancel(self, execution_id: str, actor: str, now: datetime) -> None:
-        statement = update(Execution).where(col(Execution.id) == execution_id)
+        statement = update(_TABLE).where(_TABLE.c.id == execution_id, _TABLE.c.tenant_id == self._tenant_id)
         self._session.execute(statement.values(cancel_asked_at=now, cancel_asked_by=actor))
 
     def idempotency(self, caller: str, key: str) -> IdempotencyKey | None:
-        return self._session.get(IdempotencyKey, (caller, key))
+        return self._session.exec(select(IdempotencyKey).where(*self._keyed(caller, key))).first()
 
     def remember(self, key: IdempotencyKey, now: datetime) -> None:
         """Takes the place of an expired one of the same name; another that holds is an ``IntegrityError``."""
-        same = (col(IdempotencyKey.caller) == key.caller, col(IdempotencyKey.key) == key.key)
+        same = self._keyed(key.caller, key.key)
         self._session.execute(delete(IdempotencyKey).where(*same, col(IdempotencyKey.expires_at) <= now))
         self._session.add(key)
         self._session.flush()
 
     def forget_expired_keys(self, now: datetime) -> int:
-        result = self._session.execute(delete(IdempotencyKey).where(col(IdempotencyKey.expires_at) < now))
+        ours = col(IdempotencyKey.tenant_id) == self._tenant_id
+        result = self._session.execute(delete(IdempotencyKey).where(ours, col(IdempotencyKey.expires_at) < now))
         return int(getattr(result, "rowcount", 0))
+
+    def _keyed(self, caller: str, key: str) -> tuple[ColumnElement[bool], ...]:
+        ours = col(IdempotencyKey.tenant_id) == self._tenant_id
+        return ours, col(IdempotencyKey.caller) == caller, col(IdempotencyKey.key) == key
+
+    def _devices_of(self, link_id: str) -> Select[Any]:
+        return sa_select(_DEVICE.c.id).where(_DEVICE.c.link_id == link_id, _DEVICE.c.tenant_id == self._tenant_id)
 
     def _entry_query(self) -> Select[Any]:
         return sa_select(*_COLUMNS).where(_TABLE.c.tenant_id == self._tenant_id)
 
     def _entries(self, statement: Select[Any]) -> list[Entry]:
         return [_entry(row) for row in self._session.execute(statement)]
-
-
-def _devices_of(link_id: str) -> Select[Any]:
-    return sa_select(_DEVICE.c.id).where(_DEVICE.c.link_id == link_id)
 
 
 def standing_columns(standing: Standing) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlmodel import Session
 from fleet_server.audit.service import record
 from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Actor, Permission
-from fleet_server.devices.holding import hold
+from fleet_server.devices.holding import hold_one
 from fleet_server.devices.repository import CommandTarget
 from fleet_server.devices.service import DeviceService
 from fleet_server.executions import happenings, ledger
@@ -105,7 +105,7 @@ class ExecutionService:
             if known is not None:
                 return known
         # A hello that comes at this moment either finds what is asked here, or is seen here as committed.
-        hold(self._session, [wish.device_id])
+        hold_one(self._session, self._tenant_id, wish.device_id)
         target = self._devices.command_target(wish.device_id)
         entry, declared = self._entry(actor, wish, target, now)
         standing, outgoing = entry.standing, None
@@ -155,7 +155,7 @@ class ExecutionService:
         device_id = self._executions.device_of(execution_id)
         if device_id is None:
             raise ExecutionNotFound(execution_id)
-        hold(self._session, [device_id])
+        hold_one(self._session, self._tenant_id, device_id)
         return self._executions.locked([execution_id])[execution_id]
 
     def counts_by_state(self) -> dict[str, int]:

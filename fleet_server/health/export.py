@@ -82,7 +82,7 @@ class HealthExport:
 
     def count_devices(self) -> int:
         """Raises ``DeviceNotFound`` for a single one that is not there."""
-        with reading(self._engine) as session:
+        with reading(self._engine, self._tenant_id) as session:
             devices = self._devices(session)
             if self._wanted.device is None:
                 return devices.count(self._wanted.site)
@@ -100,13 +100,13 @@ class HealthExport:
 
     def _chosen(self) -> Iterator[tuple[str, str]]:
         if self._wanted.device is not None:
-            with reading(self._engine) as session:
+            with reading(self._engine, self._tenant_id) as session:
                 one = self._devices(session).get(self._wanted.device).device
             yield one.id, one.serial_number
             return
         after = ""
         while True:
-            with reading(self._engine) as session:
+            with reading(self._engine, self._tenant_id) as session:
                 found = self._devices(session).numbers_after(self._wanted.site, after, _DEVICES)
             yield from found
             if len(found) < _DEVICES:
@@ -116,7 +116,7 @@ class HealthExport:
     def _samples(self, device_id: str, serial_number: str) -> Iterator[Piece]:
         after: tuple[datetime, int] | None = None
         while True:
-            with reading(self._engine) as session:
+            with reading(self._engine, self._tenant_id) as session:
                 repository = HealthRepository(session, self._tenant_id)
                 found = repository.blocks_after(device_id, self._wanted.begin, self._wanted.end, after, BLOCKS)
             yield self._piece(device_id, serial_number, [block for _, block in found])
@@ -158,7 +158,7 @@ class HealthExport:
     def _rollup(self, device_id: str, serial_number: str) -> Iterator[Piece]:
         level = self._wanted.level
         assert level is not None  # noqa: S101 - chosen by it
-        with reading(self._engine) as session:
+        with reading(self._engine, self._tenant_id) as session:
             service = HealthService(HealthRepository(session, self._tenant_id))
             found = service.buckets(device_id, self._wanted.metrics, level, self._wanted.begin, self._wanted.end)
         for metric, buckets in found.items():

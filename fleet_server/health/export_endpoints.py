@@ -67,7 +67,7 @@ def _held(
     held: BoundedSemaphore, engine: Engine, caller: Actor, export: HealthExport, wanted: Wanted, file_format: Format
 ) -> Iterator[bytes]:
     try:
-        with transaction(engine) as session:
+        with transaction(engine, caller.tenant_id) as session:
             record(session, caller, "health_exported", data={**wanted.as_data(), "format": file_format.value})
         yield b""
         yield from written(export.pieces(), file_format, is_rollup=wanted.level is not None)

@@ -24,9 +24,9 @@ class Standing:
     open_gaps: tuple[OpenGap, ...]
 
 
-def standing_of(session: Session, link_id: str, now: datetime) -> Standing:
+def standing_of(session: Session, tenant_id: str, link_id: str, now: datetime) -> Standing:
     """A gap of a moment is normal, for workers commit in any order: it counts from when the timeline shows it."""
-    states = watermarks.read_link(session, link_id)
+    states = watermarks.read_link(session, tenant_id, link_id)
     open_gaps = [
         OpenGap(state.gap_since, sum(span.last - span.first + 1 for span in state.received.missing()))
         for state in states

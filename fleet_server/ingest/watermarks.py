@@ -76,9 +76,10 @@ def lock(session: Session, wanted: Mapping[StreamKey, tuple[str, str]]) -> dict[
     return states
 
 
-def read_link(session: Session, link_id: str) -> list[StreamState]:
+def read_link(session: Session, tenant_id: str, link_id: str) -> list[StreamState]:
     """All streams of a link, without a lock."""
-    return [_state(row) for row in session.execute(select(*_COLUMNS).where(_TABLE.c.link_id == link_id))]
+    statement = select(*_COLUMNS).where(_TABLE.c.link_id == link_id, _TABLE.c.tenant_id == tenant_id)
+    return [_state(row) for row in session.execute(statement)]
 
 
 def save(session: Session, states: Iterable[StreamState], now: datetime) -> None:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
 from fleet_server.kit.times import from_us, to_us
 from fleet_server.timeline.models import Event
-from fleet_server.timeline.repository import TimelineRepository
+from fleet_server.timeline.repository import TimelineRepository, newest_event
 
 # An execution makes a few events a step; a device that reports more than this is not believed to be of use.
 MAX_EXECUTION_EVENTS = 2000
@@ -46,7 +46,8 @@ class TimelineService:
 
 def newest_received_at(session: Session) -> datetime | None:
     """What the server's clock said when it last recorded anything, of whichever tenant."""
-    return session.exec(select(Event.received_at).order_by(col(Event.id).desc()).limit(1)).first()
+    newest = newest_event(session)
+    return None if newest is None else newest[1]
 
 
 def _before(cursor: str) -> tuple[datetime, int]:

@@ -10,6 +10,21 @@ from sqlalchemy import Engine
 
 from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_engine, sqlite_engine
 from tests.support.postgres import PostgresServer
+from tests.support.tenant_watch import Watch, watched
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tenant_watch() -> Iterator[Watch]:
+    with watched() as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _no_tenant_forgotten(_tenant_watch: Watch) -> Iterator[None]:
+    """Whatever a test does for a caller, each of its statements names the caller's tenant."""
+    _tenant_watch.forgotten.clear()
+    yield
+    assert not _tenant_watch.forgotten
 
 
 @pytest.fixture(scope="session")

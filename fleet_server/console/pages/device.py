@@ -133,7 +133,7 @@ def _ask(
 @contextmanager
 def _asking(request: Request, session: ConsoleSession, device_id: str, name: str) -> Iterator["_Asking"]:
     """In a reading of its own: what the desk writes is not waited for, and no connection is held meanwhile."""
-    with reading(request.app.state.engine) as database:
+    with reading(request.app.state.engine, session.actor.tenant_id) as database:
         services = services_for(request, database, session.actor)
         frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
         yield _Asking(services, frame, device_id, name)

@@ -104,7 +104,7 @@ def set_preferences(
     if density in {"roomy", "compact"}:
         _set(response, DENSITY_COOKIE, "roomy" if density == "roomy" else "")
     if session is not None:
-        with transaction(request.app.state.engine) as opened:
+        with transaction(request.app.state.engine, session.actor.tenant_id) as opened:
             accounts = Accounts(opened, session.actor, utc_now())
             accounts.set_preferences(language=chosen_language, theme=chosen_theme)
     return response

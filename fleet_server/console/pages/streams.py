@@ -71,7 +71,7 @@ def fleet_stream(request: Request, session: ConsoleSessionDep, after_id: StartAf
         changed = {event.device_id for event in burst if event.type in _ROW_EVENTS}
         html = [_beat(frame)]
         if changed:
-            with reading(request.app.state.engine) as database:
+            with reading(request.app.state.engine, session.actor.tenant_id) as database:
                 html += _fleet_parts(services_for(request, database, session.actor), frame, changed)
         return "".join(html)
 
@@ -101,7 +101,7 @@ def device_stream(
         if not burst:
             wanted |= _ON_BEAT
             wanted |= {"health", "keeping"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
-        with reading(request.app.state.engine) as database:
+        with reading(request.app.state.engine, session.actor.tenant_id) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
             html = _device_parts(parts, frame, wanted, burst, watching)
             if burst and not still:
@@ -118,7 +118,7 @@ def device_stream(
 def run_stream(
     request: Request, session: ConsoleSessionDep, after_id: StartAfter, run_id: Annotated[str, Path(max_length=64)]
 ) -> Response:
-    with reading(request.app.state.engine) as database:
+    with reading(request.app.state.engine, session.actor.tenant_id) as database:
         zone = RunParts(services_for(request, database, session.actor), run_id).timezone
     told = _Told()
 
@@ -126,7 +126,7 @@ def run_stream(
         if told.is_final and not burst:
             return None
         frame = make_frame(request, session, "runs", zone=zone)
-        with reading(request.app.state.engine) as database:
+        with reading(request.app.state.engine, session.actor.tenant_id) as database:
             parts = RunParts(services_for(request, database, session.actor), run_id)
             has_news = any(event.type == "verdict" for event in burst)
             values = parts.values(frame, has_news=has_news)
@@ -146,7 +146,7 @@ class _Watching:
         self._request = request
         self._session = session
         self.is_whole = is_whole
-        with reading(request.app.state.engine) as database:
+        with reading(request.app.state.engine, session.actor.tenant_id) as database:
             services = services_for(request, database, session.actor)
             at_site = services.devices.get(device_id)
             self._zone = at_site.site.timezone

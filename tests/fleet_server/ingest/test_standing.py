@@ -23,7 +23,7 @@ def rig(engine: Engine) -> FlushRig:
 
 def standing(rig: FlushRig, link: str = TERMINAL) -> Standing:
     with reading(rig.engine) as session:
-        return standing_of(session, link, rig.now)
+        return standing_of(session, "default", link, rig.now)
 
 
 def test_what_was_given_up_is_what_the_agent_counted_over_both_streams(rig: FlushRig) -> None:

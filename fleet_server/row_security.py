@@ -1,0 +1,104 @@
+"""Row-level security on PostgreSQL: what keeps a transaction to one tenant when a query forgets to.
+
+Every table with ``tenant_id`` has one policy: its rows are those whose tenant the transaction has named
+(`fleet_server.db`). Who owns the tables - the services: ingest, scheduler, migrations, the command line - sees all; who
+reads for a caller takes the role `TENANT_ROLE` for the length of a transaction, which owns nothing, cannot sign in,
+sees by that policy, and can add to the audit but not change it. Other roles that somebody gives rights to see nothing
+before they name a tenant. FORCE keeps an owner to the policy too; it is set where the role of the services passes by
+policies anyway (BYPASSRLS, superuser), because COPY is refused to whoever a policy holds.
+
+Invariant: after `secure` every table with ``tenant_id`` has its policy, whichever version added it. On SQLite there is
+nothing of the kind: there the queries alone keep to the tenant.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import ProgrammingError
+
+from fleet_server.db import TENANT_ROLE, TENANT_SETTING
+from fleet_server.errors import FleetError
+
+_NO_RIGHT = "42501"  # insufficient_privilege
+# Asked once a statement: as a sub-query it is no function called for each row.
+_MINE = f"(SELECT current_setting('{TENANT_SETTING}', true))"
+
+SECURE = f"""
+DO $secure$
+DECLARE
+  found record;
+  rights text;
+  passes_by boolean := (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user);
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{TENANT_ROLE}') THEN
+    BEGIN
+      CREATE ROLE {TENANT_ROLE} NOLOGIN;
+    EXCEPTION WHEN duplicate_object OR unique_violation THEN
+      -- Another installation on this server has just made it.
+      NULL;
+    END;
+  END IF;
+  IF NOT pg_has_role(current_user, '{TENANT_ROLE}', 'MEMBER') THEN
+    GRANT {TENANT_ROLE} TO CURRENT_USER;
+  END IF;
+  EXECUTE format('GRANT USAGE ON SCHEMA %I TO {TENANT_ROLE}', current_schema());
+  FOR found IN
+    SELECT c.oid::regclass AS name, c.relname, c.relrowsecurity, c.relforcerowsecurity, a.attname AS tenant
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+      AND a.attname = CASE c.relname WHEN 'tenant' THEN 'id' ELSE 'tenant_id' END
+    WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  LOOP
+    IF NOT found.relrowsecurity THEN
+      EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', found.name);
+    END IF;
+    IF found.relforcerowsecurity <> passes_by THEN
+      EXECUTE format('ALTER TABLE %s %s ROW LEVEL SECURITY', found.name,
+        CASE WHEN passes_by THEN 'FORCE' ELSE 'NO FORCE' END);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = found.name AND polname = 'of_tenant') THEN
+      EXECUTE format($$CREATE POLICY of_tenant ON %s USING (%I = {_MINE}) WITH CHECK (%I = {_MINE})$$,
+        found.name, found.tenant, found.tenant);
+    END IF;
+    rights := CASE found.relname WHEN 'audit_entry' THEN 'SELECT, INSERT' WHEN 'tenant' THEN 'SELECT'
+      ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
+    IF NOT has_table_privilege('{TENANT_ROLE}', found.name, 'SELECT') THEN
+      EXECUTE format('GRANT %s ON %s TO {TENANT_ROLE}', rights, found.name);
+    END IF;
+  END LOOP;
+  FOR found IN
+    SELECT c.oid::regclass AS name FROM pg_class c
+    WHERE c.relnamespace = current_schema()::regnamespace
+      AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege('{TENANT_ROLE}', c.oid, 'USAGE') END
+  LOOP
+    EXECUTE format('GRANT USAGE ON SEQUENCE %s TO {TENANT_ROLE}', found.name);
+  END LOOP;
+  -- Where streams begin and what the clock is held against is one number and one moment of the whole installation.
+  IF to_regclass('event') IS NOT NULL THEN
+    EXECUTE format($$CREATE OR REPLACE FUNCTION newest_event() RETURNS TABLE (id bigint, received_at timestamptz)
+      LANGUAGE sql STABLE SECURITY DEFINER SET search_path = %I, pg_temp
+      AS 'SELECT e.id, e.received_at FROM event e ORDER BY e.id DESC LIMIT 1'$$, current_schema());
+    REVOKE EXECUTE ON FUNCTION newest_event() FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION newest_event() TO {TENANT_ROLE};
+  END IF;
+END $secure$
+"""  # noqa: S608 - names of our own, nothing that was given
+
+
+class TenantRoleNotMade(FleetError):
+    code = "tenant_role_not_made"
+
+
+def secure(connection: Connection) -> None:
+    """As often as wanted; what is there already is left alone. Called under the lock of migrations."""
+    if connection.dialect.name != "postgresql":
+        return
+    try:
+        connection.exec_driver_sql(SECURE.replace("%", "%%"))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", "") != _NO_RIGHT:
+            raise
+        user = connection.engine.url.username
+        raise TenantRoleNotMade(
+            f"the role {user} may not make or give itself the role {TENANT_ROLE}: as a superuser of PostgreSQL run "
+            f"CREATE ROLE {TENANT_ROLE} NOLOGIN; (unless it is there) and GRANT {TENANT_ROLE} TO {user};"
+        ) from error
