@@ -64,10 +64,10 @@ class Accounts:
 
     def set_preferences(self, *, language: str | None = None, theme: str | None = None) -> None:
         """The actor's own."""
-        person = self._repository.find_person(self._actor.name)
-        if person is not None:
-            person.language = person.language if language is None else language
-            person.theme = person.theme if theme is None else theme
+        asked = {"language": language, "theme": theme}
+        chosen = {name: value for name, value in asked.items() if value is not None}
+        if chosen:
+            self._repository.set_preferences(self._actor.tenant_id, self._actor.id, chosen)
 
     def issue_token(self, name: str, role: Role, expires_at: datetime | None = None) -> str:
         """The token itself, which is kept nowhere."""

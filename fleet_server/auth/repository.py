@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func
+from sqlalchemy import delete, func, update
 from sqlmodel import Session, col, select
 
 from fleet_server.auth.models import ApiToken, LoginSession, RecoveryCode, User
@@ -48,6 +48,10 @@ class AuthRepository:
 
     def list_people(self, tenant_id: str) -> Sequence[User]:
         return self._session.exec(select(User).where(User.tenant_id == tenant_id).order_by(User.name)).all()
+
+    def set_preferences(self, tenant_id: str, user_id: str, chosen: dict[str, str]) -> None:
+        theirs = (col(User.id) == user_id, col(User.tenant_id) == tenant_id)
+        self._session.exec(update(User).where(*theirs).values(chosen))
 
     def find_session(self, id_sha256: str) -> tuple[LoginSession, User] | None:
         statement = (

@@ -111,6 +111,7 @@ class HealthRepository:
     def _unfolded(self, device_id: str, begin: datetime, end: datetime) -> Select[Row]:
         belongs = and_(
             _BLOCK.c.device_id == literal(device_id),
+            only_compared(_BLOCK.c.tenant_id) == self._tenant_id,
             _BLOCK.c.start_at >= _HEALTH.c.unfolded_since,
             _BLOCK.c.id > _HEALTH.c.folded_id,
         )

@@ -34,7 +34,7 @@ class TimelineRepository:
         if types:
             # Each type by its own walk along the index: types of which there is nothing then cost nothing.
             pages = [_newest(*conditions, col(Event.type) == type_, limit=limit) for type_ in sorted(set(types))]
-            conditions = [col(Event.id).in_(union_all(*pages))]
+            conditions = [col(Event.tenant_id) == self._tenant_id, col(Event.id).in_(union_all(*pages))]
         statement = select(Event).where(*conditions).order_by(*_NEWEST_FIRST).limit(limit)
         return list(self._session.exec(statement))
 

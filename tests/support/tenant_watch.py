@@ -34,6 +34,7 @@ OF_THE_DRIVER = (
     "SELECT set_config(",
     "INSERT INTO ",
     "WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(",
+    'SELECT coalesce(max(id), 0) FROM "event"',
 )
 
 
