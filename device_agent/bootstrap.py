@@ -16,6 +16,7 @@ from device_agent import opening
 from device_agent.actions import Definition
 from device_agent.adapters import clock
 from device_agent.adapters.control_socket import ControlSocket
+from device_agent.adapters.guard import Guard, GuardedStore
 from device_agent.adapters.held_targets import HeldTargets
 from device_agent.adapters.mqtt_link import Broker, MqttLink
 from device_agent.adapters.spool import Spool
@@ -36,7 +37,7 @@ from protocol import codec
 from protocol.commands import DangerClass
 from protocol.identifiers import DeviceId, LinkId
 from protocol.parameters import Words
-from protocol.records import RecordBody
+from protocol.records import RecordBody, SecurityEvent
 from protocol.session import Flow, Profile
 from protocol.version import RELEASE
 
@@ -91,14 +92,18 @@ def build(
         return codec.to_json(maker.record(DeviceId(link), body, clock.now()))
 
     spool = Spool(config.spool_file, wrap, quota_bytes=config.quota_mb * MIB)
-    trust = kept_trust(config, spool)
+    store = GuardedStore(spool, _guard(config.guard_folder))
+    set_right = store.reconcile()
+    trust = kept_trust(config, store)
     events = EventQueue()
     plans, specs = _devices(config, definitions_for or _registry(config), boot)
     identity = Identity(link, who.tenant, boot, RELEASE, _unregistered(config), DangerClass(config.highest_class))
     trusted = TrustedClock.starting(
         started, persisted_ms=int(spool.fact("floor_ms") or 0), newest_record_ms=spool.newest_record_ms()
     )
-    core = AgentCore(identity, specs, trust, _floor(config.profile), spool, clock.system_dice(), trusted, started)
+    core = AgentCore(identity, specs, trust, _floor(config.profile), store, clock.system_dice(), trusted, started)
+    if set_right:
+        core.tell(SecurityEvent("state.set_back", set_right), started)
     core.gate.held = HeldTargets(config.state_folder / "targets").held
     workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
     runner = Runner(core, (make_link or _link)(config, link, events), workers, events, clock.now, spool.tidy)
@@ -192,6 +197,15 @@ def _floor(profile: Profile) -> Flow:
         reconnect_base_s=DEFAULT_BASE_S,
         reconnect_cap_s=DEFAULT_CAP_S,
     )
+
+
+def _guard(folder: Path) -> Guard:
+    try:
+        return Guard(folder)
+    except OSError as error:
+        raise ConfigurationInvalid(
+            f"guard_dir: expected a folder of one's own, came {error.strerror}: {folder}"
+        ) from error
 
 
 def _make_private(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
     enrolment = "bundle"        # folder with enrolment.json, client.crt, client.key, ca.crt, policy.json
     state_dir = "state"         # spool, control socket; made when missing
+    guard_dir = "state/guard"   # what never goes back, once more: best on another partition than state_dir
     quota_mb = 32               # how large the spool may grow
     profile = "unmetered"       # metered, unmetered, demo: the pace until the server has said another
     highest_class = 2           # commands above it are refused: 1 takes no software, 0 only looks
@@ -123,6 +124,7 @@ class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     enrolment: str
     state_dir: str = "state"
+    guard_dir: str = ""
     quota_mb: Annotated[int, Meta(ge=1, le=4096)] = 32
     profile: Profile = Profile.UNMETERED
     highest_class: Annotated[int, Meta(ge=0, le=2)] = 2
@@ -149,6 +151,10 @@ class AgentConfig(AgentFile, frozen=True, kw_only=True):
     @property
     def state_folder(self) -> Path:
         return self.file(self.state_dir)
+
+    @property
+    def guard_folder(self) -> Path:
+        return self.file(self.guard_dir) if self.guard_dir else self.state_folder / "guard"
 
     @property
     def control_socket(self) -> Path:

@@ -5,8 +5,9 @@ Invariant: never an older one than this agent has had, whichever of its files wa
 
 from __future__ import annotations
 
-from device_agent.adapters.spool import Spool
 from device_agent.config import AgentConfig
+from device_agent.core.ports import Store
+from device_agent.core.records import Changes
 from device_agent.core.trust import CHAIN, VERSION, Held, Trust, follow, read_chain
 from device_agent.errors import ConfigurationInvalid
 from protocol.errors import Malformed
@@ -34,19 +35,19 @@ def newest(stored: list[str], bundled: str, root: Root) -> Held | Malformed:
     return max(held, key=lambda one: one.policy.version, default=found[-1])
 
 
-def kept_trust(config: AgentConfig, spool: Spool) -> Trust:
+def kept_trust(config: AgentConfig, store: Store) -> Trust:
     """Raises ConfigurationInvalid when there is no policy, or only one from before the one this agent had."""
     root = enrolled_root(config)
     try:
-        held = newest(read_chain(spool.fact(CHAIN)), enrolled_policy(config), root)
+        held = newest(read_chain(store.fact(CHAIN)), enrolled_policy(config), root)
     except ValueError as error:
         raise ConfigurationInvalid("root_public: expected an Ed25519 public key, came other 32 bytes") from error
     if isinstance(held, Malformed):
         raise ConfigurationInvalid(f"policy.json: expected a policy signed by the enrolment's root, came {held.detail}")
-    known = int(spool.fact(VERSION) or 0)
+    known = int(store.fact(VERSION) or 0)
     if held.policy.version < known:
         raise ConfigurationInvalid(f"policy.json: expected version {known} or newer, came {held.policy.version}")
-    trust = Trust.kept(root, held, config.who.tenant, spool.fact)
+    trust = Trust.kept(root, held, config.who.tenant, store.fact)
     if held.policy.version > known:
-        spool.remember({**trust.facts})
+        store.commit(Changes(facts={**trust.facts}), 0)
     return trust

@@ -141,6 +141,10 @@ class AgentCore:
             case Noticed():
                 pass  # A device that was taken out of the configuration.
 
+    def tell(self, event: SecurityEvent, now: Instant) -> None:
+        """What was found before the first event came."""
+        self._add(self._own_device, [event], now)
+
     def tick(self, now: Instant) -> None:
         """What is due by time alone."""
         self._effects += self.connection.on_tick(now, self.clock.now_ms(now))

@@ -61,6 +61,10 @@ class Budget:
     def locked(self, now_ms: int) -> Budget:
         return Budget(self.made_ms, now_ms + LOCKED_FOR_MS)
 
+    def merged(self, other: Budget) -> Budget:
+        made = tuple(sorted({*self.made_ms, *other.made_ms}))
+        return Budget(made, max(self.locked_until_ms, other.locked_until_ms))
+
     def _lately(self, now_ms: int) -> tuple[int, ...]:
         return tuple(one for one in self.made_ms if one > now_ms - _HOUR_MS)[-CONSENT_CODES_PER_HOUR:]
 

@@ -27,6 +27,11 @@ class ReplayWindow:
         highest, _, seen = text.partition(":")
         return cls(int(highest), int(seen, 16))
 
+    @classmethod
+    def all_used(cls, highest: int) -> ReplayWindow:
+        """For who no longer knows which of those below were used."""
+        return cls(highest, _MASK if highest else 0)
+
     def to_text(self) -> str:
         return f"{self.highest}:{self.seen:x}"
 

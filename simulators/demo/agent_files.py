@@ -31,6 +31,7 @@ def agent_configuration(
     text = [
         f"enrolment = {_quoted(bundle)}",
         f"state_dir = {_quoted(bundle / 'state')}",
+        f"guard_dir = {_quoted(bundle / 'guard')}",
         'profile = "demo"',
         f"soak_limit_s = {soak_limit_s}",
         "",
