@@ -28,6 +28,7 @@ _MODULES = (
     "dead_letters",
     "export",
     "client",
+    "approving",
 )
 # New objects before a look for garbage; Python's own 700 is made for small programs.
 _GC_THRESHOLD = 50_000

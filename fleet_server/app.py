@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
 from fleet_server.address_limit import AddressLimit
+from fleet_server.approvals import endpoints as approvals
 from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
 from fleet_server.databases import Databases
@@ -40,6 +41,7 @@ from fleet_server.mqtt import ServerLink
 from fleet_server.problems import add_problem_answers
 from fleet_server.security_headers import SecurityHeaders
 from fleet_server.settings import ServerSettings
+from fleet_server.signer import endpoints as signing
 from fleet_server.signer.bootstrap import signer_client
 from fleet_server.signer.service import Signs
 from fleet_server.timeline import endpoints as timeline
@@ -60,6 +62,8 @@ _DOORS = (
     export_endpoints,
     faults,
     live_mode,
+    approvals,
+    signing,
     dead_letters,
 )
 
@@ -92,7 +96,8 @@ def create_app(
     app.state.engine = databases.engine
     app.state.hub = hub
     app.state.live = live
-    app.state.dispatcher = Dispatcher(signer or signer_client(settings), settings)
+    app.state.signer = signer or signer_client(settings)
+    app.state.dispatcher = Dispatcher(app.state.signer, settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
     for door in _DOORS:

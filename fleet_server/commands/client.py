@@ -44,7 +44,7 @@ def devices(
     """List devices, those with the worst condition first."""
     from fleet_server.commands.client_words import words_of
 
-    items = list(_connect(url, token, data).pages("/api/v1/devices", {"q": query}))
+    items = list(connect_to(url, token, data).pages("/api/v1/devices", {"q": query}))
     if as_json:
         _print_json({"items": items})
         return
@@ -72,7 +72,7 @@ def distribution(
     from fleet_server.commands.client_words import words_of
 
     asked = {"metric": metric, "by": by, "model": model, "site": site, "kind": kind}
-    found = _connect(url, token, data).get("/api/v1/health/distribution", asked)
+    found = connect_to(url, token, data).get("/api/v1/health/distribution", asked)
     if as_json:
         _print_json(found)
         return
@@ -95,7 +95,7 @@ def _following(kinds: tuple[str, ...], patience_s: float, words: str) -> Callabl
         *,
         as_json: JsonOption = False,
     ) -> None:
-        _run(_connect(url, token, data), kinds, device, action, params or [], lang, wait, as_json=as_json)
+        _run(connect_to(url, token, data), kinds, device, action, params or [], lang, wait, as_json=as_json)
 
     run.__doc__ = words
     return run
@@ -121,7 +121,7 @@ def timeline(
     """What happened to a device, newest first."""
     from fleet_server.commands.client_words import words_of
 
-    connection = _connect(url, token, data)
+    connection = connect_to(url, token, data)
     path = f"/api/v1/devices/{connection.device(device)['id']}/timeline"
     items = list(connection.pages(path, {"types": types}, limit))
     if as_json:
@@ -170,7 +170,7 @@ def exit_code(execution: dict[str, Any]) -> int:
     return 1 if execution["state"] in {"FAILED", "ROLLED_BACK"} else 2
 
 
-def _connect(url: str, token: str, data: Any) -> "Connection":
+def connect_to(url: str, token: str, data: Any) -> "Connection":
     from fleet_server.commands.connection import connect
 
     return connect(url, token, data)

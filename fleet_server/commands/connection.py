@@ -53,6 +53,9 @@ class Connection:
     def get(self, path: str, params: dict[str, Any] | None = None) -> Any:
         return self._answer("GET", path, params={k: v for k, v in (params or {}).items() if v not in {"", None}})
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._answer("POST", path, json=body)
+
     def pages(self, path: str, params: dict[str, Any], limit: int = 10_000) -> Iterator[dict[str, Any]]:
         """Items of all pages, at most ``limit``."""
         cursor: str | None = None

@@ -166,6 +166,7 @@ REASONS: Mapping[str, str] = {
     "signer_unreachable": N_("The server's signer does not answer: the request waits and is sent when it is back."),
     "signing_stopped": N_("All signing was stopped: nothing is sent to terminals."),
     "signing_cap_reached": N_("Too many commands were sent in the last hour: the request waits."),
+    "approval_refused": N_("An approver refused it."),
     "class_not_signed": N_("Nobody has allowed it."),
     "authorisation_refused": N_("What was allowed does not cover it."),
     "clock_went_back": N_("The server's clock is wrong: nothing is signed."),

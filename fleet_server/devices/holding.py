@@ -44,9 +44,14 @@ def hold(session: Session, device_ids: Collection[str], link_ids: Collection[str
 
 def hold_one(session: Session, tenant_id: str, device_id: str) -> None:
     """For a caller, who may name a device that is not his: that one stays free. On SQLite as above."""
+    hold_ours(session, tenant_id, [device_id])
+
+
+def hold_ours(session: Session, tenant_id: str, device_ids: Collection[str]) -> None:
+    """Those of them that are the tenant's. On SQLite as above."""
     connection = session.connection()
     if connection.dialect.name != "sqlite":
-        connection.execute(_HOLD_OURS, {"ids": [device_id], "tenant_id": tenant_id})
+        connection.execute(_HOLD_OURS, {"ids": sorted(device_ids), "tenant_id": tenant_id})
 
 
 def hold_all(session: Session) -> None:

@@ -151,10 +151,12 @@ class DeviceService:
         return target
 
     def declared_action(self, target: CommandTarget, name: str) -> Action | None:
+        return next((action for action in self.declared_actions(target) if action.name == name), None)
+
+    def declared_actions(self, target: CommandTarget) -> Sequence[Action]:
         digest = target.capability_digest
         declared = None if digest is None else self._parsed(target.device_id, digest)
-        actions = [] if declared is None else declared.actions
-        return next((action for action in actions if action.name == name), None)
+        return () if declared is None else declared.actions
 
     def next_counter(self, device_id: str) -> int:
         return self._devices.next_counter(device_id)

@@ -14,6 +14,7 @@ import msgspec
 from fleet_server.enrollment.errors import DataFolderUnusable
 from fleet_server.enrollment.private_files import read_or_make_seed, write_private
 from fleet_server.kit.times import to_ms
+from fleet_server.signer.demo import NAME as DEMO_APPROVER
 from protocol import codec
 from protocol.errors import Malformed
 from protocol.signing import POLICY_TYPE, Approver, Policy, SigningKey, open_envelope, public_keys, sign
@@ -43,7 +44,7 @@ def write_policy(path: Path, keys: InstallationKeys, now: datetime) -> bytes:
         issued_at_ms=present.issued_at_ms if present else to_ms(now),
         command_keys=[keys.command_public],
         server_keys=[keys.server.public_hex],
-        approvers=[Approver("demo approver", keys.approver.public_hex)] if keys.approver else [],
+        approvers=[Approver(DEMO_APPROVER, keys.approver.public_hex)] if keys.approver else [],
     )
     if wanted != present:
         if present is not None:

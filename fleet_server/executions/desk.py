@@ -9,19 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
+from fleet_server.approvals.errors import AlreadyApproved
 from fleet_server.auth.roles import Actor
 from fleet_server.db import transaction
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import CapabilityCache, DeviceService
+from fleet_server.executions.deciding import Decisions, Desk
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.models import Execution
 from fleet_server.executions.outbound import Outbound
 from fleet_server.executions.service import ExecutionService, Wish
 from fleet_server.kit.conflicts import Conflicts
+from protocol.signing import Signature
+
+Done = TypeVar("Done")
 
 
 class ExecutionDesk:
@@ -59,7 +65,43 @@ class ExecutionDesk:
             lambda: self._in_service(actor, lambda service: service.cancel(actor, execution_id, now))
         )
 
-    def _in_service(self, actor: Actor, work: Callable[[ExecutionService], Execution]) -> Execution:
+    def approve(self, actor: Actor, execution_id: str, signature: Signature, now: datetime) -> Execution:
+        """`Decisions.approve`, committed."""
+        return self._decided(actor, lambda decisions: decisions.approve(actor, execution_id, signature, now))
+
+    def refuse(self, actor: Actor, execution_id: str, reason: str, now: datetime) -> Execution:
+        """`Decisions.refuse`, committed."""
+        return self._decided(actor, lambda decisions: decisions.refuse(actor, execution_id, reason, now))
+
+    def consent(self, actor: Actor, execution_id: str, code: str, now: datetime) -> Execution:
+        """`Decisions.consent`, committed."""
+        return self._decided(actor, lambda decisions: decisions.consent(actor, execution_id, code, now))
+
+    def cancel_waiting(self, actor: Actor, code: str, now: datetime) -> int:
+        """All that has not been sent, in pieces of one transaction each; how many."""
+        count = 0
+        while True:
+            piece = self._conflicts.once_more(
+                lambda: self._in_service(actor, lambda service: service.cancel_waiting(actor, code, now))
+            )
+            if not piece:
+                return count
+            count += piece
+
+    def _decided(self, actor: Actor, work: Callable[[Decisions], Execution]) -> Execution:
+        def once() -> Execution:
+            with transaction(self._engine, actor.tenant_id) as session:
+                devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
+                desk = Desk(session, actor.tenant_id, devices, self._dispatcher, self._outbound)
+                return work(Decisions(desk))
+
+        try:
+            return self._conflicts.once_more(once)
+        except IntegrityError as error:
+            # Two signatures of one person at the same moment: the other was first.
+            raise AlreadyApproved("this person has approved this already") from error
+
+    def _in_service(self, actor: Actor, work: Callable[[ExecutionService], Done]) -> Done:
         with transaction(self._engine, actor.tenant_id) as session:
             devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
             service = ExecutionService(session, actor.tenant_id, devices, self._dispatcher, self._outbound)

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlmodel import Session
 
+from fleet_server.approvals.documents import Documents
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.holding import hold
 from fleet_server.devices.repository import CommandTarget, DeviceRepository
@@ -26,14 +27,16 @@ from fleet_server.executions.repository import Entry, ExecutionRepository
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.settings import ServerSettings
+from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import SignerUnreachable, SigningRefused
 from fleet_server.signer.messages import JournalPage, Order
 from fleet_server.signer.service import Signs, check_clock
 from fleet_server.timeline.service import newest_received_at
 from fleet_server.timeline.writer import NewEvent
 from protocol.codec import JSON
-from protocol.commands import CANCEL, DangerClass
+from protocol.commands import CANCEL, CONSENT, CONSENT_FOR, DangerClass
 from protocol.identifiers import LinkId
+from protocol.signing import Policy
 from protocol.topics import Down, down
 
 COMMAND_QOS = 1
@@ -93,6 +96,10 @@ class Dispatcher:
             return "not reachable"
         return "ok"
 
+    @property
+    def demo_approver(self) -> DemoApprover | None:
+        return self._signer.demo_approver
+
     def may_change(self, now: datetime) -> bool:
         """Whether there is anybody who could allow a change, as far as is known."""
         try:
@@ -117,11 +124,22 @@ class Dispatcher:
             nonce=target.nonce or None,
             skip_if_passing=entry.override_reason is None,
             requester=entry.actor,
+            authorisation=self._authorisation(session, entry),
+            consent=entry.asks_consent,
         )
         payload = self._signer.sign(order, now)
         standing = sent(entry.standing, now, jitter=self._jitter())
         event = happenings.moved(entry, standing, now, actor=actor)
         return standing, Outgoing(_topic(entry.link_id), payload, JSON, event)
+
+    def policy(self, now: datetime) -> Policy:
+        """Who may allow what, as the signer has it. Raises ``SignerUnreachable``."""
+        return self._signer.policy(now)
+
+    def _authorisation(self, session: Session, entry: Entry) -> str | None:
+        if entry.danger_class is DangerClass.READS:
+            return None
+        return Documents(session, self._tenant_id).envelope(entry.id, entry.permit_id)
 
     def cancel(self, session: Session, entry: Entry, now: datetime) -> Outgoing:
         """The order to end ``entry``; the device's answer is a state of ``entry`` itself. The caller holds it."""
@@ -135,6 +153,21 @@ class Dispatcher:
             params={"execution": entry.id},
             counter=self._devices(session).next_counter(entry.device_id),
             not_after_ms=to_ms(now + _CANCEL_WITHIN),
+        )
+        return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
+
+    def consent(self, session: Session, entry: Entry, code: str, now: datetime) -> Outgoing:
+        """The merchant's digits; the device's answer is a state of ``entry`` itself. The caller holds it."""
+        self._check_clock(session, now)
+        order = Order(
+            device_id=entry.device_id,
+            tenant_id=self._tenant_id,
+            execution_id=uuid7(now),
+            action=CONSENT,
+            danger_class=DangerClass.READS,
+            params={"execution": entry.id, "code": code},
+            counter=self._devices(session).next_counter(entry.device_id),
+            not_after_ms=to_ms(now + CONSENT_FOR),
         )
         return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
 

@@ -13,6 +13,7 @@ from fleet_server.devices.endpoints import DeviceServiceDep
 from fleet_server.executions.desk import ExecutionDesk
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.executions.schemas import (
+    ConsentAsked,
     ExecutionAsked,
     ExecutionDetail,
     ExecutionRead,
@@ -65,7 +66,7 @@ def request_execution(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Asks a device for one of its declared actions. It waits in a queue while the device is offline."""
-    wish = Wish(asked.device, asked.action, dict(asked.params), asked.override_reason)
+    wish = Wish(asked.device, asked.action, dict(asked.params), asked.override_reason, asked.consent)
     row = desk.request(caller, wish, utc_now(), idempotency_key)
     return Response(execution_read(row).model_dump_json(), 201, media_type="application/json")
 
@@ -97,6 +98,14 @@ def get_execution(
 def cancel_execution(execution_id: ExecutionIdPath, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
     """Ends a queued one at once; of any other the device is asked, and its answer decides."""
     return execution_read(desk.cancel(caller, execution_id, utc_now()))
+
+
+@router.post("/{execution_id}/consent", dependencies=[needs(Permission.REQUEST_FIX)])
+def give_consent(
+    execution_id: ExecutionIdPath, asked: ConsentAsked, desk: ExecutionDeskDep, caller: CallerDep
+) -> ExecutionRead:
+    """Brings the digits that the merchant read out to the terminal. Whether they are right only the terminal knows."""
+    return execution_read(desk.consent(caller, execution_id, asked.code, utc_now()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,13 @@ class ExecutionFinished(FleetError):
     status = 409
 
 
+class NoConsentAwaited(FleetError):
+    """The terminal has not asked the merchant, or does not any more."""
+
+    code = "no_consent_awaited"
+    status = 409
+
+
 class IdempotencyKeyReused(FleetError):
     code = "idempotency_key_reused"
     status = 409

@@ -90,6 +90,19 @@ def queued(terms: Terms) -> Standing:
     return Standing(_S.QUEUED, terms.queued_until)
 
 
+def awaiting(terms: Terms) -> Standing:
+    """People have to allow it first, within the time that it may wait."""
+    return Standing(_S.AWAITING_APPROVAL, terms.queued_until)
+
+
+def approved(standing: Standing, terms: Terms) -> Standing:
+    return replace(standing, state=_S.QUEUED, deadline_at=terms.queued_until)
+
+
+def refused(standing: Standing, now: datetime, *, detail: str) -> Standing:
+    return replace(_finish(standing, _S.CANCELLED, now, code="approval_refused"), detail=detail[:300])
+
+
 def sent(standing: Standing, now: datetime, *, jitter: float) -> Standing:
     """Handed to the broker (again). ``jitter``: 0 to 1, spreads the next look over a quarter of the wait."""
     attempt = standing.attempt + 1

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index
+from sqlalchemy import JSON, Column, Index, false
 from sqlmodel import Field, SQLModel
 
 
@@ -11,6 +11,7 @@ class Execution(SQLModel, table=True):
     __table_args__ = (
         Index("ix_execution_device", "device_id", "created_at"),
         Index("ix_execution_due", "is_final", "deadline_at"),
+        Index("ix_execution_permit", "permit_id"),
         Index("ix_execution_link_state", "link_id", "state"),
     )
 
@@ -26,6 +27,8 @@ class Execution(SQLModel, table=True):
     declared: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     actor: str = Field(max_length=120)
     override_reason: str | None = Field(default=None, max_length=500)
+    permit_id: str | None = Field(default=None, max_length=36)  # the shift permit that allows it, where one does
+    asks_consent: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # of the merchant
     state: str = Field(max_length=20)
     is_final: bool = False
     outcome: str | None = Field(default=None, max_length=16)

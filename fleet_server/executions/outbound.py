@@ -6,6 +6,7 @@ Invariant: nothing is published for a transaction that was rolled back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -13,6 +14,7 @@ from sqlmodel import Session
 
 from fleet_server.executions.dispatch import COMMAND_QOS, Outgoing
 from fleet_server.kit.after_commit import after_commit
+from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.topics import EVENTS
 
 
@@ -38,6 +40,20 @@ class Outbound:
 
     def after_commit(self, session: Session, outgoing: Sequence[Outgoing], event_ids: Sequence[int]) -> None:
         after_commit(session, lambda: self.publish(outgoing, event_ids))
+
+    def announce(
+        self,
+        session: Session,
+        tenant_id: str,
+        outgoing: Sequence[Outgoing],
+        events: Sequence[NewEvent],
+        now: datetime,
+    ) -> None:
+        """Events into the timeline, and with ``outgoing`` out after the commit."""
+        # The audit entry goes first: from the first event to the commit PostgreSQL holds a lock that all writers want.
+        session.flush()
+        ids = append_events(session, tenant_id, events, now)
+        self.after_commit(session, outgoing, ids)
 
     def publish(self, outgoing: Sequence[Outgoing], event_ids: Sequence[int]) -> None:
         """Commands first: people wait for their answers. A message that is not taken is sent again when due."""

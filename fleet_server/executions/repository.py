@@ -23,7 +23,7 @@ from protocol.parameters import ParamValue
 
 _STANDING = tuple(field.name for field in fields(Standing))
 _FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "params", "declared", "actor")
-_ENTRY = (*_FACTS, "override_reason", "queued_until", *_STANDING)
+_ENTRY = (*_FACTS, "override_reason", "permit_id", "asks_consent", "queued_until", *_STANDING)
 _NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # as above
@@ -56,6 +56,8 @@ class Entry:
     override_reason: str | None
     terms: Terms
     standing: Standing
+    permit_id: str | None = None  # the shift permit that allows it, where one does
+    asks_consent: bool = False  # the terminal is to ask the merchant
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,15 @@ class ExecutionRepository:
     def counts_by_state(self) -> dict[str, int]:
         statement = select(Execution.state, func.count()).where(col(Execution.tenant_id) == self._tenant_id)
         return dict(self._session.exec(statement.group_by(col(Execution.state))).all())
+
+    def permit_uses(self, permit_ids: Collection[str], device_id: str | None = None) -> dict[str, int]:
+        """How many executions were asked on each permit."""
+        statement = sa_select(_TABLE.c.permit_id, func.count()).where(
+            _TABLE.c.permit_id.in_(list(permit_ids)), _TABLE.c.tenant_id == self._tenant_id
+        )
+        if device_id is not None:
+            statement = statement.where(_TABLE.c.device_id == device_id)
+        return {row[0]: row[1] for row in self._session.execute(statement.group_by(_TABLE.c.permit_id))}
 
     def locked(self, ids: Collection[str]) -> dict[str, Entry]:
         """Those of ``ids`` that exist, locked in one order whoever asks."""
@@ -154,6 +165,18 @@ class ExecutionRepository:
             _TABLE.c.deadline_at <= now,
         ]
         return [*conditions, _TABLE.c.state.in_(_NOT_STARTED)] if spare_started else conditions
+
+    def waiting(self, limit: int) -> list[tuple[str, str]]:
+        """Those that have not been sent, or were sent and not answered, with their devices; not those whose end
+        somebody wants already.
+        """
+        statement = sa_select(_TABLE.c.id, _TABLE.c.device_id).where(
+            _TABLE.c.tenant_id == self._tenant_id,
+            _TABLE.c.is_final.is_(False),
+            _TABLE.c.cancel_asked_at.is_(None),
+            _TABLE.c.state.in_([*_NOT_STARTED, ExecutionState.AWAITING_APPROVAL.value]),
+        )
+        return [(row[0], row[1]) for row in self._session.execute(statement.order_by(_TABLE.c.id).limit(limit))]
 
     def device_of(self, execution_id: str) -> str | None:
         statement = sa_select(_TABLE.c.device_id).where(
@@ -220,6 +243,8 @@ def _entry(row: Row[Any]) -> Entry:
         params=values["params"],
         actor=values["actor"],
         override_reason=values["override_reason"],
+        permit_id=values["permit_id"],
+        asks_consent=bool(values["asks_consent"]),
         terms=Terms(kind, float(declared["timeout_s"]), float(declared.get("soak_s", SOAK_S)), values["queued_until"]),
         standing=Standing(**{**standing, "state": ExecutionState(values["state"])}),
     )

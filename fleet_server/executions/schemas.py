@@ -32,6 +32,14 @@ class ExecutionAsked(Asked):
     ]
     # Why a fix is to run although its pre-check finds nothing wrong; kept in the audit.
     override_reason: Annotated[str | None, Field(min_length=3, max_length=500)] = None
+    # Tests and fixes of class 1: the terminal shows or prints six digits, and the merchant reads them out to allow it.
+    consent: StrictBool = False
+
+
+class ConsentAsked(Asked):
+    """The six digits that the terminal shows or prints, as the merchant reads them out."""
+
+    code: Annotated[str, Field(pattern=r"^[0-9]{6}$")]
 
 
 class StepRead(Answer):

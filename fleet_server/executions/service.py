@@ -15,14 +15,15 @@ from typing import Any
 import msgspec
 from sqlmodel import Session
 
+from fleet_server.approvals.documents import Documents, Proposal
 from fleet_server.audit.service import record
 from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Actor, Permission
-from fleet_server.devices.holding import hold_one
+from fleet_server.devices.holding import hold_one, hold_ours
 from fleet_server.devices.repository import CommandTarget
 from fleet_server.devices.service import DeviceService
 from fleet_server.executions import happenings, ledger
-from fleet_server.executions.dispatch import Dispatcher, Outgoing
+from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
 from fleet_server.executions.errors import (
     ActionNotDeclared,
     CapabilitiesUnknown,
@@ -34,17 +35,21 @@ from fleet_server.executions.errors import (
 )
 from fleet_server.executions.models import Execution, IdempotencyKey
 from fleet_server.executions.outbound import Outbound
+from fleet_server.executions.permits import make_demo_permit, usable_permit
 from fleet_server.executions.repository import Entry, ExecutionFilters, ExecutionRepository, standing_columns
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
 from fleet_server.kit.times import from_us, to_us
 from fleet_server.signer.errors import SignerUnreachable
-from fleet_server.timeline.writer import NewEvent, append_events
+from fleet_server.timeline.writer import NewEvent
 from protocol.capabilities import Action
 from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass, ExecutionState
 from protocol.parameters import ParamValue, check_params
 from protocol.redaction import is_card_value, scrub
 
+# How long a test or fix waits for whoever may allow it.
+APPROVED_WITHIN = timedelta(hours=24)
+_NOT_SENT = frozenset({ExecutionState.QUEUED, ExecutionState.AWAITING_APPROVAL})
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 NEEDED = {
     ActionKind.CHECK: Permission.REQUEST_CHECK,
@@ -61,10 +66,13 @@ class Wish:
     action: str
     params: dict[str, ParamValue]
     override_reason: str | None = None
+    consent: bool = False  # the merchant is to be asked, instead of an approver
 
     @property
     def sha256(self) -> str:
         document = [self.device_id, self.action, self.params, self.override_reason]
+        if self.consent:
+            document.append("consent")
         return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
 
 
@@ -108,8 +116,11 @@ class ExecutionService:
         hold_one(self._session, self._tenant_id, wish.device_id)
         target = self._devices.command_target(wish.device_id)
         entry, declared = self._entry(actor, wish, target, now)
+        entry = self._permitted(entry, wish, target, now)
         standing, outgoing = entry.standing, None
-        if target.is_link_online and self._outbound.is_connected:
+        if standing.state is ExecutionState.AWAITING_APPROVAL:
+            pass
+        elif target.is_link_online and self._outbound.is_connected:
             standing, outgoing = self._send(entry, target, actor, now)
         elif target.is_link_online:
             standing = ledger.unsent(standing, entry.terms, now, is_online=True)
@@ -122,6 +133,28 @@ class ExecutionService:
         record(self._session, actor, "execution_requested", wish.device_id, data, now=now)
         self._announce([] if outgoing is None else [outgoing], [event], now)
         return Execution(**values, tenant_id=self._tenant_id)
+
+    def _permitted(self, entry: Entry, wish: Wish, target: CommandTarget, now: datetime) -> Entry:
+        """By a shift permit, by the merchant who is to be asked, or by approvers who are waited for."""
+        if entry.danger_class is DangerClass.READS:
+            return entry
+        if wish.consent and entry.danger_class is DangerClass.CHANGES:
+            return replace(entry, asks_consent=True)
+        documents = Documents(self._session, self._tenant_id)
+        wanted = _proposal(entry)
+        permit = usable_permit(documents, self._executions, wanted, now)
+        demo = self._dispatcher.demo_approver
+        if permit is None and demo is not None:
+            actions = self._devices.declared_actions(target)
+            names = [one.name for one in actions if one.danger_class is DangerClass.CHANGES]
+            permit = make_demo_permit(documents, demo, wanted, names, now)
+        if permit is not None:
+            return replace(entry, permit_id=permit)
+        # People have to be found first.
+        until = max(entry.terms.queued_until, now + APPROVED_WITHIN)
+        terms = replace(entry.terms, queued_until=until)
+        documents.propose(replace(wanted, until=until), now)
+        return replace(entry, terms=terms, standing=ledger.awaiting(terms))
 
     def _send(
         self, entry: Entry, target: CommandTarget, actor: Actor, now: datetime
@@ -140,8 +173,9 @@ class ExecutionService:
             raise ExecutionFinished(f"execution {entry.id} has already ended as {entry.standing.state}")
         outgoing: list[Outgoing] = []
         standing = replace(entry.standing, cancel_asked_at=now)
-        if entry.standing.state is ExecutionState.QUEUED:
+        if entry.standing.state in _NOT_SENT:
             standing = ledger.cancelled(standing, now)
+            Documents(self._session, self._tenant_id).close(entry.id)
         else:
             outgoing = [self._dispatcher.cancel(self._session, entry, now)]
         self._executions.save([(entry.id, standing)])
@@ -151,12 +185,33 @@ class ExecutionService:
         self._announce(outgoing, [event], now)
         return self.get(execution_id)
 
+    def cancel_waiting(self, actor: Actor, code: str, now: datetime) -> int:
+        """A piece of all that has not been sent ends; what was sent and not answered ends with its deadline."""
+        found = self._executions.waiting(BATCH)
+        hold_ours(self._session, self._tenant_id, {device_id for _, device_id in found})
+        entries = self._executions.locked([execution_id for execution_id, _ in found]).values()
+        events = []
+        for entry in entries:
+            if entry.standing.state in _NOT_SENT:
+                standing = replace(ledger.cancelled(entry.standing, now), code=code)
+            else:
+                standing = replace(entry.standing, cancel_asked_at=now)
+            self._executions.save([(entry.id, standing)])
+            Documents(self._session, self._tenant_id).close(entry.id)
+            events.append(happenings.moved(entry, standing, now, actor=actor.name))
+        self._announce([], events, now)
+        return len(found)
+
     def _locked(self, execution_id: str) -> Entry:
         device_id = self._executions.device_of(execution_id)
         if device_id is None:
             raise ExecutionNotFound(execution_id)
         hold_one(self._session, self._tenant_id, device_id)
         return self._executions.locked([execution_id])[execution_id]
+
+    def permit_uses(self, permit_ids: Sequence[str]) -> dict[str, int]:
+        """How many executions were asked on each shift permit."""
+        return self._executions.permit_uses(permit_ids)
 
     def counts_by_state(self) -> dict[str, int]:
         return self._executions.counts_by_state()
@@ -168,7 +223,7 @@ class ExecutionService:
         if declared is None:
             raise ActionNotDeclared(wish.action)
         _require_allowed(actor, declared.kind)
-        self._require_offered(declared, now)
+        self._require_offered(declared, wish, now)
         params = check_params(declared.params, wish.params)
         if isinstance(params, list):
             raise ParamsInvalid("; ".join(str(error) for error in params)[:500])
@@ -188,11 +243,11 @@ class ExecutionService:
         )
         return entry, declared
 
-    def _require_offered(self, declared: Action, now: datetime) -> None:
+    def _require_offered(self, declared: Action, wish: Wish, now: datetime) -> None:
         if declared.danger_class is DangerClass.SOFTWARE:
             raise ClassNotOffered("class 2 needs two approvers and a signed target, which this server does not offer")
-        if declared.danger_class is DangerClass.CHANGES and not self._dispatcher.may_change(now):
-            raise ClassNotOffered("class 1 needs the authorisation of an approver, which this server cannot obtain")
+        if declared.danger_class is DangerClass.CHANGES and not wish.consent and not self._dispatcher.may_change(now):
+            raise ClassNotOffered("class 1 needs the authorisation of an approver, and the policy names none")
 
     def _known_by_key(self, actor: Actor, wish: Wish, now: datetime, key: str) -> Execution | None:
         known = self._executions.idempotency(actor.id, key)
@@ -214,10 +269,7 @@ class ExecutionService:
         self._executions.remember(row, now)
 
     def _announce(self, outgoing: Sequence[Outgoing], events: Sequence[NewEvent], now: datetime) -> None:
-        # The audit entry goes first: from the first event to the commit PostgreSQL holds a lock that all writers want.
-        self._session.flush()
-        ids = append_events(self._session, self._tenant_id, events, now)
-        self._outbound.after_commit(self._session, outgoing, ids)
+        self._outbound.announce(self._session, self._tenant_id, outgoing, events, now)
 
 
 def _without_card_data(wish: Wish) -> Wish:
@@ -236,6 +288,19 @@ def _require_allowed(actor: Actor, kind: ActionKind) -> None:
         raise RoleTooLow(NEEDED[kind], actor)
 
 
+def _proposal(entry: Entry) -> Proposal:
+    return Proposal(
+        execution_id=entry.id,
+        device_id=entry.device_id,
+        action=entry.action,
+        params=entry.params,
+        danger_class=entry.danger_class,
+        requester=entry.actor,
+        reason=entry.override_reason or "",
+        until=entry.terms.queued_until,
+    )
+
+
 def _row(entry: Entry, standing: ledger.Standing, declared: Action, actor: Actor, now: datetime) -> dict[str, Any]:
     return {
         "id": entry.id,
@@ -248,6 +313,8 @@ def _row(entry: Entry, standing: ledger.Standing, declared: Action, actor: Actor
         "declared": msgspec.to_builtins(declared),
         "actor": actor.name[:120],
         "override_reason": entry.override_reason,
+        "permit_id": entry.permit_id,
+        "asks_consent": entry.asks_consent,
         "cancel_asked_by": "",
         "created_at": now,
         "queued_until": entry.terms.queued_until,

@@ -7,7 +7,18 @@ from importlib import import_module
 from sqlalchemy import MetaData
 from sqlmodel import SQLModel
 
-_DOMAINS = ("audit", "auth", "devices", "enrollment", "executions", "faults", "health", "ingest", "timeline")
+_DOMAINS = (
+    "approvals",
+    "audit",
+    "auth",
+    "devices",
+    "enrollment",
+    "executions",
+    "faults",
+    "health",
+    "ingest",
+    "timeline",
+)
 
 
 def metadata() -> MetaData:

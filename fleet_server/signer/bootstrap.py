@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fleet_server.kit.times import to_ms
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.client import SignerClient
-from fleet_server.signer.demo import WithDemoApprover
+from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import SignerFolderUnusable
 from fleet_server.signer.keys import load_key
 from fleet_server.signer.service import POLICY_FACT, Caps, Signer, Signs, Trust, follow
@@ -54,10 +54,8 @@ def _trust(settings: SignerSettings, state: SignerState) -> Trust:
 
 def signer_client(settings: ServerSettings) -> Signs:
     """What API, ingest and scheduler send commands through."""
-    client = SignerClient(settings.signer_socket_path)
-    if not settings.demo:
-        return client
-    return WithDemoApprover(client, load_key(settings.keys_dir / "approver.seed"))
+    approver = DemoApprover(load_key(settings.keys_dir / "approver.seed")) if settings.demo else None
+    return SignerClient(settings.signer_socket_path, approver)
 
 
 def _root(path: Path) -> Root:

@@ -14,8 +14,10 @@ from threading import Lock
 from typing import TypeVar
 
 from fleet_server.signer import errors, messages
+from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import SignerUnreachable, SigningRefused
 from fleet_server.signer.messages import JournalPage, Order, Reply, Request, Standing
+from protocol.signing import Policy
 
 TIMEOUT_S = 3.0
 _REFUSALS = {
@@ -27,8 +29,9 @@ Answer = TypeVar("Answer")
 class SignerClient:
     """Raises ``SignerUnreachable`` when nobody answers, else what the signer refused with."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, demo_approver: DemoApprover | None = None) -> None:
         self._path = path
+        self.demo_approver = demo_approver
         self._lock = Lock()
         self._link: socket.socket | None = None
 
@@ -37,6 +40,9 @@ class SignerClient:
 
     def standing(self, now: datetime) -> Standing:  # noqa: ARG002 - as above
         return self._asked(messages.AskStanding(), Standing)
+
+    def policy(self, now: datetime) -> Policy:  # noqa: ARG002 - as above
+        return self._asked(messages.AskPolicy(), messages.PresentPolicy).policy
 
     def stop(self, asked: messages.Stop, now: datetime) -> None:  # noqa: ARG002 - as above
         self._asked(asked, messages.Done)

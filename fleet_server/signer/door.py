@@ -91,6 +91,8 @@ class SignerDoor:
                 return messages.Signed(self._signer.sign(request, now).decode())
             case messages.AskStanding():
                 return self._signer.standing(now)
+            case messages.AskPolicy():
+                return messages.PresentPolicy(self._signer.policy(now))
             case messages.Stop():
                 self._signer.stop(request, now)
             case messages.Resume():

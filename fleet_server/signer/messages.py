@@ -17,6 +17,7 @@ from protocol.commands import MAX_COMMAND_BYTES, DangerClass, TargetProof
 from protocol.errors import Malformed
 from protocol.identifiers import WireAction, WireDevice, WireExecution, WireHex128, WireMillis
 from protocol.parameters import Params
+from protocol.signing import Policy
 
 MAX_REQUEST_BYTES = 256 * 1024
 MAX_REPLY_BYTES = 512 * 1024
@@ -53,6 +54,10 @@ class AskStanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     pass
 
 
+class AskPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ask_policy"):
+    pass
+
+
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stop"):
     """Ends all signing for a tenant. ``by``: whose decision it was, as the caller says."""
 
@@ -77,7 +82,7 @@ class AskJournal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="j
     limit: Annotated[int, Meta(ge=1, le=MAX_JOURNAL_PAGE)] = MAX_JOURNAL_PAGE
 
 
-Request = Order | AskStanding | Stop | Resume | NewPolicy | AskJournal
+Request = Order | AskStanding | AskPolicy | Stop | Resume | NewPolicy | AskJournal
 
 
 class Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="signed"):
@@ -134,11 +139,15 @@ class JournalPage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     entries: list[JournalEntry]
 
 
+class PresentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="policy"):
+    policy: Policy
+
+
 class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="done"):
     pass
 
 
-Reply = Signed | Refused | Standing | JournalPage | Done
+Reply = Signed | Refused | Standing | PresentPolicy | JournalPage | Done
 
 
 class Garbled(Exception):

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from fleet_server.kit.times import to_ms
+from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import (
     AuthorisationRefused,
     ClassNotSigned,
@@ -57,9 +58,14 @@ _LONGEST_MS = 31 * 24 * 3600 * 1000
 class Signs(Protocol):
     """The signer as those who send commands need it; raises ``SigningRefused``."""
 
+    @property
+    def demo_approver(self) -> DemoApprover | None: ...
+
     def sign(self, order: Order, now: datetime) -> bytes: ...
 
     def standing(self, now: datetime) -> Standing: ...
+
+    def policy(self, now: datetime) -> Policy: ...
 
     def stop(self, asked: Stop, now: datetime) -> None: ...
 
@@ -105,7 +111,10 @@ def check_clock(now: datetime, newest_received_at: datetime | None) -> None:
 class Signer:
     """Its methods may be called by several threads."""
 
-    def __init__(self, key: SigningKey, trust: Trust, state: SignerState, caps: Caps) -> None:
+    def __init__(
+        self, key: SigningKey, trust: Trust, state: SignerState, caps: Caps, demo_approver: DemoApprover | None = None
+    ) -> None:
+        self.demo_approver = demo_approver
         self._key = key
         self._trust = trust
         self._state = state
@@ -160,6 +169,10 @@ class Signer:
             names = [one.name for one in policy.approvers]
             used = self._state.used(to_ms(now))
             return Standing(self._key.public_hex, policy.version, names, used, self._state.stops())
+
+    def policy(self, now: datetime) -> Policy:  # noqa: ARG002 - as the others are asked
+        with self._lock:
+            return self._trust.policy
 
     def stop(self, asked: Stop, now: datetime) -> None:
         """A second stop changes nothing: what lifts the first lifts it."""

@@ -18,6 +18,7 @@ from fleet_server.auth.models import ApiToken
 from fleet_server.auth.roles import Role
 from fleet_server.db import transaction
 from fleet_server.mqtt import ServerLink
+from fleet_server.signer.service import Signs
 from fleet_server.timeline.hub import EventHub
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker
 from tests.fleet_server.factories import NOON, TENANT, Fleet, add_fleet, settings
@@ -30,6 +31,7 @@ CALLERS = {
     "viewer": (TENANT, Role.VIEWER),
     "technician": (TENANT, Role.TECHNICIAN),
     "operator": (TENANT, Role.OPERATOR),
+    "approver": (TENANT, Role.APPROVER),
     "stranger": (OTHER_TENANT, Role.OPERATOR),
 }
 
@@ -83,14 +85,18 @@ def add_callers(engine: Engine) -> None:
 
 
 @contextmanager
-def running_api(engine: Engine, folder: Path) -> Iterator[Api]:
+def running_api(engine: Engine, folder: Path, signer: Signs | None = None) -> Iterator[Api]:
     with transaction(engine) as session:
         fleet = add_fleet(session)
         add_fleet(session, "two", tenant=OTHER_TENANT)
     add_callers(engine)
     broker = WrittenDown()
     app = create_app(
-        settings(folder), engine, cast("ServerLink", broker), EventHub(engine), local_signer(COMMAND_KEY, APPROVER_KEY)
+        settings(folder),
+        engine,
+        cast("ServerLink", broker),
+        EventHub(engine),
+        signer or local_signer(COMMAND_KEY, APPROVER_KEY),
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(app, client, engine, fleet, broker)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fleet_server.kit.times import utc_now
 from fleet_server.signer.bootstrap import opened_signer
-from fleet_server.signer.demo import WithDemoApprover
+from fleet_server.signer.demo import NAME, DemoApprover
 from fleet_server.signer.door import SignerDoor
 from fleet_server.signer.service import Caps, Signer, Signs, Trust
 from fleet_server.signer.settings import SignerSettings, load_signer_settings
@@ -47,8 +47,9 @@ def signer_with(
 
 def local_signer(command: SigningKey, approver: SigningKey | None) -> Signs:
     """``approver`` None: nobody may allow a change."""
-    signer = signer_with(command, [] if approver is None else [("approver", approver)])
-    return signer if approver is None else WithDemoApprover(signer, approver)
+    signer = signer_with(command, [] if approver is None else [(NAME, approver)])
+    signer.demo_approver = None if approver is None else DemoApprover(approver)
+    return signer
 
 
 @contextmanager

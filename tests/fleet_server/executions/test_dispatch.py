@@ -18,6 +18,7 @@ from fleet_server.timeline.models import Event
 from fleet_server.timeline.writer import append_events
 from protocol.commands import CANCEL, COMMAND_TYPE, Command, ExecutionState
 from protocol.records import ExecutionReport
+from protocol.signing import Policy
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Desk, opened
 from tests.fleet_server.factories import NOON, TENANT, actor, settings
 from tests.support.signing import local_signer
@@ -175,11 +176,16 @@ def test_nothing_is_signed_while_the_clock_is_behind_the_records(desk: Desk) -> 
 class Away:
     """The way to a signer that does not answer."""
 
+    demo_approver = None
+
     def __init__(self) -> None:
         self.asked = 0
 
     def sign(self, order: Order, now: datetime) -> bytes:
         self.asked += 1
+        raise SignerUnreachable("the signer does not answer")
+
+    def policy(self, now: datetime) -> Policy:
         raise SignerUnreachable("the signer does not answer")
 
     def standing(self, now: datetime) -> Standing:
@@ -204,7 +210,7 @@ class Away:
 def test_what_is_asked_while_the_signer_is_away_waits_says_why_and_is_sent_later(desk: Desk, tmp_path: Path) -> None:
     signing, desk.dispatcher = desk.dispatcher, Dispatcher(Away(), settings(tmp_path))
     with desk.opened() as service:
-        asked = service.request(actor(), Wish(desk.fleet.terminal, "app.restart", {}), NOON)
+        asked = service.request(actor(), Wish(desk.fleet.terminal, "net.path", {}), NOON)
     assert (asked.state, asked.code, desk.broker.commands()) == ("QUEUED", "signer_unreachable", [])
     with transaction(desk.engine) as session:
         assert desk.dispatcher.take_overdue(session, NOON + timedelta(seconds=6)).outgoing == []

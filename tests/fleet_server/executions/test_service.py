@@ -25,7 +25,7 @@ from fleet_server.executions.reports import DeviceReport, apply_reports
 from fleet_server.executions.repository import ExecutionFilters
 from fleet_server.executions.service import Wish
 from fleet_server.timeline.models import Event
-from protocol.authorisations import Authorisation, Grant
+from protocol.authorisations import Authorisation
 from protocol.commands import AUTHORISATION_TYPE, CANCEL, ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
 from tests.fleet_server.executions.conftest import APPROVER_KEY, Desk, opened
@@ -96,15 +96,18 @@ def test_request_that_meets_a_hello_waits_for_it_and_is_sent(desk: Desk) -> None
     assert asked == ["PUBLISHED"]
 
 
-def test_fix_carries_the_session_nonce_and_an_approvers_authorisation_for_just_this(desk: Desk) -> None:
-    with desk.opened() as service:
-        service.request(actor(), Wish(desk.fleet.gateway, "app.restart", {}), NOON)
-    ((_, command),) = desk.broker.commands()
+def test_fix_in_a_demo_carries_the_session_nonce_and_the_permit_of_the_shift(desk: Desk) -> None:
+    for _ in range(2):
+        with desk.opened() as service:
+            service.request(actor(), Wish(desk.fleet.gateway, "app.restart", {}), NOON)
+    (_, command), (_, second) = desk.broker.commands()
     assert command.nonce == NONCE
     assert command.authorisation is not None
+    assert command.authorisation == second.authorisation
     allowed = opened(command.authorisation.encode(), AUTHORISATION_TYPE, APPROVER_KEY, Authorisation)
-    assert (allowed.targets, allowed.grants) == ([desk.fleet.gateway], [Grant("app.restart", {})])
-    assert (allowed.max_count, allowed.execution, allowed.requester) == (1, command.execution, command.requester)
+    assert allowed.targets == [desk.fleet.gateway]
+    assert [grant.action for grant in allowed.grants] == ["app.restart", "printer.print_test"]
+    assert (allowed.kind, command.requester) == ("shift_permit", "lin")
 
 
 def test_reason_to_override_lets_a_fix_run_although_nothing_seems_wrong(desk: Desk) -> None:

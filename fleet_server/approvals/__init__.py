@@ -1,0 +1,1 @@
+"""What people allow: approvals of single executions, and shift permits signed in advance."""
