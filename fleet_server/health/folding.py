@@ -166,10 +166,12 @@ def samples_of(blocks: Iterable[tuple[str, Block]], wanted: Collection[str] | No
     columns = [found.numbers[metric] for metric in metrics]
     # As the columns lie: metric by metric. What is in order need not be sorted.
     keys = np.concatenate([device[one.blocks] + place * len(devices) for place, one in enumerate(columns)])
-    known, series = np.unique(keys, return_inverse=True)
+    is_known = np.zeros(len(devices) * len(metrics), dtype=np.bool_)
+    is_known[keys] = True
+    number_of_key = np.cumsum(is_known) - 1
     return Samples(
-        [(devices[key % len(devices)], metrics[key // len(devices)]) for key in known.tolist()],
-        np.repeat(series, np.concatenate([one.lengths for one in columns])),
+        [(devices[key % len(devices)], metrics[key // len(devices)]) for key in np.flatnonzero(is_known).tolist()],
+        np.repeat(number_of_key[keys], np.concatenate([one.lengths for one in columns])),
         np.concatenate([one.spread(start_ms) + one.places * one.spread(step_ms) for one in columns]),
         np.concatenate([one.values for one in columns]),
     )

@@ -102,7 +102,7 @@ def _cuts(series: Ints, at: Ints) -> list[int]:
     near = ends[np.searchsorted(ends, even)]
     # A bucket of very many samples is cut all the same: see `_AT_ONCE`.
     cuts = np.where(near - even < _AT_ONCE, near, even)
-    return [int(one) for one in np.unique(np.concatenate(([0], cuts, [len(at)])))]
+    return sorted({0, *cuts.tolist(), len(at)})
 
 
 def _of_few(series: Ints, at: Ints, values: Floats) -> Buckets:
