@@ -28,7 +28,7 @@ from fleet_server.executions import endpoints as executions
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
-from fleet_server.health import distribution_endpoints, export_endpoints
+from fleet_server.health import distribution_endpoints, export_answer, export_endpoints
 from fleet_server.health import endpoints as health
 from fleet_server.ingest import endpoints as dead_letters
 from fleet_server.kit.conflicts import Conflicts
@@ -158,7 +158,7 @@ def _add_what_requests_share(app: FastAPI) -> None:
     app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
     app.state.capability_cache = CapabilityCache()
     app.state.conflicts = Conflicts()
-    app.state.exports = BoundedSemaphore(export_endpoints.MAX_AT_ONCE)
+    app.state.exports = BoundedSemaphore(export_answer.MAX_AT_ONCE)
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
+from pydantic import AwareDatetime
 
 from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
 from fleet_server.auth.roles import Permission
@@ -17,11 +18,15 @@ from fleet_server.console.view_models.health_charts import (
     Drawing,
     chart_of,
     chosen_metrics,
+    export_query,
     fault_marks,
     numbers_by_urgency,
     options_by_unit,
     span_links,
 )
+from fleet_server.health.export import Wanted
+from fleet_server.health.export_answer import export_answer
+from fleet_server.health.export_files import Format
 from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.HEALTH_READ)])
@@ -55,10 +60,26 @@ def health_page(
         "health_charts.html",
         who=DeviceParts(services, frame, device_id).who(),
         chosen=chosen,
+        export_href=f"/devices/{device_id}/health/export?{export_query(names, period)}",
         bucket="" if courses.bucket is None else calendar.length(courses.bucket),
         zone=calendar.zone_name(),
         spans=span_links(f"/devices/{device_id}/health", chosen, names),
         groups=options_by_unit(readings, names),
         charts=[chart_of(name, courses.of.get(name), newest.get(name), drawing) for name in names],
         faults=fault_marks(services.faults.of_period(device_id, period.begin, period.end), period, calendar),
+    )
+
+
+@router.get("/devices/{device_id}/health/export", dependencies=[console_needs(Permission.HEALTH_EXPORT)])
+def health_export(
+    request: Request,
+    session: ConsoleSessionDep,
+    device_id: DeviceIdPath,
+    begin: Annotated[AwareDatetime, Query(alias="from")],
+    end: Annotated[AwareDatetime, Query(alias="to")],
+    m: Annotated[list[MetricName], Query(max_length=40)] = [],  # noqa: B006 - FastAPI makes a new one for each request
+) -> StreamingResponse:
+    """The samples of what a page shows, as CSV."""
+    return export_answer(
+        request.app.state, session.actor, Wanted(begin, end, None, device_id, None, frozenset(m)), Format.CSV
     )

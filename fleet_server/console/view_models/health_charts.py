@@ -144,6 +144,11 @@ def span_links(address: str, chosen: Chosen, names: Sequence[str]) -> list[SpanL
     ]
 
 
+def export_query(names: Sequence[str], period: Period) -> str:
+    times = [("from", period.begin.isoformat()), ("to", period.end.isoformat())]
+    return urlencode([*times, *(("m", name) for name in names)])
+
+
 def fault_marks(faults: Sequence[Fault], period: Period, calendar: Calendar) -> list[FaultMark]:
     made: list[FaultMark] = []
     for fault in faults:

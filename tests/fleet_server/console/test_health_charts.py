@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
-from fleet_server.db import transaction
+from fleet_server.audit.models import AuditEntry
+from fleet_server.db import reading, transaction
 from fleet_server.health.apply import HealthReport, apply_health
 from fleet_server.kit.times import to_ms, utc_now
 from protocol.records import HealthColumns
@@ -84,3 +87,27 @@ def test_a_device_that_never_reported_says_so(browser: Browser) -> None:
 
 def test_the_device_page_leads_to_it(browser: Browser) -> None:
     assert f'href="{ADDRESS}"' in browser("viewer").get(ADDRESS.removesuffix("/health")).text
+
+
+def test_what_is_drawn_can_be_taken_along_and_the_audit_says_who_did(browser: Browser, console_engine: Engine) -> None:
+    client = browser("viewer", language="en")
+    html = client.get(ADDRESS, params={"span": "8h", "m": "net.rtt_ms"}).text
+    found = re.search(rf'href="({ADDRESS}/export[^"]+)"', html)
+    assert found is not None
+    answer = client.get(unescape(found[1]))
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"].startswith('attachment; filename="health-')
+    rows = list(csv.DictReader(answer.text.splitlines()))
+    assert len(rows) > 100
+    assert {row["metric"] for row in rows} == {"net.rtt_ms"}
+    with reading(console_engine) as session:
+        noted = session.execute(select(AuditEntry).where(AuditEntry.__table__.c.action == "health_exported")).scalars()  # type: ignore[attr-defined]  # SQLModel tables have it
+        assert [row.actor for row in noted] == ["viewer"]
+
+
+def test_who_may_not_export_gets_no_button_and_no_file(browser: Browser) -> None:
+    client = browser("technician", language="en")
+    assert "Samples as CSV" not in client.get(ADDRESS).text
+    times = {"from": "2026-03-01T00:00:00Z", "to": "2026-03-02T00:00:00Z"}
+    assert client.get(f"{ADDRESS}/export", params=times).status_code == 403
+    assert browser("viewer").get("/devices/d-none00000001/health/export", params=times).status_code == 404
