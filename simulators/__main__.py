@@ -31,6 +31,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "break": _add_changes,
         "mend": _add_changes,
         "list": _add_changes,
+        "screen": _add_changes,
         "serial": _add_serial,
         "terminal": _add_terminal,
         "run": _add_scenario,

@@ -1,8 +1,8 @@
 """The demo's local door: JSON lines over a Unix socket of mode 0600, for the command line and the console's demo panel.
 
-Requests ``{"cmd": "list"}``, ``{"cmd": "break", "device": …, "fault": …}`` and ``mend`` (fault optional); answers
-``{"ok": true, …}`` or ``{"ok": false, "code", "detail"}``. The socket's threads only hand requests over; the demo's
-main thread answers them.
+Requests ``{"cmd": "list"}``, ``{"cmd": "break", "device": …, "fault": …}``, ``mend`` (fault optional) and ``{"cmd":
+"screen", "device": …}``; answers ``{"ok": true, …}`` or ``{"ok": false, "code", "detail"}``. The socket's threads only
+hand requests over; the demo's main thread answers them.
 """
 
 from __future__ import annotations

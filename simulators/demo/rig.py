@@ -20,6 +20,7 @@ from simulators.demo.installation import Installation
 from simulators.errors import SimulatorError
 from simulators.fault_plan import DeviceKind, only_when_asked
 from simulators.fault_plan import get as planned_fault
+from simulators.peripherals.escpos_printer import EscposPrinter
 from simulators.processes import Child
 from simulators.serial_command import make_peripheral
 from simulators.serial_line import SerialLine
@@ -32,6 +33,8 @@ _SEED = 20_260_101
 TRADE_EVERY_S = 8.0
 SETTLE_AFTER = 2
 _UNSEEN = {line.key: only_when_asked(DeviceKind(line.driver)) for line in GATEWAY.lines}
+# As much as a person would read off a slip.
+READ_LINES = 20
 MakeChild = Callable[[str, list[str], dict[str, str]], Child]
 # As the unit of the agent sets it.
 _AGENT_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
@@ -129,6 +132,16 @@ class Rig:
             raise DeviceUnknown(f"name a fault of {device.key}: {', '.join(sorted(device.offered_faults()))}")
         device.break_(fault)
         return f"{device.key}: {fault}"
+
+    def screen(self, name: str) -> list[str]:
+        """What whoever stands before the device can read: its screen, else the end of what it has printed."""
+        key = self._find(name).key
+        terminal, line = self._terminals.get(key), self._lines.get(key)
+        if terminal is not None:
+            return [*terminal.memory.shown] or terminal.memory.printed[-READ_LINES:]
+        if line is not None and isinstance(line.peripheral, EscposPrinter):
+            return line.peripheral.printed_text()[-READ_LINES:]
+        raise DeviceUnknown(f"{key} has neither a screen nor paper: expected a terminal or a printer")
 
     @property
     def _line_dir(self) -> Path:

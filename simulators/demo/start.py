@@ -212,12 +212,14 @@ class Demo:
                     said = rig.change(command, str(message.get("device")), message.get("fault"))
                     _say(said)
                     request.reply({"ok": True, "said": said})
+                case "screen":
+                    request.reply({"ok": True, "lines": rig.screen(str(message.get("device")))})
                 case other:
                     request.reply(
                         {
                             "ok": False,
                             "code": "not_understood",
-                            "detail": f"expected list, break or mend, came {other!r}",
+                            "detail": f"expected list, break, mend or screen, came {other!r}",
                         }
                     )
         except SimulatorError as error:

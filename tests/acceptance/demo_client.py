@@ -165,15 +165,21 @@ class Demo:
     def mend(self, key: str, *fault: str) -> None:
         self._simulators("mend", key, *fault)
 
-    def _simulators(self, *words: str) -> None:
+    def screen(self, key: str) -> list[str]:
+        """What whoever stands before the device can read."""
+        lines: list[str] = self._simulators("screen", key)["lines"]
+        return lines
+
+    def _simulators(self, *words: str) -> dict[str, Any]:
         """Over the socket, as the command does, without the seconds of starting Python."""
         message = dict(zip(("cmd", "device", "fault"), words, strict=False))
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE_S)
             connection.connect(str(self.data / "simulators.sock"))
             connection.sendall(json.dumps(message).encode() + b"\n")
-            answer = json.loads(connection.makefile().readline())
+            answer: dict[str, Any] = json.loads(connection.makefile().readline())
         assert answer["ok"], answer
+        return answer
 
     def until(
         self, look: Callable[[], T], what: str, within_s: float = PATIENCE_S, *, is_so: Callable[[T], Any] = bool

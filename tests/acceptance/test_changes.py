@@ -34,3 +34,10 @@ def test_reboot_happens_once_and_outlives_the_agent(demo: Demo) -> None:
     assert (answer["state"], answer["verdict"]) == ("SUCCEEDED", "pass"), answer
     states = [e["data"]["state"] for e in demo.timeline("smart1", "execution") if e["execution"] == answer["id"]]
     assert states.count(answer["state"]) == 1
+
+
+def test_what_was_printed_can_be_read_off_the_simulated_printer(demo: Demo) -> None:
+    answer = demo.run("prn1", "printer.print_test", {"text": "for the merchant"})
+    assert answer["state"] == "SUCCEEDED", answer
+    assert "for the merchant" in demo.screen("prn1")
+    assert demo.screen("smart1") == []

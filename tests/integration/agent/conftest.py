@@ -33,7 +33,9 @@ class Site:
         return write_config(self.folder, self.link, self.broker, self.keys, more)
 
     def start_agent(self, more: str = "") -> Agent:
-        agent = build(load(self.config(more)), definitions_for)
+        return self.run(build(load(self.config(more)), definitions_for))
+
+    def run(self, agent: Agent) -> Agent:
         thread = threading.Thread(target=agent.run, daemon=True)
         thread.start()
         self.agents.append((agent, thread))
