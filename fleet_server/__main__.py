@@ -29,6 +29,7 @@ _MODULES = (
     "export",
     "client",
     "approving",
+    "policy",
 )
 # New objects before a look for garbage; Python's own 700 is made for small programs.
 _GC_THRESHOLD = 50_000

@@ -33,7 +33,7 @@ from fleet_server.kit.leadership import Leadership
 from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.auditing import NONE_TO_COPY, copied_until, write_journal
-from fleet_server.signer.errors import SignerUnreachable
+from fleet_server.signer.errors import PolicyRefused, SignerUnreachable
 from fleet_server.signer.messages import MAX_JOURNAL_PAGE
 from fleet_server.timeline.writer import NewEvent, append_events
 
@@ -211,9 +211,16 @@ class Scheduler:
         ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
         return Done()
 
-    def _read_signatures(self, _now: datetime) -> None:
+    def _read_signatures(self, now: datetime) -> None:
         with reading(self._engine) as session:
             copied = copied_until(session)
+        try:
+            self._dispatcher.give_policy(self._settings.policy_file, now)
+        except PolicyRefused as error:
+            _log.warning("the signer does not take the policy", detail=str(error))
+        except SignerUnreachable:
+            # Said below, where more than a policy depends on it.
+            pass
         try:
             self._signatures_to_copy = self._dispatcher.signatures(*copied)
         except SignerUnreachable:

@@ -48,6 +48,8 @@ from protocol.signing import Approver, Envelope, Policy, Signature, key_ids, ope
 
 # Terminals compare with their own trusted clock, which may run a little behind the server's.
 AUTHORISED_BEFORE = timedelta(minutes=5)
+# In the place of people's names.
+BREAK_GLASS = "(break-glass)"
 _PERMITS_SHOWN_FOR = timedelta(days=30)
 
 
@@ -173,20 +175,7 @@ class Documents:
             raise PermitRefused("the permit is over already")
         if self._repository.permit(document.id) is not None:
             raise PermitRefused(f"permit {document.id} is here already")
-        row = ShiftPermit(
-            id=document.id,
-            tenant_id=self._tenant_id,
-            people=", ".join(people)[:400],
-            envelope=envelope,
-            actions=[grant.action for grant in document.grants],
-            target_count=len(document.targets),
-            max_count=document.max_count,
-            max_per_device=document.max_per_device,
-            reason=document.reason,
-            not_before=from_ms(document.not_before_ms),
-            not_after=from_ms(document.not_after_ms),
-            created_at=now,
-        )
+        row = _permit_row(document, envelope, ", ".join(people), now)
         self._repository.add(row)
         return row
 
@@ -195,6 +184,19 @@ class Documents:
         row = self._repository.permit(permit_id)
         if row is None:
             raise PermitNotFound(permit_id)
+        return row
+
+    def add_broken_glass(self, envelope: str, execution_id: str, policy: Policy, now: datetime) -> ShiftPermit:
+        """What a key that lies offline signed for this execution. Raises ``PermitRefused``."""
+        awaited = self.awaited(execution_id).row
+        document = _open_broken_glass(envelope, policy, self._tenant_id)
+        if document.execution != execution_id or awaited.device_id not in document.targets:
+            raise PermitRefused("expected break-glass for this execution and its device")
+        if self._repository.permit(document.id) is not None:
+            raise PermitRefused(f"{document.id} is here already")
+        row = _permit_row(document, envelope, BREAK_GLASS, now)
+        self._repository.add(row)
+        self._repository.close(execution_id)
         return row
 
     def list_permits(self, now: datetime) -> Sequence[ShiftPermit]:
@@ -227,7 +229,8 @@ def _covers(permit: ShiftPermit, wanted: Proposal) -> bool:
     signers = permit.people.split(", ")
     is_among_them = any(same_person(wanted.requester, one) for one in (*signers, document.requester))
     fits = any(one.action == wanted.action and one.params in (None, wanted.params) for one in document.grants)
-    return fits and wanted.device_id in document.targets and not is_among_them
+    is_permit = document.kind is AuthorisationKind.SHIFT_PERMIT
+    return is_permit and fits and wanted.device_id in document.targets and not is_among_them
 
 
 def _whose(row: Approval, signature: Signature, policy: Policy) -> str:
@@ -261,6 +264,35 @@ def _open_permit(envelope: str, policy: Policy, tenant_id: str) -> tuple[Authori
     if any(same_person(document.requester, one) for one in people):
         raise PermitRefused("whoever asks for a permit does not sign it")
     return document, people
+
+
+def _open_broken_glass(envelope: str, policy: Policy, tenant_id: str) -> Authorisation:
+    opened = open_envelope(envelope.encode(), AUTHORISATION_TYPE, public_keys(policy.break_glass_keys))
+    if isinstance(opened, Malformed):
+        raise PermitRefused(f"expected the signature of a break-glass key of the policy: {opened.detail}")
+    document = codec.from_json(opened.payload, Authorisation)
+    if isinstance(document, Malformed):
+        raise PermitRefused(f"the document is not understood: {document.detail}")
+    if document.kind is not AuthorisationKind.BREAK_GLASS or document.tenant != tenant_id:
+        raise PermitRefused(f"expected break-glass for this tenant, came {document.kind} for {document.tenant}")
+    return document
+
+
+def _permit_row(document: Authorisation, envelope: str, people: str, now: datetime) -> ShiftPermit:
+    return ShiftPermit(
+        id=document.id,
+        tenant_id=document.tenant,
+        people=people[:400],
+        envelope=envelope,
+        actions=[grant.action for grant in document.grants],
+        target_count=len(document.targets),
+        max_count=document.max_count,
+        max_per_device=document.max_per_device,
+        reason=document.reason,
+        not_before=from_ms(document.not_before_ms),
+        not_after=from_ms(document.not_after_ms),
+        created_at=now,
+    )
 
 
 def _approvers(policy: Policy, tenant_id: str) -> Iterable[Approver]:

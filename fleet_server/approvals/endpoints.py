@@ -57,6 +57,12 @@ def approve(execution_id: IdPath, asked: SignatureAsked, desk: ExecutionDeskDep,
     return execution_read(desk.approve(caller, execution_id, signature, utc_now()))
 
 
+@router.post("/approvals/{execution_id}/break-glass", dependencies=[needs(Permission.REQUEST_FIX)])
+def break_glass(execution_id: IdPath, asked: PermitAsked, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
+    """Brings what the offline key signed instead of an approver: for emergencies, and a security event."""
+    return execution_read(desk.break_glass(caller, execution_id, asked.envelope, utc_now()))
+
+
 @router.post("/approvals/{execution_id}/refuse", dependencies=[Decides])
 def refuse(execution_id: IdPath, asked: RefusalAsked, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
     """Ends the execution: it will not be allowed."""

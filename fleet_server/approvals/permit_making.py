@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import msgspec
+
 from fleet_server.approvals.documents import AUTHORISED_BEFORE
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms, utc_now
 from protocol import codec
-from protocol.authorisations import Authorisation, AuthorisationKind, Grant
+from protocol.authorisations import LONGEST, Authorisation, AuthorisationKind, Grant
 from protocol.commands import AUTHORISATION_TYPE, DangerClass
 from protocol.signing import SigningKey, sign
 from protocol.stops import STOP_TYPE, StopOrder
@@ -45,6 +47,20 @@ def signed_permit(wish: PermitWish, key: SigningKey) -> str:
         max_per_device=wish.per_device,
         targets=list(wish.devices),
         reason=wish.reason,
+    )
+    return codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(document), [key])).decode()
+
+
+def signed_break_glass(asked: Authorisation, reason: str, key: SigningKey) -> str:
+    """For exactly what ``asked`` is about, from now on for as long as break-glass may hold."""
+    now = utc_now()
+    document = msgspec.structs.replace(
+        asked,
+        id=uuid7(now),
+        kind=AuthorisationKind.BREAK_GLASS,
+        not_before_ms=to_ms(now - AUTHORISED_BEFORE),
+        not_after_ms=to_ms(now - AUTHORISED_BEFORE + LONGEST[AuthorisationKind.BREAK_GLASS]),
+        reason=reason,
     )
     return codec.to_json(sign(AUTHORISATION_TYPE, codec.to_json(document), [key])).decode()
 

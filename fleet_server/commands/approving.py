@@ -5,7 +5,7 @@ A key never leaves this process: what goes to the server is a signature over wha
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -13,6 +13,8 @@ from fleet_server.commands.client import TokenOption, UrlOption, connect_to
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
 
 if TYPE_CHECKING:
+    from fleet_server.commands.connection import Connection
+    from protocol.authorisations import Authorisation
     from protocol.signing import SigningKey
 
 KeyOption = Annotated[Path, typer.Option("--key", metavar="FILE", help="The approver's key.")]
@@ -28,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command("approvals")(approvals)
     app.command("approve")(approve)
     app.command("refuse")(refuse)
+    app.command("break-glass")(break_glass)
     app.command("permit")(permit)
     app.command("permits")(permits)
     app.command("consent")(consent)
@@ -84,19 +87,38 @@ def approve(
     from protocol.signing import pae
 
     connection = connect_to(url, token, data)
-    asked = connection.get(f"/api/v1/approvals/{execution}")
-    payload = base64.b64decode(asked["document_base64"])
-    # What is shown are the bytes that are signed, and nothing that the server says about them.
-    document = _understood(payload)
-    if document["execution"] != execution:
-        _fail(f"the server gave the document of execution {document['execution']}, expected {execution}")
-    _print(document)
+    payload, document = _asked(connection, execution)
+    _print(_shown(document))
     if not yes and not typer.confirm("Sign exactly this?"):
         raise typer.Exit(1)
     opened = _open(key, passphrase_file)
     signature = base64.b64encode(opened.private.sign(pae(AUTHORISATION_TYPE, payload))).decode()
     body = {"key_id": opened.id, "signature_base64": signature}
     done = connection.post(f"/api/v1/approvals/{execution}/signatures", body)
+    typer.echo(f"{done['id']} is {done['state']}")
+
+
+def break_glass(
+    execution: ExecutionArgument,
+    reason: Annotated[str, typer.Argument(help="Why nobody could be asked; shown to everybody.")],
+    key: Annotated[Path, typer.Option("--key", metavar="FILE", help="The break-glass key, from where it lies.")],
+    passphrase_file: PassphraseOption = None,
+    url: UrlOption = "",
+    token: TokenOption = "",
+    data: DataOption = DEFAULT_DATA,
+    *,
+    yes: YesOption = False,
+) -> None:
+    """An emergency: let out what waits on the word of the offline key. Everybody will see it."""
+    from fleet_server.approvals.permit_making import signed_break_glass
+
+    connection = connect_to(url, token, data)
+    _, asked = _asked(connection, execution)
+    _print(_shown(asked))
+    if not yes and not typer.confirm("Break the glass for exactly this?"):
+        raise typer.Exit(1)
+    envelope = signed_break_glass(asked, reason, _open(key, passphrase_file))
+    done = connection.post(f"/api/v1/approvals/{execution}/break-glass", {"envelope": envelope})
     typer.echo(f"{done['id']} is {done['state']}")
 
 
@@ -194,17 +216,27 @@ def lift_stop(
     _print(connection.post("/api/v1/signing/lift", {"envelope": envelope}))
 
 
-def _understood(payload: bytes) -> dict[str, Any]:
+def _asked(connection: "Connection", execution: str) -> "tuple[bytes, Authorisation]":
+    """The bytes that are to be signed, and what they say: nothing that the server says about them."""
+    import base64
+
     from protocol import codec
     from protocol.authorisations import Authorisation
     from protocol.errors import Malformed
 
+    payload = base64.b64decode(connection.get(f"/api/v1/approvals/{execution}")["document_base64"])
     document = codec.from_json(payload, Authorisation)
     if isinstance(document, Malformed):
         _fail(f"what is to be signed is not understood: {document.detail}")
+    if document.execution != execution:
+        _fail(f"the server gave the document of execution {document.execution}, expected {execution}")
+    return payload, document
+
+
+def _shown(document: "Authorisation") -> dict[str, Any]:
     import msgspec
 
-    shown: dict[str, Any] = {"execution": None, **msgspec.to_builtins(document)}
+    shown: dict[str, Any] = msgspec.to_builtins(document)
     return shown
 
 
@@ -227,6 +259,6 @@ def _print(document: dict[str, Any]) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
 
 
-def _fail(sentence: str) -> None:
+def _fail(sentence: str) -> NoReturn:
     sys.stderr.write(f"fleet-server: {sentence}\n")
     raise typer.Exit(2)

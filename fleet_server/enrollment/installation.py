@@ -96,7 +96,7 @@ def install(
         keys = load_or_make_keys(settings.keys_dir, ensure_command_key(settings), demo=settings.demo)
         prepare(settings, now)
         policy = write_policy(settings.policy_file, keys, now)
-        ensure_signer_folder(settings, keys.root.public_hex, policy)
+        ensure_signer_folder(settings, keys.root_public, policy)
         with closing(open_issuer(settings)) as issuer, reachable_database(settings.database_url) as engine:
             renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), now)
             renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)
@@ -106,7 +106,7 @@ def install(
                 folder=data / "agents",
                 broker_host=public_host(settings.mqtt_host),
                 broker_port=settings.mqtt_port,
-                root_public=keys.root.public_hex,
+                root_public=keys.root_public,
                 policy=policy,
             )
             migrate.upgrade(engine)

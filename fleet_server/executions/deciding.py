@@ -64,6 +64,20 @@ class Decisions:
         self._announce(outgoing, event, now)
         return self._get(execution_id)
 
+    def break_glass(self, actor: Actor, execution_id: str, envelope: str, now: datetime) -> Execution:
+        """An emergency: the key that lies offline signed instead of an approver. Loud, here and on the terminal."""
+        entry = self._awaiting(execution_id)
+        policy = self._desk.dispatcher.policy(now)
+        permit = self._documents.add_broken_glass(envelope, execution_id, policy, now)
+        data = {"execution": entry.id, "action": entry.action, "permit": permit.id, "reason": permit.reason}
+        record(self._desk.session, actor, "break_glass_used", entry.device_id, data, now=now)
+        self._executions.set_permit(entry.id, permit.id)
+        standing, outgoing = self._queue(replace(entry, permit_id=permit.id), now)
+        self._executions.save([(entry.id, standing)])
+        moved = happenings.moved(entry, standing, now, actor=actor.name)
+        self._announce(outgoing, moved, now, happenings.broken_glass(entry, permit.reason, now, actor=actor.name))
+        return self._get(execution_id)
+
     def refuse(self, actor: Actor, execution_id: str, reason: str, now: datetime) -> Execution:
         entry = self._awaiting(execution_id)
         self._documents.close(execution_id)
@@ -111,9 +125,9 @@ class Decisions:
         hold_one(self._desk.session, self._desk.tenant_id, device_id)
         return self._executions.locked([execution_id])[execution_id]
 
-    def _announce(self, outgoing: Outgoing | None, event: NewEvent, now: datetime) -> None:
+    def _announce(self, outgoing: Outgoing | None, event: NewEvent, now: datetime, *more: NewEvent) -> None:
         sent = [] if outgoing is None else [outgoing]
-        self._desk.outbound.announce(self._desk.session, self._desk.tenant_id, sent, [event], now)
+        self._desk.outbound.announce(self._desk.session, self._desk.tenant_id, sent, [event, *more], now)
 
     def _get(self, execution_id: str) -> Execution:
         self._desk.session.expire_all()

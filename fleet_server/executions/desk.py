@@ -69,6 +69,10 @@ class ExecutionDesk:
         """`Decisions.approve`, committed."""
         return self._decided(actor, lambda decisions: decisions.approve(actor, execution_id, signature, now))
 
+    def break_glass(self, actor: Actor, execution_id: str, envelope: str, now: datetime) -> Execution:
+        """`Decisions.break_glass`, committed."""
+        return self._decided(actor, lambda decisions: decisions.break_glass(actor, execution_id, envelope, now))
+
     def refuse(self, actor: Actor, execution_id: str, reason: str, now: datetime) -> Execution:
         """`Decisions.refuse`, committed."""
         return self._decided(actor, lambda decisions: decisions.refuse(actor, execution_id, reason, now))

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 from sqlmodel import Session
@@ -28,8 +30,8 @@ from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.demo import DemoApprover
-from fleet_server.signer.errors import SignerUnreachable, SigningRefused
-from fleet_server.signer.messages import JournalPage, Order
+from fleet_server.signer.errors import PolicyRefused, SignerUnreachable, SigningRefused
+from fleet_server.signer.messages import JournalPage, NewPolicy, Order
 from fleet_server.signer.service import Signs, check_clock
 from fleet_server.timeline.service import newest_received_at
 from fleet_server.timeline.writer import NewEvent
@@ -78,6 +80,7 @@ class Dispatcher:
         self._tenant_id = settings.tenant
         self._jitter = jitter
         self._clock_checked_at: datetime | None = None
+        self._policy_given = ""
 
     def close(self) -> None:
         """Nothing is sent from here any more."""
@@ -87,6 +90,21 @@ class Dispatcher:
         """What the signer did since number ``after`` of that ``journal``; all of it when it is another by now."""
         page = self._signer.journal(after)
         return page if page.journal == journal else self._signer.journal(0)
+
+    def give_policy(self, policy_file: Path, now: datetime) -> None:
+        """The signer takes a policy that is newer than its own. Raises ``SignerUnreachable`` and ``PolicyRefused``."""
+        document = policy_file.read_text("utf-8") if policy_file.exists() else ""
+        if not document or document == self._policy_given:
+            return
+        try:
+            self._signer.take_policy(NewPolicy(document), now)
+        except PolicyRefused:
+            # It may have slept through a change of roots: one step after the other.
+            for kept in sorted((policy_file.parent / "policy-history").glob("*.json"), key=lambda one: int(one.stem)):
+                with suppress(PolicyRefused):
+                    self._signer.take_policy(NewPolicy(kept.read_text("utf-8")), now)
+            self._signer.take_policy(NewPolicy(document), now)
+        self._policy_given = document
 
     def signing_word(self) -> str:
         """For ``/readyz``: whether commands can be signed, as far as the signer's presence goes."""

@@ -72,6 +72,12 @@ def verdict(device_id: str, body: Verdict, at: datetime) -> NewEvent:
     return NewEvent(device_id, VERDICT, at, data, execution_id=body.execution)
 
 
+def broken_glass(entry: Entry, reason: str, at: datetime, *, actor: str) -> NewEvent:
+    """A change went out on the word of the key that lies offline, with no approver asked."""
+    data = {"code": "break_glass", "detail": f"{entry.action} by break-glass: {reason}"[:300], "execution": entry.id}
+    return NewEvent(entry.device_id, SECURITY, at, data, execution_id=entry.id, actor=actor)
+
+
 def not_its_own(device_id: str, execution_id: str, at: datetime) -> NewEvent:
     """A device speaks about an execution of another device."""
     data = {"code": "foreign_execution", "detail": f"spoke about execution {execution_id} of another device"}

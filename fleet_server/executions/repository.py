@@ -178,6 +178,10 @@ class ExecutionRepository:
         )
         return [(row[0], row[1]) for row in self._session.execute(statement.order_by(_TABLE.c.id).limit(limit))]
 
+    def set_permit(self, execution_id: str, permit_id: str) -> None:
+        statement = update(_TABLE).where(_TABLE.c.id == execution_id, _TABLE.c.tenant_id == self._tenant_id)
+        self._session.execute(statement.values(permit_id=permit_id))
+
     def device_of(self, execution_id: str) -> str | None:
         statement = sa_select(_TABLE.c.device_id).where(
             _TABLE.c.id == execution_id, _TABLE.c.tenant_id == self._tenant_id

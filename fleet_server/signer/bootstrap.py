@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fleet_server.kit.times import to_ms
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.client import SignerClient
 from fleet_server.signer.demo import DemoApprover
-from fleet_server.signer.errors import SignerFolderUnusable
+from fleet_server.signer.errors import PolicyRefused, SignerFolderUnusable
 from fleet_server.signer.keys import load_key
-from fleet_server.signer.service import POLICY_FACT, Caps, Signer, Signs, Trust, follow
+from fleet_server.signer.service import POLICY_FACT, ROOT_FACT, Caps, Signer, Signs, Trust, follow, policy_facts
 from fleet_server.signer.settings import SignerSettings
 from fleet_server.signer.state import SignerState
 from protocol.policy import Root
@@ -30,26 +31,36 @@ def opened_signer(settings: SignerSettings, now: datetime) -> Iterator[Signer]:
     key = load_key(settings.command_seed)
     state = SignerState(settings.database, to_ms(now))
     try:
-        yield Signer(key, _trust(settings, state), state, Caps.of(settings))
+        yield Signer(key, _trust(settings, state, now), state, Caps.of(settings))
     finally:
         state.close()
 
 
-def _trust(settings: SignerSettings, state: SignerState) -> Trust:
-    """Of the policy that the installation wrote beside the key, and of a later one that was given over the socket.
-    Without any, nobody may allow a change.
+def _trust(settings: SignerSettings, state: SignerState, now: datetime) -> Trust:
+    """Of the latest policy that was given over the socket, or of a later one that the installation wrote beside the
+    key. Without any, nobody may allow a change.
     """
-    trust = Trust(_root(settings.root_public), Policy(0, 0, [], [], [], merchant_consent=False))
+    first = Trust(_root(settings.root_public), Policy(0, 0, [], [], [], merchant_consent=False))
+    given, verified_by = state.fact(POLICY_FACT), state.fact(ROOT_FACT)
+    trust = first
+    if given is not None and verified_by is not None:
+        trust = follow(Trust(msgspec.json.decode(verified_by, type=Root), first.policy), given.encode())
     try:
         if settings.policy_file.exists():
-            trust = follow(trust, settings.policy_file.read_bytes())
+            document = settings.policy_file.read_bytes()
+            written = follow(first, document)
+            if written.policy.version > trust.policy.version:
+                trust = written
+                # A later root's policies are followed from here, also when this file has become one of those.
+                facts = policy_facts(document.decode(), first.root)
+                state.note("policy", {"version": trust.policy.version}, to_ms(now), facts)
     except OSError as error:
         raise SignerFolderUnusable(f"{settings.policy_file} cannot be read: {error.strerror}") from error
-    given = state.fact(POLICY_FACT)
-    if given is None:
-        return trust
-    later = follow(trust, given.encode())
-    return later if later.policy.version > trust.policy.version else trust
+    except PolicyRefused:
+        # Of a later root: it was, or will be, given over the socket.
+        if trust is first:
+            raise
+    return trust
 
 
 def signer_client(settings: ServerSettings) -> Signs:

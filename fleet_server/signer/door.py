@@ -115,21 +115,24 @@ def allowed_users(settings: SignerSettings) -> frozenset[int]:
 
 def _listening(settings: SignerSettings) -> socket.socket:
     path = Path(settings.socket)
+    fresh = path.with_name(f".{path.name}.new")
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.settimeout(_LOOK_EVERY_S)
     # Between bind and a later change of mode somebody else could connect.
     before = os.umask(0o177 if not settings.socket_group else 0o117)
     try:
-        path.unlink(missing_ok=True)
-        link.bind(str(path))
+        fresh.unlink(missing_ok=True)
+        link.bind(str(fresh))
         if settings.socket_group:
-            os.chown(path, -1, grp.getgrnam(settings.socket_group).gr_gid)
+            os.chown(fresh, -1, grp.getgrnam(settings.socket_group).gr_gid)
+        link.listen(MAX_CONNECTIONS)
+        # Under its name only once it answers: whoever finds it is not turned away.
+        fresh.rename(path)
     except (OSError, KeyError) as error:
         link.close()
         raise SignerFolderUnusable(f"cannot listen on {path}: {error}") from error
     finally:
         os.umask(before)
-    link.listen(MAX_CONNECTIONS)
     return link
 
 

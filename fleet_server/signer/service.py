@@ -11,7 +11,7 @@ Invariants: the signed bytes are exactly the payload that is sent; whatever was 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Protocol
@@ -50,6 +50,7 @@ from protocol.version import PROTOCOL_VERSION
 
 # The envelope that was taken last.
 POLICY_FACT = "policy"
+ROOT_FACT = "policy_root"
 _CLOCK_TOLERANCE = timedelta(hours=1)
 # The longest that any order may wait in a queue; what is signed for longer would outlive who signed it.
 _LONGEST_MS = 31 * 24 * 3600 * 1000
@@ -213,7 +214,8 @@ class Signer:
                 return
             if trust.policy.version <= present.version:
                 raise PolicyRefused(f"expected a version after {present.version}, came {trust.policy.version}")
-            self._state.note("policy", {"version": trust.policy.version}, to_ms(now), {POLICY_FACT: asked.envelope})
+            facts = policy_facts(asked.envelope, self._trust.root)
+            self._state.note("policy", {"version": trust.policy.version}, to_ms(now), facts)
             self._trust = trust
 
     def journal(self, after: int, limit: int = MAX_JOURNAL_PAGE) -> JournalPage:
@@ -226,6 +228,11 @@ class Signer:
     @property
     def state(self) -> SignerState:
         return self._state
+
+
+def policy_facts(envelope: str, root: Root) -> dict[str, str | None]:
+    """To be kept: with the root that it was verified by, for after a change of roots the first one would not do."""
+    return {POLICY_FACT: envelope, ROOT_FACT: codec.to_json(asdict(root)).decode()}
 
 
 def follow(trust: Trust, envelope: bytes) -> Trust:

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fleet_server.kit.times import utc_now
 from fleet_server.signer.bootstrap import opened_signer
 from fleet_server.signer.demo import NAME, DemoApprover
@@ -36,12 +38,18 @@ def policy_of(command: SigningKey, approvers: Sequence[tuple[str, SigningKey]], 
 
 
 def signer_with(
-    command: SigningKey, approvers: Sequence[tuple[str, SigningKey]], state: SignerState | None = None, **caps: int
+    command: SigningKey,
+    approvers: Sequence[tuple[str, SigningKey]],
+    state: SignerState | None = None,
+    break_glass: Sequence[SigningKey] = (),
+    **caps: int,
 ) -> Signer:
     numbers: dict[str, Any] = {**UNLIMITED, **caps}
     settings = SignerSettings(Path("/nowhere"), "", **numbers)
     state = state or SignerState(None, 0)
-    trust = Trust(Root.of_enrolment(ROOT_KEY.public_hex), policy_of(command, approvers))
+    keys = [key.public_hex for key in break_glass]
+    policy = msgspec.structs.replace(policy_of(command, approvers), break_glass_keys=keys)
+    trust = Trust(Root.of_enrolment(ROOT_KEY.public_hex), policy)
     return Signer(command, trust, state, Caps.of(settings))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from sqlmodel import col, select, update
 
 from fleet_server.approvals.models import Approval, ApprovalSignature
+from fleet_server.approvals.permit_making import signed_break_glass
 from fleet_server.audit.models import AuditEntry
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
@@ -26,12 +27,14 @@ from tests.fleet_server.factories import TENANT
 from tests.support.signing import signer_with
 
 MEI, MEI_TOO, WU, STRANGER, LIN = (SigningKey.from_seed(seed * 32) for seed in (b"m", b"M", b"w", b"x", b"l"))
+GLASS = SigningKey.from_seed(b"g" * 32)
 APPROVERS = [("mei", MEI), ("mei", MEI_TOO), ("wu", WU), ("support", LIN)]
 
 
 @pytest.fixture
 def api(engine: Engine, tmp_path: Path) -> Iterator[Api]:
-    with running_api(engine, tmp_path, signer_with(COMMAND_KEY, APPROVERS)) as running:
+    signer = signer_with(COMMAND_KEY, APPROVERS, break_glass=[GLASS])
+    with running_api(engine, tmp_path, signer) as running:
         yield running
 
 
@@ -227,6 +230,31 @@ def test_a_permit_of_a_stranger_is_refused(api: Api) -> None:
     assert permit(api, STRANGER).json()["code"] == "permit_refused"
     assert permit(api).status_code == 201
     assert permit(api).json()["code"] == "permit_refused"
+
+
+def broken(api: Api, execution: str, key: SigningKey, of: str = "") -> Any:
+    asked_for = api.get(f"/api/v1/approvals/{of or execution}", "approver").json()["document_base64"]
+    document = codec.from_json(base64.b64decode(asked_for), Authorisation)
+    assert isinstance(document, Authorisation)
+    envelope = signed_break_glass(document, "the whole chain is down", key)
+    return api.post(f"/api/v1/approvals/{execution}/break-glass", {"envelope": envelope})
+
+
+def test_break_glass_lets_one_execution_out_and_is_loud(api: Api) -> None:
+    execution, other = asked(api), asked(api)
+    for key in (MEI, STRANGER, COMMAND_KEY):
+        assert broken(api, execution, key).json()["code"] == "permit_refused"
+    assert broken(api, execution, GLASS, of=other).json()["code"] == "permit_refused"
+    done = broken(api, execution, GLASS)
+    assert (done.status_code, done.json()["state"]) == (200, "PUBLISHED")
+    assert state(api, other) == "AWAITING_APPROVAL"
+    assert state(api, asked(api)) == "AWAITING_APPROVAL"
+    path = f"/api/v1/devices/{api.fleet.terminal}/timeline"
+    [event] = api.get(path, types="security").json()["items"]
+    assert event["data"]["code"] == "break_glass"
+    with reading(api.engine) as session:
+        entry = session.exec(select(AuditEntry).where(AuditEntry.action == "break_glass_used")).one()
+    assert entry.data["reason"] == "the whole chain is down"
 
 
 def test_digits_go_to_a_terminal_that_waits_for_them_and_into_no_record(api: Api) -> None:

@@ -86,7 +86,7 @@ def allowed(order: Order = ORDER, document: Authorisation = APPROVAL, *keys: Sig
 
 
 def a_signer(state: SignerState | None = None, **caps: int) -> Signer:
-    return signer_with(COMMAND_KEY, APPROVERS, state, **caps)
+    return signer_with(COMMAND_KEY, APPROVERS, state, (), **caps)
 
 
 def command_in(envelope: bytes) -> Command:
