@@ -6,10 +6,14 @@ import tomllib
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fleet_server.errors import SettingsInvalid
 
 _SQLITE = "sqlite:///"
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+# Nobody becomes somebody who manages or approves because a provider knows him.
+_GIVEN_BY_PROVIDER = ("", "viewer", "technician", "support")
 _KEPT = {
     "events_kept_days",
     "records_kept_days",
@@ -65,6 +69,12 @@ class ServerSettings:
     sign_in_without_second_factor: bool = False
     # Of a signer that somebody else starts, under a user of its own; empty: `fleet-server run` starts one.
     signer_socket: str = ""
+    # An OpenID provider that people may sign in with instead of a password (`fleet_server.auth.oidc`); empty: none.
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_name: str = ""  # what the button says
+    oidc_new_people_role: str = ""  # for whom the provider knows and nobody has linked; empty: they are refused
     # A standby of PostgreSQL to read from while the database is away; empty: none.
     read_database_url: str = ""
     # Of an issuer under a user of its own (`fleet_server.issuer`); empty: it is one of this server's processes.
@@ -171,8 +181,25 @@ def load_settings(data: Path) -> ServerSettings:
     for name in _AT_LEAST_ONE & given.keys():
         if given[name] < 1:
             raise SettingsInvalid(f"{path}: {name}: expected 1 or more, came {given[name]}")
+    _check_provider(path, given)
     given["database_url"] = anchored(given["database_url"], path.parent)
     return ServerSettings(data=data, **given)
+
+
+def _check_provider(path: Path, given: dict[str, Any]) -> None:
+    issuer = given.get("oidc_issuer", "")
+    if not issuer:
+        return
+    parts = urlsplit(issuer)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not is_safe or not parts.hostname:
+        raise SettingsInvalid(f"{path}: oidc_issuer: expected an address that begins with https://, came {issuer!r}")
+    if not given.get("oidc_client_id"):
+        raise SettingsInvalid(f"{path}: oidc_client_id: expected what {issuer} calls this installation, came nothing")
+    role = given.get("oidc_new_people_role", "")
+    if role not in _GIVEN_BY_PROVIDER:
+        wanted = ", ".join(one for one in _GIVEN_BY_PROVIDER if one)
+        raise SettingsInvalid(f"{path}: oidc_new_people_role: expected nothing or one of {wanted}, came {role!r}")
 
 
 def anchored(database_url: str, folder: Path) -> str:

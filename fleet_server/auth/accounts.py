@@ -50,7 +50,7 @@ class Accounts:
             return False
         person.password_hash, person.failed_count, person.locked_until = password_hash, 0, None
         person.set_up_sha256, person.set_up_until = "", None
-        self._repository.remove_sessions_of(person.id)
+        self._repository.remove_sessions_of(person)
         self._note("password_set", name)
         return True
 
@@ -59,7 +59,7 @@ class Accounts:
         person = self._repository.lock_person(name)
         if person is not None and person.tenant_id == self._actor.tenant_id and person.role != role.value:
             person.role = role.value
-            self._repository.remove_sessions_of(person.id)
+            self._repository.remove_sessions_of(person)
             self._note("role_set", name, role=role.value)
 
     def set_preferences(self, *, language: str | None = None, theme: str | None = None) -> None:

@@ -200,7 +200,7 @@ def lead_to_sign_in(request: Request, error: Exception) -> Response:
     """The handler of `SignInNeeded`: ``app.add_exception_handler(SignInNeeded, lead_to_sign_in)``."""
     wanted = error.wanted if isinstance(error, SignInNeeded) else "/"
     if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET":
-        return HTMLResponse(_KNOCK_AGAIN.format(html.escape(wanted)), headers={"Cache-Control": "no-store"})
+        return HTMLResponse(knock_again(wanted), headers={"Cache-Control": "no-store"})
     target = f"/sign-in?next={quote(wanted, safe='/')}"
     if request.headers.get("hx-request") == "true":
         # A redirect would put the sign-in page into a fragment of the present one.
@@ -208,9 +208,14 @@ def lead_to_sign_in(request: Request, error: Exception) -> Response:
     return Response(status_code=303, headers={"Location": target, "Cache-Control": "no-store"})
 
 
+def knock_again(wanted: str) -> str:
+    """A page of our own that asks for ``wanted``, so that the strict cookie is sent."""
+    return _KNOCK_AGAIN.format(html.escape(wanted))
+
+
 def cookie_name(request: Request) -> str:
     """``__Host-`` needs https; plain http is served on loopback only."""
-    return "__Host-tillmedic" if _is_https(request) else "tillmedic"
+    return "__Host-tillmedic" if is_https(request) else "tillmedic"
 
 
 def set_session_cookie(request: Request, response: Response, secret: str, *, until: datetime, now: datetime) -> None:
@@ -219,17 +224,17 @@ def set_session_cookie(request: Request, response: Response, secret: str, *, unt
         secret,
         max_age=int((until - now).total_seconds()),
         path="/",
-        secure=_is_https(request),
+        secure=is_https(request),
         httponly=True,
         samesite="strict",
     )
 
 
 def clear_session_cookie(request: Request, response: Response) -> None:
-    response.delete_cookie(cookie_name(request), path="/", secure=_is_https(request), httponly=True, samesite="strict")
+    response.delete_cookie(cookie_name(request), path="/", secure=is_https(request), httponly=True, samesite="strict")
 
 
-def _is_https(request: Request) -> bool:
+def is_https(request: Request) -> bool:
     url: str = request.app.state.settings.url
     return url.startswith("https:")
 

@@ -121,3 +121,30 @@ class PasswordTooWeak(FleetError):
     def __init__(self, weakness: str) -> None:
         super().__init__(f"this password cannot be used: {weakness}")
         self.weakness = weakness
+
+
+class OidcRefused(FleetError):
+    """What came back from the OpenID provider is not a right answer to a question of this browser."""
+
+    code = "oidc_refused"
+    status = 403
+
+
+class OidcNotLinked(FleetError):
+    code = "oidc_not_linked"
+    status = 403
+
+
+class OidcUnavailable(FleetError):
+    code = "oidc_unavailable"
+    status = 503
+
+
+class OidcNotOffered(FleetError):
+    code = "oidc_not_offered"
+    status = 404
+
+
+class LinkTaken(FleetError):
+    code = "link_taken"
+    status = 409

@@ -70,3 +70,29 @@ class ApiToken(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+
+
+class OidcLink(SQLModel, table=True):
+    """Who somebody of an OpenID provider is here; made before the first sign-in."""
+
+    __tablename__ = "oidc_link"
+
+    issuer: str = Field(primary_key=True, max_length=255)
+    subject: str = Field(primary_key=True, max_length=255)
+    tenant_id: str = Field(max_length=64)
+    user_id: str = Field(index=True, foreign_key="person.id", max_length=36)
+    created_at: datetime
+
+
+class OidcQuestion(SQLModel, table=True):
+    """On its way to the provider; answered once, by the browser that holds the id."""
+
+    __tablename__ = "oidc_question"
+
+    id_sha256: str = Field(primary_key=True, max_length=64)
+    tenant_id: str = Field(max_length=64)
+    state: str = Field(max_length=64)
+    nonce: str = Field(max_length=64)
+    verifier: str = Field(max_length=128)
+    wanted: str = Field(max_length=2000)
+    expires_at: datetime

@@ -59,7 +59,7 @@ class OwnPassword:
                 return None
             known.password_hash = hashed
             forget_tries(known)
-            repository.remove_sessions_of(known.id, but=row.id_sha256)
+            repository.remove_sessions_of(known, but=row.id_sha256)
             record(session, actor_of(known), "password_set", known.name, address=address, now=now)
             renewed = renew_session(repository, row, known, now)
         self._door.limits.give_back(address)
@@ -82,7 +82,7 @@ class OwnPassword:
             ):
                 known.password_hash, known.set_up_sha256, known.set_up_until = hashed, "", None
                 forget_tries(known)
-                repository.remove_sessions_of(known.id)
+                repository.remove_sessions_of(known)
                 record(session, actor_of(known), "password_set", known.name, address=place.address, now=now)
                 stage = stage_after_password(self._door, known)
                 if stage is Stage.OPEN:

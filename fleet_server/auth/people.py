@@ -7,25 +7,28 @@ somebody else to cover it up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
-from fleet_server.auth.errors import NameTaken, NameUnusable, NotOneself, PersonAboveYou, PersonUnknown
-from fleet_server.auth.models import LoginSession, User
+from fleet_server.auth.errors import LinkTaken, NameTaken, NameUnusable, NotOneself, PersonAboveYou, PersonUnknown
+from fleet_server.auth.models import LoginSession, OidcLink, User
 from fleet_server.auth.one_time_codes import readable_code
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.roles import Actor, Role
-from fleet_server.auth.second_factor import SecondFactors, remove_second_factor
+from fleet_server.auth.second_factor import NO_SECOND_FACTOR, SecondFactors
 from fleet_server.auth.sessions import IDLE_LIMIT, digest
-from fleet_server.auth.tries import forget_tries
+from fleet_server.auth.tries import NO_TRIES
 from fleet_server.kit.identifiers import uuid7
 
 SET_UP_LIMIT = timedelta(hours=72)
 MAX_NAME_CHARS = 64
+MAX_SUBJECT_CHARS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +62,25 @@ class People:
         living = self._repository.list_sessions(self._actor.tenant_id, self._now, self._now - IDLE_LIMIT)
         return self._known(self._found(self._repository.find_person_by_id(self._actor.tenant_id, person_id)), living)
 
-    def find_self(self, person_id: str) -> Known:
-        """Also of an operator who looks into a tenant that is not his."""
-        person = self._found(self._repository.find_person_of_any_tenant(person_id))
-        return self._known(person, self._repository.list_sessions(person.tenant_id, self._now, self._now - IDLE_LIMIT))
-
     def id_of(self, name: str) -> str:
-        person = self._repository.find_person(name)
-        if person is None or person.tenant_id != self._actor.tenant_id:
+        person = self._repository.find_person_named(self._actor.tenant_id, name)
+        if person is None:
             raise PersonUnknown(f"there is nobody named {name}")
         return person.id
 
     def add(self, name: str, role: Role) -> tuple[str, str]:
         """Id and code for setting up, which is kept nowhere."""
+        code = readable_code()
+        return self._added(name, role, self._set_up_by(code)).id, code
+
+    def add_without_code(self, name: str, role: Role) -> str:
+        """For who signs in by an OpenID provider: there is no password to choose."""
+        return self._added(name, role, {}).id
+
+    def _added(self, name: str, role: Role, more: Mapping[str, Any]) -> User:
         self._check_may_give(role)
-        if not name or len(name) > MAX_NAME_CHARS or not name.isprintable() or name != name.strip():
+        if not is_usable_name(name):
             raise NameUnusable(f"a name has 1 to {MAX_NAME_CHARS} printable characters and no space at either end")
-        if self._repository.find_person(name) is not None:
-            raise NameTaken(f"there is a person named {name} already")
         person = User(
             id=uuid7(self._now),
             tenant_id=self._actor.tenant_id,
@@ -84,40 +88,69 @@ class People:
             password_hash="",
             role=role.value,
             created_at=self._now,
+            **more,
         )
-        self._repository.add(person)
+        try:
+            # Names are unique over all tenants, of which a caller's transaction sees one.
+            with self._session.begin_nested():
+                self._repository.add(person)
+        except IntegrityError as error:
+            raise NameTaken(f"there is a person named {name} already") from error
         self._note("person_added", name, role=role.value)
-        return person.id, self._new_code(person)
+        return person
+
+    def link(self, person_id: str, issuer: str, subject: str) -> None:
+        """Who somebody of an OpenID provider is here."""
+        person = self._managed(person_id)
+        if not 0 < len(subject) <= MAX_SUBJECT_CHARS:
+            raise NameUnusable(f"a subject has 1 to {MAX_SUBJECT_CHARS} characters, came {len(subject)}")
+        if self._repository.find_linked(issuer, subject) is not None:
+            raise LinkTaken(f"the subject {subject} of {issuer} is linked already")
+        self._repository.add(
+            OidcLink(
+                issuer=issuer, subject=subject, tenant_id=person.tenant_id, user_id=person.id, created_at=self._now
+            )
+        )
+        self._note("oidc_linked", person.name, subject=subject)
+
+    def unlink(self, person_id: str) -> int:
+        """From all providers; how many links there were. All sessions end."""
+        person = self._managed(person_id)
+        self._repository.remove_sessions_of(person)
+        self._note("oidc_unlinked", person.name)
+        return self._repository.remove_links_of(person)
 
     def new_set_up_code(self, person_id: str) -> str:
         """Lets the person choose a password anew; the present one counts until then."""
         person = self._managed(person_id)
+        code = readable_code()
+        self._repository.change_person(person, self._set_up_by(code))
         self._note("set_up_code_made", person.name)
-        return self._new_code(person)
+        return code
 
     def disable(self, person_id: str) -> None:
         person = self._managed(person_id, is_own_allowed=False)
-        person.disabled_at = person.disabled_at or self._now
-        person.set_up_sha256, person.set_up_until = "", None
-        self._repository.remove_sessions_of(person.id)
+        values = {"disabled_at": person.disabled_at or self._now, "set_up_sha256": "", "set_up_until": None}
+        self._repository.change_person(person, values)
+        self._repository.remove_sessions_of(person)
         self._note("person_disabled", person.name)
 
     def enable(self, person_id: str) -> None:
         person = self._managed(person_id)
-        person.disabled_at = None
-        forget_tries(person)
+        self._repository.change_person(person, {"disabled_at": None, **NO_TRIES})
         self._note("person_enabled", person.name)
 
     def unlock(self, person_id: str) -> None:
         person = self._managed(person_id)
-        forget_tries(person)
+        self._repository.change_person(person, NO_TRIES)
         self._note("person_unlocked", person.name)
 
     def reset_second_factor(self, person_id: str) -> None:
         """The person sets up another with the next sign-in. All sessions end."""
         person = self._managed(person_id, is_own_allowed=False)
-        remove_second_factor(self._repository, person)
-        self._repository.remove_sessions_of(person.id)
+        self._repository.change_person(person, NO_SECOND_FACTOR)
+        self._repository.remove_recovery_codes_of(person)
+        self._repository.remove_sessions_of(person)
         self._note("second_factor_reset", person.name)
 
     def set_role(self, person_id: str, role: Role) -> None:
@@ -125,20 +158,17 @@ class People:
         person = self._managed(person_id, is_own_allowed=False)
         self._check_may_give(role)
         if person.role != role.value:
-            person.role = role.value
-            self._repository.remove_sessions_of(person.id)
+            self._repository.change_person(person, {"role": role.value})
+            self._repository.remove_sessions_of(person)
             self._note("role_set", person.name, role=role.value)
 
     def end_sessions(self, person_id: str, session_id: str | None = None) -> None:
-        """All of them, or the one of this id. Of oneself always, of others by whoever manages them."""
-        if person_id == self._actor.id:
-            person = self._found(self._repository.find_person_of_any_tenant(person_id))
-        else:
-            person = self._managed(person_id)
+        """All of them, or the one of this id."""
+        person = self._managed(person_id)
         if session_id is None:
-            self._repository.remove_sessions_of(person.id)
+            self._repository.remove_sessions_of(person)
         else:
-            self._repository.remove_session(session_id, of=person.id)
+            self._repository.remove_session(session_id, of=person)
         self._note("sessions_ended", person.name)
 
     def reseal(self, factors: SecondFactors) -> int:
@@ -149,10 +179,8 @@ class People:
         self._note("people_key_changed", "", people=str(len(people)))
         return len(people)
 
-    def _new_code(self, person: User) -> str:
-        code = readable_code()
-        person.set_up_sha256, person.set_up_until = digest(code), self._now + SET_UP_LIMIT
-        return code
+    def _set_up_by(self, code: str) -> dict[str, object]:
+        return {"set_up_sha256": digest(code), "set_up_until": self._now + SET_UP_LIMIT}
 
     def _person(self, person_id: str) -> User:
         return self._found(self._repository.lock_person_by_id(self._actor.tenant_id, person_id))
@@ -175,18 +203,26 @@ class People:
             raise PersonAboveYou(f"with your role you do not manage people with the role {role}")
 
     def _known(self, person: User, living: Sequence[LoginSession]) -> Known:
-        return Known(
-            id=person.id,
-            name=person.name,
-            role=Role(person.role),
-            created_at=person.created_at,
-            is_disabled=person.disabled_at is not None,
-            is_locked=person.locked_until is not None and person.locked_until > self._now,
-            awaits_set_up=person.set_up_until is not None and person.set_up_until > self._now,
-            has_password=person.password_hash != "",
-            has_second_factor=person.totp_sealed != "",
-            sessions=tuple(one for one in living if one.user_id == person.id),
-        )
+        return known_of(person, living, self._now)
 
     def _note(self, action: str, target: str, **data: str) -> None:
         record(self._session, self._actor, action, target, data, now=self._now)
+
+
+def is_usable_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name == name.strip()
+
+
+def known_of(person: User, living: Sequence[LoginSession], now: datetime) -> Known:
+    return Known(
+        id=person.id,
+        name=person.name,
+        role=Role(person.role),
+        created_at=person.created_at,
+        is_disabled=person.disabled_at is not None,
+        is_locked=person.locked_until is not None and person.locked_until > now,
+        awaits_set_up=person.set_up_until is not None and person.set_up_until > now,
+        has_password=person.password_hash != "",
+        has_second_factor=person.totp_sealed != "",
+        sessions=tuple(one for one in living if one.user_id == person.id),
+    )

@@ -18,7 +18,7 @@ from fleet_server.auth.second_factor import NewSecret, Proof
 from fleet_server.auth.service import Doorkeeping, has_password, unchanged
 from fleet_server.auth.sessions import OPEN_ONLY, SignedIn, Stage, actor_of, digest, find_alive, renew_session
 from fleet_server.auth.tries import Tries, forget_tries
-from fleet_server.db import reading, transaction
+from fleet_server.db import transaction
 
 SETTING_UP = frozenset({Stage.OPEN, Stage.ENROL})
 
@@ -99,14 +99,10 @@ class Proofs:
                 record(session, actor, "second_factor_set", held.person.name, address=address, now=now)
                 if held.row.stage == Stage.ENROL:
                     record(session, actor, "sign_in", held.person.name, address=address, now=now)
-                held.repository.remove_sessions_of(held.person.id, but=held.row.id_sha256)
+                held.repository.remove_sessions_of(held.person, but=held.row.id_sha256)
                 return SetUp(self._renewed(held, address, now), codes)
         self._refuse("code_refused", secret, person.name, address, now)
         return None
-
-    def count_recovery_codes(self, user_id: str) -> int:
-        with reading(self._engine) as session:
-            return AuthRepository(session).count_recovery_codes(user_id)
 
     def _begin(self, secret: str, stages: frozenset[Stage] | set[Stage], address: str, now: datetime) -> User | None:
         """The person of a living session, with this try counted; None also while the name is locked."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import ColumnElement, and_, delete, func, update
 from sqlmodel import Session, col, select
 
-from fleet_server.auth.models import ApiToken, LoginSession, RecoveryCode, User
+from fleet_server.auth.models import ApiToken, LoginSession, OidcLink, OidcQuestion, RecoveryCode, User
 
 
 class AuthRepository:
@@ -21,6 +21,11 @@ class AuthRepository:
     def lock_person(self, name: str) -> User | None:
         """The row, held until the transaction ends."""
         return self._session.exec(select(User).where(User.name == name).with_for_update()).one_or_none()
+
+    def find_person_named(self, tenant_id: str, name: str) -> User | None:
+        return self._session.exec(
+            select(User).where(User.tenant_id == tenant_id).where(User.name == name)
+        ).one_or_none()
 
     def find_person_by_id(self, tenant_id: str, person_id: str) -> User | None:
         return self._session.exec(
@@ -35,6 +40,11 @@ class AuthRepository:
         """The row, held until the transaction ends."""
         statement = select(User).where(User.tenant_id == tenant_id).where(User.id == person_id)
         return self._session.exec(statement.with_for_update()).one_or_none()
+
+    def change_person(self, person: User, values: Mapping[str, object]) -> None:
+        """By a statement that names the tenant, which the unit of work leaves out."""
+        of_person = and_(col(User.id) == person.id, col(User.tenant_id) == person.tenant_id)
+        self._session.exec(update(User).where(of_person).values(**values))
 
     def list_people_for_update(self) -> Sequence[User]:
         """Of all tenants: the key of second factors is the installation's."""
@@ -64,14 +74,14 @@ class AuthRepository:
         statement = select(LoginSession).where(LoginSession.id_sha256 == id_sha256).with_for_update()
         return self._session.exec(statement).one_or_none()
 
-    def remove_session(self, id_sha256: str, *, of: str | None = None) -> None:
+    def remove_session(self, id_sha256: str, *, of: User | None = None) -> None:
         """``of``: only when it is this person's."""
         statement = delete(LoginSession).where(col(LoginSession.id_sha256) == id_sha256)
-        self._session.exec(statement if of is None else statement.where(col(LoginSession.user_id) == of))
+        self._session.exec(statement if of is None else statement.where(_belongs(LoginSession, of)))
 
-    def remove_sessions_of(self, user_id: str, *, but: str | None = None) -> None:
+    def remove_sessions_of(self, person: User, *, but: str | None = None) -> None:
         """``but``: the hashed id of one that goes on."""
-        statement = delete(LoginSession).where(col(LoginSession.user_id) == user_id)
+        statement = delete(LoginSession).where(_belongs(LoginSession, person))
         self._session.exec(statement if but is None else statement.where(col(LoginSession.id_sha256) != but))
 
     def remove_sessions_dead_at(self, now: datetime, idle_since: datetime) -> int:
@@ -88,8 +98,28 @@ class AuthRepository:
         statement = select(func.count()).select_from(RecoveryCode).where(RecoveryCode.user_id == user_id)
         return self._session.exec(statement.where(col(RecoveryCode.used_at).is_(None))).one()
 
-    def remove_recovery_codes_of(self, user_id: str) -> None:
-        self._session.exec(delete(RecoveryCode).where(col(RecoveryCode.user_id) == user_id))
+    def remove_recovery_codes_of(self, person: User) -> None:
+        self._session.exec(delete(RecoveryCode).where(_belongs(RecoveryCode, person)))
+
+    def find_linked(self, issuer: str, subject: str) -> User | None:
+        statement = select(User).join(OidcLink, col(OidcLink.user_id) == User.id)
+        return self._session.exec(
+            statement.where(OidcLink.issuer == issuer).where(OidcLink.subject == subject)
+        ).one_or_none()
+
+    def remove_links_of(self, person: User) -> int:
+        return self._session.exec(delete(OidcLink).where(_belongs(OidcLink, person))).rowcount
+
+    def take_question(self, id_sha256: str) -> OidcQuestion | None:
+        """Gone from then on: of two who bring the same one, one has it."""
+        statement = select(OidcQuestion).where(OidcQuestion.id_sha256 == id_sha256).with_for_update()
+        found = self._session.exec(statement).one_or_none()
+        if found is not None:
+            self._session.delete(found)
+        return found
+
+    def remove_questions_dead_at(self, now: datetime) -> None:
+        self._session.exec(delete(OidcQuestion).where(col(OidcQuestion.expires_at) <= now))
 
     def find_token(self, token_sha256: str) -> ApiToken | None:
         return self._session.exec(select(ApiToken).where(ApiToken.token_sha256 == token_sha256)).one_or_none()
@@ -98,5 +128,10 @@ class AuthRepository:
         statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.name == name)
         return self._session.exec(statement.where(col(ApiToken.revoked_at).is_(None))).first()
 
-    def add(self, row: User | LoginSession | ApiToken | RecoveryCode) -> None:
+    def add(self, row: User | LoginSession | ApiToken | RecoveryCode | OidcLink | OidcQuestion) -> None:
         self._session.add(row)
+
+
+def _belongs(table: type[LoginSession | RecoveryCode | OidcLink], person: User) -> ColumnElement[bool]:
+    """A row of this person, by the tenant too: what is done for a caller keeps to it."""
+    return and_(col(table.user_id) == person.id, col(table.tenant_id) == person.tenant_id)

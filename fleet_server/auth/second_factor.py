@@ -5,6 +5,7 @@ Invariant: a code is taken once. The step of the last one is in the row, and row
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,9 @@ from fleet_server.auth.one_time_codes import (
 from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.secret_box import SecretBox
 from fleet_server.auth.sessions import digest
+
+# Of a person who has none; recovery codes are taken away beside it.
+NO_SECOND_FACTOR: Mapping[str, object] = {"totp_sealed": "", "totp_new_sealed": "", "totp_step": 0}
 
 
 class Proof(StrEnum):
@@ -66,7 +70,7 @@ class SecondFactors:
         return self.renew_recovery_codes(repository, person, now)
 
     def renew_recovery_codes(self, repository: AuthRepository, person: User, now: datetime) -> tuple[str, ...]:
-        repository.remove_recovery_codes_of(person.id)
+        repository.remove_recovery_codes_of(person)
         codes = new_recovery_codes()
         for code in codes:
             repository.add(
@@ -95,8 +99,3 @@ class SecondFactors:
             return None
         recovery.used_at = now
         return Proof.RECOVERY_CODE
-
-
-def remove_second_factor(repository: AuthRepository, person: User) -> None:
-    person.totp_sealed, person.totp_new_sealed, person.totp_step = "", "", 0
-    repository.remove_recovery_codes_of(person.id)

@@ -134,9 +134,11 @@ def stage_after_password(door: Doorkeeping, person: User) -> Stage:
 
 
 def sweep_sessions(engine: Engine, now: datetime) -> int:
-    """Removes dead ones; called by the scheduler."""
+    """Removes dead ones, and questions to OpenID providers that nobody answered; called by the scheduler."""
     with transaction(engine) as session:
-        return AuthRepository(session).remove_sessions_dead_at(now, now - IDLE_LIMIT)
+        repository = AuthRepository(session)
+        repository.remove_questions_dead_at(now)
+        return repository.remove_sessions_dead_at(now, now - IDLE_LIMIT)
 
 
 def unchanged(repository: AuthRepository, person: User) -> User | None:

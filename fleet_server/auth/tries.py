@@ -4,6 +4,7 @@ pass the limit together. Ten wrong ones lock a name for 30 min (PCI DSS 8.3.4).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -17,6 +18,8 @@ from fleet_server.db import reading, transaction
 
 MAX_TRIES = 10
 LOCK_TIME = timedelta(minutes=30)
+# Of a person whose wrong tries are forgotten.
+NO_TRIES: Mapping[str, object] = {"failed_count": 0, "locked_until": None}
 _STRANGER = Actor("", "unknown", Role.VIEWER, "default", ActorKind.PERSON)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fleet_server.auth.errors import OidcNotOffered
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
 
@@ -93,6 +94,26 @@ def set_role(
     _do(data, name, lambda people, person_id: people.set_role(person_id, role), said)
 
 
+@people_app.command("link")
+def link(
+    name: NameArgument,
+    subject: Annotated[str, typer.Argument(help="What the OpenID provider calls the person (sub); see the audit.")],
+    data: DataOption = DEFAULT_DATA,
+) -> None:
+    """Let a person sign in by the OpenID provider that fleet.toml names."""
+    with _people(data) as (people, settings):
+        if not settings.oidc_issuer:
+            raise OidcNotOffered("fleet.toml names no OpenID provider: expected oidc_issuer and oidc_client_id")
+        people.link(people.id_of(name), settings.oidc_issuer, subject)
+    typer.echo(f"{name} is {subject} of {settings.oidc_issuer}.")
+
+
+@people_app.command("unlink")
+def unlink(name: NameArgument, data: DataOption = DEFAULT_DATA) -> None:
+    """End a person's links to OpenID providers, and all sessions."""
+    _do(data, name, lambda people, person_id: people.unlink(person_id), "signs in by no OpenID provider any more")
+
+
 @people_app.command("change-key")
 def change_key(data: DataOption = DEFAULT_DATA) -> None:
     """Seal all second factors with a new key, and forget the old one. Nothing need be restarted."""
@@ -109,7 +130,7 @@ def change_key(data: DataOption = DEFAULT_DATA) -> None:
     typer.echo(f"Sealed the second factors of {count} people with a new key in {path}.")
 
 
-def _do(data: Path, name: str, deed: "Callable[[People, str], None]", said: str) -> None:
+def _do(data: Path, name: str, deed: "Callable[[People, str], object]", said: str) -> None:
     with _people(data) as (people, _settings):
         deed(people, people.id_of(name))
     typer.echo(f"{name} {said}.")

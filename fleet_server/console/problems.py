@@ -83,6 +83,10 @@ BY_CODE: dict[str, str] = {
         "The server's key for second factors cannot be read. Whoever runs the server finds the reason in its log."
     ),
     "secret_unreadable": N_("Your second factor cannot be read any more. Ask your administrator to reset it."),
+    "oidc_refused": N_("The sign-in with your provider did not end as it began. Nothing was changed: start it anew."),
+    "oidc_not_linked": N_("Your provider knows you, but you are linked to nobody here. Ask your administrator."),
+    "oidc_unavailable": N_("Your provider cannot be asked just now. Sign in with name and password, or try again."),
+    "oidc_not_offered": N_("There is no provider to sign in with here."),
     "person_unknown": N_("There is nobody of this id here."),
     "person_above_you": N_("Somebody who may more than you is managed by others. Nothing was changed."),
     "not_oneself": N_("Nobody does this to himself: another administrator can. Nothing was changed."),

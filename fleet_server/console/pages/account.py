@@ -8,21 +8,18 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fleet_server.auth.dependencies import (
     ConsoleSessionDep,
     OwnPasswordDep,
-    ProofsDep,
     SameOrigin,
     cookie_name,
     set_session_cookie,
 )
-from fleet_server.auth.errors import PasswordTooWeak, SignInNeeded
-from fleet_server.auth.people import People
-from fleet_server.auth.proofs import Proofs
+from fleet_server.auth.errors import PasswordTooWeak
+from fleet_server.auth.own_account import OwnAccount
 from fleet_server.auth.sessions import ConsoleSession, Place, Stage, digest
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.language import N_
 from fleet_server.console.pages.entrance import address_of, after_password, remember_choices
 from fleet_server.console.words import ROLES, WEAKNESSES
 from fleet_server.kit.times import utc_now
-from fleet_server.request_session import SessionDep
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,8 +29,8 @@ _SET_UP_REFUSED = N_("Name and code do not match, or the code was used or is too
 
 
 @router.get("/account")
-def account(request: Request, session: ConsoleSessionDep, database: SessionDep, proofs: ProofsDep) -> HTMLResponse:
-    return _account_page(request, session, database, proofs)
+def account(request: Request, session: ConsoleSessionDep) -> HTMLResponse:
+    return _account_page(request, session)
 
 
 @router.post("/account/password")
@@ -41,8 +38,6 @@ def change_password(
     request: Request,
     session: ConsoleSessionDep,
     service: OwnPasswordDep,
-    database: SessionDep,
-    proofs: ProofsDep,
     current: PasswordForm = "",
     new: PasswordForm = "",
     again: PasswordForm = "",
@@ -51,9 +46,9 @@ def change_password(
     try:
         renewed = service.change(secret, current, new, again, address=address_of(request), now=now)
     except PasswordTooWeak as error:
-        return _account_page(request, session, database, proofs, problem=WEAKNESSES[error.weakness])
+        return _account_page(request, session, problem=WEAKNESSES[error.weakness])
     if renewed is None:
-        return _account_page(request, session, database, proofs, problem=_WRONG)
+        return _account_page(request, session, problem=_WRONG)
     response = RedirectResponse("/account?done=password", status_code=303)
     set_session_cookie(request, response, renewed.secret, until=renewed.until, now=now)
     return response
@@ -61,12 +56,10 @@ def change_password(
 
 @router.post("/account/sessions/end")
 def end_sessions(
-    session: ConsoleSessionDep,
-    database: SessionDep,
-    which: Annotated[str, Form(max_length=64)] = "",
+    request: Request, session: ConsoleSessionDep, which: Annotated[str, Form(max_length=64)] = ""
 ) -> Response:
     """``which``: one of the list; empty: all of them, this one too."""
-    People(database, session.actor, utc_now()).end_sessions(session.actor.id, which or None)
+    OwnAccount(request.app.state.engine).end_sessions(session.actor, which or None, utc_now())
     return RedirectResponse("/account?done=sessions", status_code=303)
 
 
@@ -99,18 +92,13 @@ def set_up(
     return response
 
 
-def _account_page(
-    request: Request, session: ConsoleSession, database: SessionDep, proofs: Proofs, *, problem: str = ""
-) -> HTMLResponse:
-    secret = request.cookies.get(cookie_name(request), "")
-    if not secret:
-        raise SignInNeeded("/account")
-    known = People(database, session.actor, utc_now()).find_self(session.actor.id)
+def _account_page(request: Request, session: ConsoleSession, *, problem: str = "") -> HTMLResponse:
+    account = OwnAccount(request.app.state.engine).account(session.actor, utc_now())
     values = {
         "role": ROLES[session.actor.role.value],
-        "known": known,
-        "here": digest(secret),
-        "recovery_codes": proofs.count_recovery_codes(session.actor.id),
+        "known": account.known,
+        "here": digest(request.cookies.get(cookie_name(request), "")),
+        "recovery_codes": account.recovery_codes,
         "problem": problem,
         "done": request.query_params.get("done", ""),
     }

@@ -21,6 +21,7 @@ from fleet_server.console.frame import DENSITY_COOKIE, THEME_COOKIE, THEMES, loc
 from fleet_server.console.language import COOKIE, Language
 from fleet_server.db import transaction
 from fleet_server.kit.times import utc_now
+from fleet_server.settings import ServerSettings
 
 router = APIRouter(include_in_schema=False)
 _YEAR_S = 365 * 86_400
@@ -29,7 +30,8 @@ _SYSTEM = "system"
 
 @router.get("/sign-in")
 def sign_in_page(request: Request, next: Annotated[str, "where to go afterwards"] = "/") -> HTMLResponse:  # noqa: A002 - the name in the address
-    return page(make_frame(request, None), "sign_in.html", problem="", name="", next=local_path(next))
+    values = {"problem": "", "name": "", "next": local_path(next), "provider": _provider(request)}
+    return page(make_frame(request, None), "sign_in.html", status=200, **values)
 
 
 @router.post("/sign-in", dependencies=[SameOrigin])
@@ -54,12 +56,19 @@ def sign_in(
         problem = frame.calendar.texts.gettext(
             "Name and password do not match. After ten wrong tries the name is locked for 30 minutes."
         )
-        return page(frame, "sign_in.html", status=401, problem=problem, name=name, next=local_path(next))
+        values = {"name": name, "next": local_path(next), "provider": _provider(request)}
+        return page(frame, "sign_in.html", status=401, problem=problem, **values)
     response = RedirectResponse(after_password(signed_in.session.stage, local_path(next)), status_code=303)
     set_session_cookie(request, response, signed_in.secret, until=signed_in.until, now=now)
     if signed_in.session.stage is Stage.OPEN:
         remember_choices(response, signed_in.session)
     return response
+
+
+def _provider(request: Request) -> str:
+    """What the button of the OpenID provider says; empty without one."""
+    settings: ServerSettings = request.app.state.settings
+    return (settings.oidc_name or "OpenID") if settings.oidc_issuer else ""
 
 
 def after_password(stage: Stage, wanted: str) -> str:

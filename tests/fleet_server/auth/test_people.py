@@ -12,8 +12,17 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
-from fleet_server.auth.errors import NameTaken, NameUnusable, NotOneself, PasswordTooWeak, PersonAboveYou, PersonUnknown
+from fleet_server.auth.errors import (
+    LinkTaken,
+    NameTaken,
+    NameUnusable,
+    NotOneself,
+    PasswordTooWeak,
+    PersonAboveYou,
+    PersonUnknown,
+)
 from fleet_server.auth.models import User
+from fleet_server.auth.own_account import OwnAccount
 from fleet_server.auth.own_password import OwnPassword
 from fleet_server.auth.people import SET_UP_LIMIT, Known, People
 from fleet_server.auth.proofs import Proofs
@@ -48,7 +57,8 @@ class Office:
         return AuthService(self.door).resolve(secret, now) is not None
 
     def manage(self, deed: Callable[[People], T], actor: Actor = SYSTEM, now: datetime = NOW) -> T:
-        with transaction(self.engine) as session:
+        """As the console does: in a transaction that keeps to the actor's tenant."""
+        with transaction(self.engine, None if actor is SYSTEM else actor.tenant_id) as session:
             return deed(People(session, actor, now))
 
     def known(self, name: str = NAME) -> Known:
@@ -206,7 +216,7 @@ def test_one_session_is_ended_and_the_others_go_on(office: Office) -> None:
     mine = office.known()
     assert len(mine.sessions) == 2
     ended = next(one for one in mine.sessions if one.id_sha256 != mine.sessions[0].id_sha256)
-    office.manage(lambda people: people.end_sessions(mine.id, ended.id_sha256), actor(Role.VIEWER, mine.id))
+    OwnAccount(office.engine).end_sessions(actor(Role.VIEWER, mine.id), ended.id_sha256, NOW)
     assert [office.is_open(first), office.is_open(second)].count(True) == 1
 
 
@@ -215,7 +225,7 @@ def test_nobody_ends_sessions_of_others_by_naming_them_as_his_own(office: Office
     cookie = office.cookie()
     victim = office.known().sessions[0].id_sha256
     thief = actor(Role.VIEWER, office.known("wang.fang").id)
-    office.manage(lambda people: people.end_sessions(thief.id, victim), thief)
+    OwnAccount(office.engine).end_sessions(thief, victim, NOW)
     assert office.is_open(cookie)
     with pytest.raises(PersonAboveYou):
         office.manage(lambda people: people.end_sessions(people.id_of(NAME)), thief)
@@ -288,3 +298,23 @@ def test_nothing_that_was_handed_out_is_in_the_database(office: Office) -> None:
     with reading(office.engine) as session:
         rows = session.exec(select(User)).all()
     assert code not in str([row.model_dump() for row in rows])
+
+
+def test_a_link_is_made_once_and_ends_with_all_sessions(office: Office) -> None:
+    issuer, cookie = "https://sso.example", office.cookie()
+    add_person(office.engine, "wang.fang", Role.VIEWER)
+    office.manage(lambda people: people.link(people.id_of(NAME), issuer, "s-1"))
+    with pytest.raises(LinkTaken):
+        office.manage(lambda people: people.link(people.id_of("wang.fang"), issuer, "s-1"))
+    office.manage(lambda people: people.link(people.id_of("wang.fang"), "https://other.example", "s-1"))
+    assert office.manage(lambda people: people.unlink(people.id_of(NAME))) == 1
+    assert not office.is_open(cookie)
+    office.manage(lambda people: people.link(people.id_of("wang.fang"), issuer, "s-1"))
+
+
+def test_nobody_links_somebody_who_may_more(office: Office) -> None:
+    add_person(office.engine, "boss", Role.OPERATOR)
+    with pytest.raises(PersonAboveYou):
+        office.manage(
+            lambda people: people.link(people.id_of("boss"), "https://sso.example", "s-1"), actor(Role.TENANT_ADMIN)
+        )
