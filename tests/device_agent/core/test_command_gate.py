@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from device_agent.core.command_gate import Accepted, AlreadyKnown, CommandGate, Decision, Refused, Standing
 from protocol import codec
-from protocol.authorisations import Authorisation, AuthorisationKind, Grant, sha256_of
+from protocol.authorisations import Artifact, Authorisation, AuthorisationKind, Grant, sha256_of
 from protocol.commands import (
     AUTHORISATION_TYPE,
     CANCEL,
@@ -22,7 +22,7 @@ from protocol.commands import (
     Refusal,
 )
 from protocol.signing import Approver, Policy, SigningKey, sign
-from tests.device_agent.core.invented import DEVICE, DEVICES
+from tests.device_agent.core.invented import DEVICE, DEVICES, OTHER
 
 COMMAND_KEY, APPROVER_KEY, OTHER_KEY = (SigningKey.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 POLICY = Policy(1, 0, [COMMAND_KEY.public_hex], [OTHER_KEY.public_hex], [Approver("a", APPROVER_KEY.public_hex)])
@@ -243,3 +243,47 @@ def test_a_use_stays_counted_when_the_clock_goes_back_and_is_not_kept_in_memory_
     again = at(orders[3], 300, 60)
     assert isinstance(again, Refused)
     assert again.refusal is Refusal.AUTHORISATION_USED_UP
+
+
+ARTIFACT = Artifact("apps/pay.pkg", 1000, "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (ARTIFACT, None),
+        (None, Refusal.ARTIFACT),
+        (msgspec.structs.replace(ARTIFACT, length=999), Refusal.ARTIFACT),
+        (msgspec.structs.replace(ARTIFACT, sha256="cd" * 32), Refusal.ARTIFACT),
+    ],
+)
+def test_class_2_takes_two_people_and_the_very_file_that_they_signed_for(
+    held: Artifact | None, expected: Refusal | None
+) -> None:
+    second = SigningKey.from_seed(bytes([4]) * 32)
+    policy = msgspec.structs.replace(POLICY, approvers=[*POLICY.approvers, Approver("b", second.public_hex)])
+    gate = CommandGate(policy, lambda _name: None, lambda: "0" * 32)
+    gate.held = lambda _wanted: held
+    software = {"danger_class": DangerClass.SOFTWARE}
+    order = authorised(command("test.install", **software), APPROVER_KEY, second, artifact=ARTIFACT, **software)
+    decision = gate.decide(signed(order), standing())
+    assert (decision.refusal if isinstance(decision, Refused) else None) is expected
+    if expected is None:
+        # Once: its approval is for one execution, and used up.
+        again = msgspec.structs.replace(order, counter=2)
+        refused = gate.decide(signed(again), standing())
+        assert isinstance(refused, Refused)
+        assert refused.refusal is Refusal.AUTHORISATION_USED_UP
+
+
+def test_uses_are_counted_on_the_link_and_on_each_of_its_devices() -> None:
+    gate = CommandGate(POLICY, lambda _name: None, lambda: "0" * 32)
+    permit = {"kind": AuthorisationKind.SHIFT_PERMIT, "targets": [DEVICE, OTHER], "max_count": 3, "max_per_device": 2}
+    order = authorised(command("test.mend"), **permit)
+    found = []
+    for counter, device in enumerate([DEVICE, DEVICE, DEVICE, OTHER, OTHER], 1):
+        sent = msgspec.structs.replace(order, execution=str(uuid.uuid4()), audience=device, counter=counter)
+        decision = gate.decide(signed(sent), standing())
+        found.append(decision.refusal if isinstance(decision, Refused) else None)
+    used_up = Refusal.AUTHORISATION_USED_UP
+    assert found == [None, None, used_up, None, used_up]
