@@ -16,6 +16,8 @@ from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.templating import render
 from fleet_server.databases import UP, Reads, Standing
 from fleet_server.kit.times import utc_now
+from fleet_server.signer.stopping import stop_shown
+from protocol.stops import StopOrder
 
 THEME_COOKIE = "tillmedic_theme"
 DENSITY_COOKIE = "tillmedic_density"
@@ -56,6 +58,7 @@ class Frame:
     calendar: Calendar
     is_demo: bool
     standing: Standing = UP
+    stop: StopOrder | None = None  # the emergency stop that holds
 
     @property
     def reads_elsewhere(self) -> bool:
@@ -84,6 +87,7 @@ def make_frame(
         calendar=Calendar(language, translations(language), zone_of(zone), now),
         is_demo=bool(request.app.state.settings.demo),
         standing=request.app.state.databases.standing,
+        stop=None if session is None else stop_shown(request.app.state.settings.server_dir, session.actor.tenant_id),
     )
 
 

@@ -20,6 +20,12 @@ from fleet_server.signer.messages import JournalEntry, JournalPage
 SIGNER = "signer"
 _STATE = ServerState.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _COPIED = "signer_journal"
+DEEDS = {
+    "signed": "signer_signed",
+    "stopped": "signer_stopped",
+    "resumed": "signer_resumed",
+    "policy": "signer_policy",
+}
 NONE_TO_COPY = JournalPage("", [])
 
 
@@ -35,7 +41,7 @@ def write_journal(session: Session, tenant_id: str, page: JournalPage) -> None:
         return
     for entry in page.entries:
         actor = Actor("", SIGNER, Role.OPERATOR, str(entry.data.get("tenant", tenant_id)), ActorKind.TOKEN)
-        record(session, actor, f"signer_{entry.event}", entry.device, _data(page, entry), now=from_ms(entry.at_ms))
+        record(session, actor, DEEDS[entry.event], entry.device, _data(page, entry), now=from_ms(entry.at_ms))
     value: dict[str, Any] = {"journal": page.journal, "number": page.entries[-1].number}
     bulk.write(session, _STATE, [{"name": _COPIED, "value": value}], bulk.OnConflict(("name",), ("value",)))
 

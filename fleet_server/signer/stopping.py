@@ -6,8 +6,10 @@ is asked before anything else and on its own, so that a database that is away do
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine
@@ -21,6 +23,10 @@ from fleet_server.settings import ServerSettings
 from fleet_server.signer.errors import SigningStopped
 from fleet_server.signer.messages import Resume, Standing, Stop, StopNote
 from fleet_server.signer.service import Signs
+from protocol import codec
+from protocol.errors import Malformed
+from protocol.signing import Envelope
+from protocol.stops import StopOrder
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +66,19 @@ class Stopping:
             folder = make_private_dir(self.settings.server_dir / "stops")
             write_private(folder / f"{tenant}.json", note.document)
         return standing
+
+
+def stop_shown(server_dir: Path, tenant: str) -> StopOrder | None:
+    """The stop that holds, as terminals are given it; for a page that must not wait for the signer."""
+    try:
+        envelope = codec.from_json((server_dir / "stops" / f"{tenant}.json").read_bytes(), Envelope)
+    except OSError:
+        # Nothing was ever stopped.
+        return None
+    if isinstance(envelope, Malformed):
+        return None
+    order = codec.from_json(base64.b64decode(envelope.payload), StopOrder)
+    return None if isinstance(order, Malformed) or order.lifts else order
 
 
 def note_of(standing: Standing, tenant: str) -> StopNote | None:

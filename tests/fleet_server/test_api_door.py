@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
@@ -50,13 +51,28 @@ def test_every_endpoint_refuses_who_brings_no_token_or_a_wrong_one(api: Api) -> 
             assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
+# Without these the refusal would come before anybody is looked up.
+BODIES: dict[str, Any] = {
+    "/api/v1/executions/{execution_id}/consent": {"code": "123456"},
+    "/api/v1/approvals/{execution_id}/break-glass": {"envelope": "{}"},
+}
+# An operator decides nothing, whosever it is.
+DECIDED = {
+    "/api/v1/approvals/{execution_id}/signatures",
+    "/api/v1/approvals/{execution_id}/refuse",
+    "/api/v1/permits/{permit_id}/withdraw",
+}
+
+
 def test_no_endpoint_shows_another_tenants_device_or_execution(api: Api) -> None:
     for method, path in endpoints(api):
         if "{" not in path:
             continue
-        answer = api.client.request(method, asked(api, path, api.fleet.terminal), headers=bearer("stranger"))
-        assert (path, answer.status_code) == (path, 404)
-        assert answer.json()["code"] in {"device_not_found", "execution_not_found"}
+        where = asked(api, path, api.fleet.terminal)
+        answer = api.client.request(method, where, headers=bearer("stranger"), json=BODIES.get(path))
+        assert (path, answer.status_code) == (path, 403 if path in DECIDED else 404)
+        known = {"device_not_found", "execution_not_found", "approval_not_found", "permit_not_found"}
+        assert answer.json()["code"] in known or path in DECIDED
 
 
 def test_lists_hold_nothing_of_another_tenant(api: Api) -> None:

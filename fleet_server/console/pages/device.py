@@ -109,7 +109,7 @@ def _ask(
         if filled.errors:
             return asking.show(request, typed=typed, errors=filled.errors, problem="", status=422)
     reason = typed.get("override_reason", "").strip()[:MAX_REASON_CHARS] or None
-    wish = Wish(device_id, asking.action.name, filled.values, reason)
+    wish = Wish(device_id, asking.action.name, filled.values, reason, consent=typed.get("consent") == "on")
     try:
         execution = desk.request(session.actor, wish, utc_now(), typed.get("key", "")[:64] or None)
     except FleetError as error:

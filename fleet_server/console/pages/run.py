@@ -41,6 +41,18 @@ def run_page(request: Request, session: ConsoleSessionDep, database: SessionDep,
     return page(frame, "run.html", newest_id=newest_id, **parts.values(frame))
 
 
+@router.post("/runs/{run_id}/consent", dependencies=[console_needs(Permission.REQUEST_FIX)])
+def consent(
+    session: ConsoleSessionDep,
+    desk: ExecutionDeskDep,
+    run_id: RunIdPath,
+    code: Annotated[str, Form(pattern=r"^[0-9]{6}$")],
+) -> Response:
+    """Whether the digits are right only the terminal knows; the page hears of it by its stream."""
+    desk.consent(session.actor, run_id, code, utc_now())
+    return RedirectResponse(f"/runs/{run_id}", status_code=303)
+
+
 @router.post("/runs/{run_id}/cancel")
 def cancel(
     request: Request,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fleet_server.console.moments import Calendar
 from fleet_server.console.view_models.actions import offer, pick
 from protocol.capabilities import Action
-from protocol.commands import SOAK_S, ActionKind
+from protocol.commands import SOAK_S, ActionKind, DangerClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Preview:
     explains: str
     takes: str
     kind_is_fix: bool
+    may_ask_shop: bool
     outage: str  # empty for none
     steps: list[str]
     post_check: str
@@ -42,6 +43,7 @@ def preview(
         explains="" if action.explains is None else pick(action.explains, calendar),
         takes=button.takes,
         kind_is_fix=action.kind is ActionKind.FIX,
+        may_ask_shop=action.danger_class is DangerClass.CHANGES,
         outage=calendar.span(action.outage_s) if action.outage_s > 0 else "",
         steps=[pick(step.title, calendar) for step in action.steps],
         post_check="" if action.post_check is None else titles.get(action.post_check, action.post_check),

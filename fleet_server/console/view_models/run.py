@@ -119,6 +119,8 @@ class Run:
     expires: Moment | None
     hold_left: str
     is_final: bool
+    awaits_approval: bool
+    awaits_consent: bool
     is_waiting: bool  # queued: the device has nothing of it yet
     is_proved: bool
     is_cancel_asked: bool
@@ -160,6 +162,8 @@ def run_view(
         expires=calendar.at(execution.queued_until),
         hold_left=_hold_left(execution, state, calendar),
         is_final=is_final,
+        awaits_approval=state is _S.AWAITING_APPROVAL,
+        awaits_consent=state is _S.AWAITING_CONSENT,
         is_waiting=state in {_S.QUEUED, _S.PUBLISHED},
         is_proved=kind is ActionKind.FIX and state is _S.SUCCEEDED,
         is_cancel_asked=not is_final and execution.cancel_asked_at is not None,

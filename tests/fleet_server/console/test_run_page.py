@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -8,9 +9,12 @@ import pytest
 from fleet_server.console.language import Language, translations
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.view_models.run import run_view
+from protocol import codec
 from protocol.capabilities import Step, StepNature
 from protocol.commands import FINAL, ExecutionState
 from protocol.parameters import Words
+from protocol.signing import SigningKey, sign
+from protocol.stops import STOP_TYPE, StopOrder
 from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.declared import SYNC
 from tests.fleet_server.console.history import execution as a_run
@@ -85,3 +89,28 @@ def test_evidence_is_folded_under_each_result(browser: Browser) -> None:
     assert "clock.read  device=2019-01-01T03:21:58" in html
     assert "Clock invalid" in html
     assert "Not possible on this device" in html
+
+
+def test_a_run_that_waits_for_people_says_for_whom(browser: Browser) -> None:
+    client = browser("support", language="en")
+    waiting = run_id(ExecutionState.AWAITING_APPROVAL)
+    assert f"fleet-server approve {waiting} --key FILE" in client.get(f"/runs/{waiting}").text
+    consent = client.get(f"/runs/{run_id(ExecutionState.AWAITING_CONSENT)}").text
+    assert 'name="code"' in consent
+    assert (
+        'name="code"'
+        not in browser("viewer", language="en").get(f"/runs/{run_id(ExecutionState.AWAITING_CONSENT)}").text
+    )
+
+
+def test_every_page_says_that_signing_was_stopped_until_it_is_lifted(browser: Browser, tmp_path: Path) -> None:
+    key = SigningKey.from_seed(b"c" * 32)
+    client = browser("viewer", language="en")
+    place = tmp_path / "server" / "stops" / "default.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for lifts, shown in ((False, True), (True, False)):
+        order = StopOrder("default", 1, 0, lifts=lifts, reason="<b>odd</b>")
+        place.write_bytes(codec.to_json(sign(STOP_TYPE, codec.to_json(order), [key])))
+        html = client.get("/runs").text
+        assert ("Emergency stop" in html) is shown
+        assert "<b>odd</b>" not in html

@@ -13,6 +13,7 @@ from fleet_server.console.assets import load_assets
 from fleet_server.console.language import Language, translations
 from fleet_server.devices.condition import Condition
 from fleet_server.devices.presence import Presence, Reason
+from fleet_server.signer.auditing import DEEDS
 from protocol.catalogue.vocabulary import Owner
 from protocol.commands import ActionKind, ExecutionState, Refusal
 from protocol.parameters import ParamType
@@ -56,7 +57,7 @@ def written_deeds() -> Iterator[str]:
 
 
 def test_every_deed_that_is_written_down_has_words_and_no_other_has() -> None:
-    assert set(written_deeds()) == set(words.AUDIT_ACTIONS)
+    assert {*written_deeds(), *DEEDS.values()} == set(words.AUDIT_ACTIONS)
 
 
 def test_every_shape_is_in_the_sprite() -> None:
