@@ -45,7 +45,8 @@ def _as_json(made: "Installation") -> dict[str, Any]:
     return {
         "broker_config": str(made.broker_config),
         "users": [
-            {"name": one.name, "password": one.password, "role": one.role.value, "set_up_code": one.set_up_code}
+            {"name": one.name, "password": one.password, "role": one.role.value}
+            | ({"set_up_code": one.set_up_code} if one.set_up_code else {})
             for one in made.people
         ],
         "api_token": made.api_token,
