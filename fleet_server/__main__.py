@@ -26,6 +26,7 @@ _MODULES = (
     "people",
     "accounts",
     "dead_letters",
+    "audit",
     "export",
     "client",
     "approving",

@@ -19,6 +19,7 @@ from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
 from fleet_server.address_limit import AddressLimit
 from fleet_server.approvals import endpoints as approvals
+from fleet_server.audit import endpoints as audit
 from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
 from fleet_server.databases import Databases
@@ -65,6 +66,7 @@ _DOORS = (
     approvals,
     signing,
     dead_letters,
+    audit,
 )
 
 

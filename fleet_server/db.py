@@ -7,8 +7,9 @@ for its disk, or for what it is set to wait for beside it.
 PostgreSQL locks rows, and every transaction that writes locks them in one order, so that two wait for each other
 instead of ending in a deadlock: devices by one call of `fleet_server.devices.holding.hold`, in the order of their ids;
 streams of links; what hangs on both (records, faults, health, all named by rows held before); executions in the order
-of their ids; keys and the audit; last the order of events. A step may be left out, none may be taken back. What may be
-skipped because another process is at it is read with SKIP LOCKED.
+of their ids; keys; the order of events; last of all, at the commit, the heads of the audit in the order of their
+tenants (`fleet_server.audit.appending`). A step may be left out, none may be taken back. What may be skipped because
+another process is at it is read with SKIP LOCKED.
 
 Whatever is done for a caller keeps to one tenant: ``tenant`` of `transaction` and `reading`. On PostgreSQL such a
 transaction runs in a role that owns nothing and sees the rows of that tenant only (`fleet_server.row_security`), so

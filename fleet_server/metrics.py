@@ -6,8 +6,9 @@ One registry a process. What the database knows (devices, executions) is counted
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,6 +57,10 @@ class ServerMetrics:
         self._ingest = self._gauge(
             "tillmedic_ingest_total", "What each ingest worker has counted since it started", "worker", "counted"
         )
+        self._audit_damaged = self._gauge("tillmedic_audit_damaged_chains", "Audits of tenants that were changed")
+        self._audit_at = self._gauge(
+            "tillmedic_audit_verified_timestamp_seconds", "When the audit that waits longest was last gone over"
+        )
         self._condition = self._gauge("tillmedic_devices_condition", "Devices by condition", "condition")
 
     def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
@@ -94,6 +99,12 @@ class ServerMetrics:
             gauge.clear()
             for name, count in counts.items():
                 gauge.labels(name).set(count)
+
+    def set_audit(self, standings: Iterable[Mapping[str, Any]]) -> None:
+        known = list(standings)
+        self._audit_damaged.set(sum(one["damage"] is not None for one in known))
+        if known:
+            self._audit_at.set(min(datetime.fromisoformat(one["at"]).timestamp() for one in known))
 
     def set_database(self, now: DatabaseState) -> None:
         for state in DatabaseState:

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from fleet_server.audit.watch import standings
 from fleet_server.databases import DatabaseAway, DatabaseState, Standing
 from fleet_server.db import reading
 from fleet_server.devices.repository import DeviceRepository
@@ -74,12 +75,14 @@ def prometheus_metrics(request: Request) -> Response:
             census = DeviceService(DeviceRepository(session, settings.tenant)).census()
             executions = ExecutionRepository(session, settings.tenant).counts_by_state()
             workers = read_counters(session)
+            audits = standings(session)
     except (DatabaseAway, OperationalError, InterfaceError):
         # What is known without it is worth the more just then.
         metrics.forget_fleet()
     else:
         metrics.set_fleet(executions, census.presence, census.condition)
         metrics.set_ingest(workers)
+        metrics.set_audit(audits.values())
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -59,7 +59,10 @@ BEGIN
       EXECUTE format($$CREATE POLICY of_tenant ON %s USING (%I = {_MINE}) WITH CHECK (%I = {_MINE})$$,
         found.name, found.tenant, found.tenant);
     END IF;
-    rights := CASE found.relname WHEN 'audit_entry' THEN 'SELECT, INSERT' WHEN 'tenant' THEN 'SELECT'
+    -- Of the audit nothing is changed; what lies beside it can be erased; its head is held, and moved by a trigger.
+    rights := CASE WHEN found.relname IN ('audit_entry', 'audit_anchor') THEN 'SELECT, INSERT'
+      WHEN found.relname = 'audit_head' THEN 'SELECT, INSERT, UPDATE (held)'
+      WHEN found.relname = 'audit_aside' THEN 'SELECT, INSERT, DELETE' WHEN found.relname = 'tenant' THEN 'SELECT'
       ELSE 'SELECT, INSERT, UPDATE, DELETE' END;
     IF NOT has_table_privilege('{TENANT_ROLE}', found.name, 'SELECT') THEN
       EXECUTE format('GRANT %s ON %s TO {TENANT_ROLE}', rights, found.name);

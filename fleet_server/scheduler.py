@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from fleet_server import memory
+from fleet_server.audit.watch import AuditWatch, forget_removed
 from fleet_server.auth.service import sweep_sessions
 from fleet_server.db import reading, transaction
 from fleet_server.devices.apply import sweep_presence
@@ -94,6 +95,7 @@ class Scheduler:
         self._signatures_to_copy = NONE_TO_COPY
         self._to_fold = Due({}, {}, more=False)
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
+        self._audit_watch = AuditWatch(engine, settings)
         kept = upkeep.kept(settings.health_kept)
         self._chores = (
             Chore("executions", timedelta(seconds=1), self._executions),
@@ -109,6 +111,8 @@ class Scheduler:
             *(Chore(f"old_{one.kind.table}", timedelta(minutes=10), partial(self._old_health, one)) for one in kept),
             Chore("signatures", timedelta(seconds=5), self._signatures, prepare=self._read_signatures),
             Chore("sessions", timedelta(minutes=1), self._sessions),
+            Chore("audit", timedelta(minutes=1), self._audit),
+            Chore("old_audit", timedelta(minutes=10), self._old_audit),
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -231,6 +235,13 @@ class Scheduler:
         page = self._signatures_to_copy
         write_journal(session, self._tenant_id, page)
         return Done(more=len(page.entries) == MAX_JOURNAL_PAGE)
+
+    def _audit(self, _session: Session, now: datetime) -> Done:
+        # In transactions of its own, as below.
+        return Done(soon=self._audit_watch.step(now))
+
+    def _old_audit(self, session: Session, _now: datetime) -> Done:
+        return Done(soon=forget_removed(session, self._settings))
 
     def _sessions(self, _session: Session, now: datetime) -> Done:
         # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.

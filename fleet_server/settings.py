@@ -17,12 +17,14 @@ _GIVEN_BY_PROVIDER = ("", "viewer", "technician", "support")
 _KEPT = {
     "events_kept_days",
     "records_kept_days",
+    "audit_kept_days",
     "health_kept_days",
     "health_5min_kept_days",
     "health_hour_kept_days",
     "health_day_kept_days",
 }
 _LONGEST_DAYS = 36_500
+_SHORTEST_AUDIT_DAYS = 365
 _QUOTAS = {
     "link_messages_per_s",
     "link_bytes_per_s",
@@ -60,6 +62,8 @@ class ServerSettings:
     # How long what came from devices is kept (`fleet_server.memory`), in days; 0: for ever.
     events_kept_days: int = 400
     records_kept_days: int = 90  # after they were acknowledged
+    # The audit (`fleet_server.audit.watch`); at least a year (PCI DSS 10.5.1).
+    audit_kept_days: int = 548
     # Single samples, and what is made of them (`fleet_server.health.rollups`).
     health_kept_days: int = 14
     health_5min_kept_days: int = 60
@@ -111,6 +115,11 @@ class ServerSettings:
     @property
     def keys_dir(self) -> Path:
         return self.server_dir / "keys"
+
+    @property
+    def audit_dir(self) -> Path:
+        """Where anchors of the audit are written for somebody to carry away."""
+        return self.data / "audit"
 
     @property
     def tls_dir(self) -> Path:
@@ -175,6 +184,11 @@ def load_settings(data: Path) -> ServerSettings:
     for name in _KEPT & given.keys():
         if not 0 <= given[name] <= _LONGEST_DAYS:
             raise SettingsInvalid(f"{path}: {name}: expected 0 (for ever) to {_LONGEST_DAYS} days, came {given[name]}")
+    if 0 < given.get("audit_kept_days", 0) < _SHORTEST_AUDIT_DAYS:
+        raise SettingsInvalid(
+            f"{path}: audit_kept_days: expected 0 (for ever) or at least {_SHORTEST_AUDIT_DAYS} days, "
+            f"came {given['audit_kept_days']}"
+        )
     for name in _QUOTAS & given.keys():
         if given[name] < 0:
             raise SettingsInvalid(f"{path}: {name}: expected 0 (no limit) or more, came {given[name]}")

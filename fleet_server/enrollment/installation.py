@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from fleet_server import migrate
+from fleet_server.audit.anchors import ensure_anchor_key
 from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.passwords import Passwords, readable_password
@@ -91,8 +92,7 @@ def install(
         for folder in ("server", "server/keys", "server/tls", "agents", "logs"):
             make_private_dir(data / folder)
         settings = ensure_settings(data, wishes)
-        if not settings.people_key.exists():
-            write_private(settings.people_key, new_key_line())
+        _ensure_own_keys(settings)
         keys = load_or_make_keys(settings.keys_dir, ensure_command_key(settings), demo=settings.demo)
         prepare(settings, now)
         policy = write_policy(settings.policy_file, keys, now)
@@ -117,6 +117,12 @@ def install(
                 people, token = _ensure_people(session, settings, hashed, now)
                 devices = _enrol(session, settings.tenant, fleet, maker, now)
     return Installation(settings, broker_config, people, token, devices)
+
+
+def _ensure_own_keys(settings: ServerSettings) -> None:
+    ensure_anchor_key(settings.keys_dir)
+    if not settings.people_key.exists():
+        write_private(settings.people_key, new_key_line())
 
 
 @contextmanager

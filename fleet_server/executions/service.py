@@ -129,8 +129,15 @@ class ExecutionService:
         self._executions.add(values)
         if idempotency_key is not None:
             self._remember(actor, wish, now, idempotency_key, entry.id)
-        data = {"execution": entry.id, "action": wish.action, "params": entry.params, "override": wish.override_reason}
-        record(self._session, actor, "execution_requested", wish.device_id, data, now=now)
+        data = {
+            "execution": entry.id,
+            "action": wish.action,
+            "params": entry.params,
+            "overrides": wish.override_reason is not None,
+        }
+        # What somebody typed may name people: it can be erased.
+        why = {} if wish.override_reason is None else {"override": wish.override_reason}
+        record(self._session, actor, "execution_requested", wish.device_id, data, personal=why, now=now)
         self._announce([] if outgoing is None else [outgoing], [event], now)
         return Execution(**values, tenant_id=self._tenant_id)
 
@@ -270,6 +277,8 @@ class ExecutionService:
 
     def _announce(self, outgoing: Sequence[Outgoing], events: Sequence[NewEvent], now: datetime) -> None:
         self._outbound.announce(self._session, self._tenant_id, outgoing, events, now)
+        ids = append_events(self._session, self._tenant_id, events, now)
+        self._outbound.after_commit(self._session, outgoing, ids)
 
 
 def _without_card_data(wish: Wish) -> Wish:

@@ -19,12 +19,11 @@ import numpy as np
 from fleet_server.errors import FleetError
 from fleet_server.health.export import Piece
 from fleet_server.health.service import plain
+from fleet_server.kit.csv_cells import harmless
 
 _KEYS = ("device", "serial_number", "metric", "at")
 _SAMPLES = ("value", "text")
 _BUCKETS = ("mean", "low", "high", "count")
-# What a spreadsheet may take for the beginning of a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GROUP_ROWS: Final = 50_000
 _CHUNK: Final = 1 << 16
 
@@ -57,10 +56,6 @@ def written(pieces: Iterable[Piece], wanted: Format, *, is_rollup: bool) -> Iter
     if wanted is Format.CSV:
         return _as_csv(pieces, is_rollup=is_rollup)
     return _as_parquet(pieces, is_rollup=is_rollup)
-
-
-def harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _as_csv(pieces: Iterable[Piece], *, is_rollup: bool) -> Iterator[bytes]:

@@ -138,6 +138,15 @@ def read_counters(session: Session) -> dict[str, Counter[str]]:
     return {name: Counter(value["counters"]) for name, value in _workers(session).items()}
 
 
+def read_state(session: Session, name: str) -> dict[str, Any] | None:
+    """A fact that another part of the server keeps here."""
+    return session.execute(select(_STATE.c.value).where(_STATE.c.name == name)).scalar_one_or_none()
+
+
+def save_state(session: Session, name: str, value: dict[str, Any]) -> None:
+    bulk.write(session, _STATE, [{"name": name, "value": value}], bulk.OnConflict(("name",), ("value",)))
+
+
 def _workers(session: Session) -> dict[str, dict[str, Any]]:
     rows = session.execute(select(_STATE.c.name, _STATE.c.value).where(_STATE.c.name.startswith(_WORKER)))
     return {name.removeprefix(_WORKER): value for name, value in rows}

@@ -19,8 +19,8 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page
 from sqlalchemy import Engine
-from sqlmodel import SQLModel
 
+from fleet_server import migrate
 from fleet_server.app import create_app
 from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
@@ -88,7 +88,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("console")
     engine = open_engine(f"sqlite:///{folder / 'fleet.db'}")
-    SQLModel.metadata.create_all(engine)
+    migrate.upgrade(engine)
     now = utc_now()
     with transaction(engine) as session:
         add_people(session, now)

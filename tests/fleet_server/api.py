@@ -32,6 +32,7 @@ CALLERS = {
     "technician": (TENANT, Role.TECHNICIAN),
     "operator": (TENANT, Role.OPERATOR),
     "approver": (TENANT, Role.APPROVER),
+    "auditor": (TENANT, Role.AUDITOR),
     "stranger": (OTHER_TENANT, Role.OPERATOR),
 }
 

@@ -167,7 +167,9 @@ def test_with_a_standby_everything_can_be_read_and_nothing_written(followed: Des
     values = followed.form(action="clock.read")
     assert 'id="standing"' not in followed.page()[1]
     followed.primary.kill()
-    for path in ("/", f"/devices/{TILL}", "/runs", "/audit", f"/devices/{TILL}/actions/net.path"):
+    # What is read here must be written down, which a standby cannot.
+    assert followed.page("/audit")[0] == 503
+    for path in ("/", f"/devices/{TILL}", "/runs", f"/devices/{TILL}/actions/net.path"):
         status, html = followed.page(path)
         assert (status, 'id="standing"' in html) == (200, True), path
     assert "what you see is from its copy" in html

@@ -7,6 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from fleet_server.audit.service import AuditFilter, AuditService, record
+from fleet_server.auth.models import User
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.db import reading, transaction
 from fleet_server.kit.pagination import CursorInvalid, encode_cursor
@@ -18,6 +19,17 @@ OTHER = Actor("2", "zoe", Role.SUPPORT, "other", ActorKind.PERSON)
 
 @pytest.fixture
 def written(engine: Engine) -> Engine:
+    with transaction(engine) as session:
+        for one in (LI, OTHER):
+            person = User(
+                id=one.id,
+                tenant_id=one.tenant_id,
+                name=one.name,
+                role=one.role.value,
+                password_hash="",
+                created_at=NOW,
+            )
+            session.add(person)
     with transaction(engine) as session:
         for n in range(5):
             record(session, LI, "note_added", f"device{n}", {"n": n}, now=NOW)

@@ -8,9 +8,9 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
-from sqlmodel import col, select
+from sqlmodel import select
 
-from fleet_server.audit.models import AuditEntry
+from fleet_server.audit.service import AuditFilter, AuditService
 from fleet_server.auth.accounts import Accounts
 from fleet_server.auth.errors import SignInBusy
 from fleet_server.auth.limits import BURST
@@ -44,7 +44,8 @@ def signed_in(service: AuthService, now: datetime = NOW) -> SignedIn:
 
 def audited(engine: Engine) -> list[tuple[str, str]]:
     with reading(engine) as session:
-        return [(row.actor, row.action) for row in session.exec(select(AuditEntry).order_by(col(AuditEntry.id))).all()]
+        lines = AuditService(session, "default").page(AuditFilter(), None, 200).items
+        return [(line.actor, line.action) for line in reversed(lines)]
 
 
 def test_the_right_password_opens_a_session_that_knows_the_person(service: AuthService) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine
-from sqlmodel import SQLModel
 from starlette.testclient import TestClient
 
+from fleet_server import migrate
 from fleet_server.app import create_app
 from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
@@ -32,7 +32,7 @@ def _seeded_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Filled once; each test works on a copy of its own."""
     path = tmp_path_factory.mktemp("console") / "seeded.db"
     engine = open_engine(f"sqlite:///{path}")
-    SQLModel.metadata.create_all(engine)
+    migrate.upgrade(engine)
     now = utc_now()
     with transaction(engine) as session:
         add_people(session, now)

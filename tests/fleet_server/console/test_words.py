@@ -39,7 +39,7 @@ def test_every_name_that_the_programs_use_has_words() -> None:
 
 
 # At which place of a call the word stands.
-_PLACES = {"record": 2, "_note": 0, "note_refusal": 0, "_refuse": 0, "_written": 2}
+_PLACES = {"record": 2, "note_reading": 2, "_note": 0, "note_refusal": 0, "_refuse": 0, "_written": 2}
 
 
 def written_deeds() -> Iterator[str]:
@@ -48,9 +48,7 @@ def written_deeds() -> Iterator[str]:
         for call in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(call, ast.Call):
                 name = getattr(call.func, "id", getattr(call.func, "attr", ""))
-                place = {"record": 2, "_note": 0, "note_refusal": 0, "_refuse": 0, "_written": 2}.get(
-                    name, len(call.args)
-                )
+                place = _PLACES.get(name, len(call.args))
                 for word in call.args[place : place + 1]:
                     if isinstance(word, ast.Constant) and isinstance(word.value, str):
                         yield word.value

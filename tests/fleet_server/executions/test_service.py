@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select, update
 
-from fleet_server.audit.models import AuditEntry
+from fleet_server.audit.models import AuditAside, AuditEntry
 from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
@@ -218,7 +218,7 @@ def test_request_is_in_the_timeline_and_the_audit_with_its_author(desk: Desk) ->
         (entry,) = session.exec(select(AuditEntry)).all()
     assert (event.type, event.execution_id, event.actor) == ("execution", asked.id, "mei")
     assert event.data["state"] == "PUBLISHED"
-    assert (entry.actor, entry.action, entry.target) == ("mei", "execution_requested", desk.fleet.terminal)
+    assert (entry.actor, entry.action, entry.target) == ("person:id-mei", "execution_requested", desk.fleet.terminal)
     assert entry.data["params"] == {"count": 3}
 
 
@@ -258,3 +258,5 @@ def test_card_data_among_parameters_is_refused_and_in_a_reason_masked(desk: Desk
         assert service.request(actor(), wish, NOON).override_reason == "customer's card [PAN …1111]"
     with reading(desk.engine) as session:
         assert "4111111111111111" not in str([entry.data for entry in session.exec(select(AuditEntry))])
+        (aside,) = session.exec(select(AuditAside)).all()
+        assert aside.document == {"override": "customer's card [PAN …1111]"}

@@ -1,0 +1,166 @@
+"""Signed statements about a chain: DSSE envelopes with the audit anchor key, which is good for nothing else and may be
+kept on another machine.
+
+A *head* says: at this moment the chain of this tenant had this entry last, with this hash. A *stub* says: the entries
+up to this one were removed because they were old enough, the next one follows this hash. Each names the SHA-256 of the
+statement before it, so that one that is missing is missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Meta
+
+from fleet_server.audit.chain import GENESIS
+from fleet_server.audit.checking import Check, Damage, Finding
+from fleet_server.audit.errors import AnchorKeyMissing
+from fleet_server.enrollment.private_files import make_private_dir, read_or_make_seed, write_private
+from fleet_server.kit.times import to_us
+from fleet_server.signer.keys import load_key
+from protocol import codec
+from protocol.errors import Malformed
+from protocol.identifiers import KeyId
+from protocol.signing import SigningKey, open_envelope, public_keys, sign
+
+ANCHOR_TYPE = "application/vnd.tillmedic.audit-anchor+json"
+SEED = "audit-anchor.seed"
+PUBLIC = "audit-anchor.pub"
+
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Keys = Mapping[KeyId, Ed25519PublicKey]
+
+
+class Kind(StrEnum):
+    HEAD = "head"
+    STUB = "stub"
+
+
+class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``last_at_us``: of a stub, when its entry was written; of a head 0."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    kind: Kind
+    tenant: Annotated[str, Meta(max_length=64)]
+    seq: Annotated[int, Meta(ge=1, le=2**53)]
+    row_hash: Hash
+    signed_at_us: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    previous: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
+    last_at_us: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A statement whose signature was verified, and its envelope as text."""
+
+    statement: Statement
+    envelope: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(codec.to_json(self.statement)).hexdigest()
+
+
+def ensure_anchor_key(keys_dir: Path) -> None:
+    """Makes the key unless its public half is there: then the other one is kept elsewhere on purpose."""
+    if not (keys_dir / PUBLIC).exists():
+        key = SigningKey.from_seed(read_or_make_seed(make_private_dir(keys_dir) / SEED))
+        write_private(keys_dir / PUBLIC, f"{key.public_hex}\n")
+
+
+def anchor_key(keys_dir: Path) -> SigningKey | None:
+    """None: it is kept on another machine."""
+    path = keys_dir / SEED
+    return load_key(path) if path.exists() else None
+
+
+def anchor_public_keys(path: Path) -> Keys:
+    """Of a file with one key a line: those of before stay in it, so that what they signed is still good."""
+    try:
+        return public_keys(line.strip() for line in path.read_text("ascii").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise AnchorKeyMissing(f"{path}: expected public keys of 64 hexadecimal digits, one a line: {error}") from error
+
+
+def sign_head(check: Check, previous: Signed | None, key: SigningKey, now: datetime) -> Signed:
+    """``check``: has gone over the chain to its end."""
+    return _signed(Kind.HEAD, check.tenant_id, check.seq, check.row_hash, previous, key, now)
+
+
+def sign_stub(
+    tenant_id: str, seq: int, row_hash: str, last_at_us: int, previous: Signed | None, key: SigningKey, now: datetime
+) -> Signed:
+    return _signed(Kind.STUB, tenant_id, seq, row_hash, previous, key, now, last_at_us)
+
+
+def open_anchor(envelope: str | bytes, keys: Keys) -> Signed | Malformed:
+    text = envelope if isinstance(envelope, str) else envelope.decode("utf-8", "replace")
+    opened = open_envelope(text.encode(), ANCHOR_TYPE, keys)
+    if isinstance(opened, Malformed):
+        return opened
+    statement = codec.from_json(opened.payload, Statement)
+    return statement if isinstance(statement, Malformed) else Signed(statement, text)
+
+
+def opened_for(
+    tenant_id: str, envelopes: Iterable[str], keys: Keys, *, all_there: bool = True
+) -> list[Signed] | Finding:
+    """Statements about one chain, lowest place first; a finding when one of them is not signed, not about it, or, where
+    they should be all there, missing.
+    """
+    found: list[Signed] = []
+    for envelope in envelopes:
+        opened = open_anchor(envelope, keys)
+        if isinstance(opened, Malformed):
+            return Finding(Damage.ANCHORS, 0, f"an anchor cannot be trusted: {opened.detail}")
+        if opened.statement.tenant != tenant_id:
+            said = f"an anchor is about the tenant {opened.statement.tenant!r}, expected {tenant_id!r}"
+            return Finding(Damage.ANCHORS, opened.statement.seq, said)
+        found.append(opened)
+    digests = {one.digest for one in found} | {""}
+    for one in found if all_there else ():
+        if one.statement.previous not in digests:
+            return Finding(Damage.ANCHORS, one.statement.seq, "the anchor that was signed before this one is missing")
+    return sorted(found, key=lambda one: (one.statement.seq, one.statement.signed_at_us))
+
+
+def check_from(tenant_id: str, signed: Iterable[Signed]) -> Check:
+    """A check of the whole chain: from its first entry, or from where the newest stub says that it begins now."""
+    anchors: dict[int, str] = {}
+    seq, row_hash = 0, GENESIS
+    for one in signed:
+        said = one.statement
+        # Of two that contradict each other the earlier one counts.
+        anchors.setdefault(said.seq, said.row_hash)
+        if said.kind is Kind.STUB and said.seq > seq:
+            seq, row_hash = said.seq, said.row_hash
+    return Check.behind(tenant_id, seq, row_hash, anchors)
+
+
+def newest(signed: Iterable[Signed]) -> Signed | None:
+    """The one that was signed last."""
+    return max(signed, key=lambda one: (one.statement.signed_at_us, one.statement.seq), default=None)
+
+
+def _signed(
+    kind: Kind,
+    tenant_id: str,
+    seq: int,
+    row_hash: str,
+    previous: Signed | None,
+    key: SigningKey,
+    now: datetime,
+    last_at_us: int = 0,
+) -> Signed:
+    before = previous.digest if previous else ""
+    statement = Statement(1, kind, tenant_id, seq, row_hash, to_us(now), before, last_at_us)
+    envelope = codec.to_json(sign(ANCHOR_TYPE, codec.to_json(statement), [key]))
+    return Signed(statement, envelope.decode())
