@@ -68,6 +68,7 @@ class Accounts:
         chosen = {name: value for name, value in asked.items() if value is not None}
         if chosen:
             self._repository.set_preferences(self._actor.tenant_id, self._actor.id, chosen)
+            self._note("preferences_set", self._actor.name, **chosen)
 
     def issue_token(self, name: str, role: Role, expires_at: datetime | None = None) -> str:
         """The token itself, which is kept nowhere."""

@@ -289,6 +289,7 @@ AUDIT_ACTIONS: Mapping[str, str] = {
     "fleet_imported": N_("imported a fleet file"),
     "dead_letters_replayed": N_("played messages again that were not understood"),
     "health_exported": N_("exported readings"),
+    "preferences_set": N_("chose language or colours"),
     "audit_read": N_("read who did what"),
     "audit_exported": N_("exported who did what"),
     "audit_found_changed": N_("found that the audit was changed"),

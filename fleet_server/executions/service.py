@@ -277,8 +277,6 @@ class ExecutionService:
 
     def _announce(self, outgoing: Sequence[Outgoing], events: Sequence[NewEvent], now: datetime) -> None:
         self._outbound.announce(self._session, self._tenant_id, outgoing, events, now)
-        ids = append_events(self._session, self._tenant_id, events, now)
-        self._outbound.after_commit(self._session, outgoing, ids)
 
 
 def _without_card_data(wish: Wish) -> Wish:

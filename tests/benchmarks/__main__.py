@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.acceptance.demo_client import Demo
 from tests.benchmarks import (
     agent_weight,
+    audit_chain,
     connected_agents,
     device_page,
     fault_to_page,
@@ -51,6 +52,7 @@ SHORT: dict[str, Callable[[Path], list[Figure]]] = {
 }
 # Minutes each: only by name.
 LONG: dict[str, Callable[[Path], list[Figure]]] = {
+    "audit_chain": audit_chain.measure,
     "connected_agents": connected_agents.measure,
     "ingest_growth": ingest_growth.measure,
     "ingest_memory": ingest_memory.measure,

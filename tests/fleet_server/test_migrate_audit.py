@@ -37,7 +37,7 @@ def _filled(url: str) -> Iterator[Engine]:
     with engine.begin() as connection:
         config = migrate.alembic_config()
         config.attributes["connection"] = connection
-        alembic_upgrade(config, "0008")
+        alembic_upgrade(config, "0010")
         connection.execute(
             text(
                 "INSERT INTO person (id, tenant_id, name, display_name, password_hash, role, language, theme, "

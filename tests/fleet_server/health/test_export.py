@@ -20,8 +20,6 @@ from fleet_server.health import export
 from fleet_server.health.apply import HealthReport, apply_health
 from fleet_server.health.export import HealthExport, Wanted
 from fleet_server.health.export_answer import MAX_AT_ONCE
-from fleet_server.health.export_files import harmless
-from fleet_server.health.export_endpoints import MAX_AT_ONCE
 from fleet_server.health.rollups import Level
 from fleet_server.kit.csv_cells import harmless
 from fleet_server.kit.times import to_ms

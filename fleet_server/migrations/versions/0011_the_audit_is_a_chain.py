@@ -5,7 +5,7 @@ without a trace; the database takes only one that goes on from its tenant's head
 what else is about them, such as addresses, lies beside the chain where it can be erased. Entries that are there already
 are made into chains, in the order in which they were written.
 
-Revision 0009, after 0008.
+Revision 0011, after 0010.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import msgspec
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
