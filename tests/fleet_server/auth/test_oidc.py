@@ -67,6 +67,7 @@ def test_no_question_is_like_another() -> None:
         {"aud": ["another-client", "and-a-third"]},
         {"aud": ["another-client", "tillmedic"]},
         {"azp": "another-client"},
+        {"aud": "another-client", "azp": "tillmedic"},
         {"aud": None},
         {"nonce": "of another question"},
         {"nonce": None},
