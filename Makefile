@@ -8,16 +8,18 @@
 #   make acl  every identity with every topic on the broker, will and retained messages not only with every third
 #   make evil  20,000 commands of an attacker who owns broker, server and online keys, not 2,000   SEED=1
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
+#   make fuzz   every parser that sees foreign bytes   SECONDS=60 each (keeps what it found, goes on with it)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
 EXAMPLES ?= 1000
 DATA ?= .run
 RUNS ?= 20
+SECONDS ?= 60
 SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut acl evil chaos wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl evil chaos fuzz wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -64,6 +66,10 @@ chaos:
 	@$(SETUP) chaos
 	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED)
 
+fuzz:
+	@$(SETUP) fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 # The model of the whole pipe for as long as wanted, and faults put into the code that the tests must notice.
 model:
 	@$(SETUP) check
@@ -89,7 +95,7 @@ lock:
 	sh tools/lock.sh
 
 clean:
-	rm -rf "$(DATA)" .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/screenshots
+	rm -rf "$(DATA)" .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz tests/screenshots
 
 distclean: clean
 	rm -rf .venv .stamps .tools node_modules fleet_server/console/static/vendor dist

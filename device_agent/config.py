@@ -171,7 +171,7 @@ def load(path: Path) -> AgentConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationInvalid(f"{path}: expected a readable file, came {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationInvalid(f"{path}: expected TOML, came {error}") from error
     try:
         read = msgspec.convert(table, AgentFile)
@@ -192,6 +192,8 @@ def _enrolment(path: Path) -> Enrolment:
         raise ConfigurationInvalid(f"{path}: expected a readable enrolment, came {error.strerror}") from error
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise ConfigurationInvalid(f"{path}: {_in_words(error, {})}") from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise ConfigurationInvalid(f"{path}: expected JSON, came {error}") from error
 
 
 def _check_lines(path: Path, config: AgentFile) -> None:

@@ -170,7 +170,7 @@ def load_settings(data: Path) -> ServerSettings:
         values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise SettingsInvalid(f"{path} does not exist: run 'fleet-server init --data {data}' first") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise SettingsInvalid(f"{path} cannot be read: {error}") from error
     wanted = {field.name: field for field in fields(ServerSettings) if field.name != "data"}
     kinds = {"str": str, "int": int, "bool": bool}

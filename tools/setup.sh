@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test|chaos. Does only what is not done yet and says in one
+# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test|fuzz|chaos. Does only what is not done yet and says in one
 # sentence what is missing. Stamps under .stamps carry the hash of what they were made from.
 set -eu
 cd "$(dirname "$0")/.."
@@ -124,6 +124,12 @@ proxies() {
   done
 }
 
+fuzzer() {
+  $BIN/python -c 'import atheris' > /dev/null 2>&1 && return 0
+  echo "set-up: atheris"
+  quietly $BIN/uv pip install --require-hashes -r requirements/fuzz.txt || echo "set-up: no atheris here, inputs are made by chance alone"
+}
+
 test_tools() {
   proxies
   wanted=
@@ -154,6 +160,7 @@ case "${1:-}" in
   run) packages run; assets run; locale; broker ;;
   check) packages test; locale ;;
   test) packages test; assets test; locale; broker; test_tools ;;
+  fuzz) packages test; locale; fuzzer ;;
   chaos) packages test; assets run; locale; broker; test_tools; chaos_tools ;;
-  *) die "expected venv, run, check, test or chaos, came '${1:-}'" ;;
+  *) die "expected venv, run, check, test, fuzz or chaos, came '${1:-}'" ;;
 esac

@@ -205,7 +205,7 @@ def _remembered(place_file: Path | None) -> Place | None:
         return None
     try:
         return msgspec.json.decode(place_file.read_bytes(), type=Place)
-    except (OSError, msgspec.ValidationError, msgspec.DecodeError):
+    except (OSError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -29,6 +29,9 @@ _SIDE_FILES = ("-wal", "-shm")
 STREAM_FACT: Final = "stream/"
 # Set with the last of what was saved: the old file is not needed any more.
 TAKEN_OVER_FACT: Final = "taken_over"
+_KINDS: Final = {kind.value: kind for kind in StreamKind}
+# Of sequence numbers and ranks, as on the wire.
+_LARGEST: Final = 2**53
 _OWN_FACTS: Final = {STREAM_FACT + kind: kind for kind in StreamKind}
 
 
@@ -55,10 +58,8 @@ class Salvage:
         """What was not acknowledged, up to the first damaged page of each stream."""
         with closing(sqlite3.connect(self.path)) as db:
             for kind, old in self.streams.items():
-                query = (
-                    f"SELECT seq, rank, payload FROM record WHERE stream = '{kind}' AND seq > {old.acked} ORDER BY seq"  # noqa: S608 - both come from our own code
-                )
-                for seq, rank, payload in _rows(db, query):
+                query = "SELECT seq, rank, payload FROM record WHERE stream = ? AND seq > ? ORDER BY seq"
+                for seq, rank, payload in _rows(db, query, (int, int, bytes), (kind.value, old.acked)):
                     self.saved[kind] += 1
                     old.last = max(old.last, seq)
                     yield NewRecord(kind, rank, _with_first_key(payload, old.id, seq))
@@ -127,27 +128,35 @@ def _is_sound(path: Path) -> bool:
 def _read(path: Path) -> Salvage:
     db = sqlite3.connect(path)
     found = Salvage(path, {kind: OldStream() for kind in StreamKind})
-    for name, value in _rows(db, "SELECT name, value FROM fact"):
+    for name, value in _rows(db, "SELECT name, value FROM fact", (str, str)):
         if name in _OWN_FACTS:
             found.streams[_OWN_FACTS[name]].id = value
         elif name != TAKEN_OVER_FACT:
             found.facts[name] = value
-    for kind, stream, last, acked in _rows(db, "SELECT kind, id, last, acked FROM stream"):
-        found.streams[StreamKind(kind)] = OldStream(stream, last, acked)
-    found.journal.update(_rows(db, "SELECT execution, body FROM journal ORDER BY place"))
+    for kind, stream, last, acked in _rows(db, "SELECT kind, id, last, acked FROM stream", (str, str, int, int)):
+        if kind in _KINDS:
+            found.streams[_KINDS[kind]] = OldStream(stream, last, acked)
+    found.journal.update(_rows(db, "SELECT execution, body FROM journal ORDER BY place", (str, bytes)))
     db.close()
     return found
 
 
-def _rows(db: sqlite3.Connection, query: str) -> Iterator[tuple]:  # type: ignore[type-arg]  # columns differ by query
-    """The rows up to the first damaged page."""
+def _rows(
+    db: sqlite3.Connection, query: str, kinds: tuple[type, ...], given: tuple[str | int, ...] = ()
+) -> Iterator[tuple]:  # type: ignore[type-arg]  # columns differ by query
+    """The rows up to the first damaged page. One may also still be read, as something that we never wrote."""
     read = 0
     try:
-        for row in db.execute(query):
+        for row in db.execute(query, given):
             read += 1
-            yield row
+            if all(_is_ours(value, kind) for value, kind in zip(row, kinds, strict=True)):
+                yield row
     except sqlite3.DatabaseError as error:
         _log.warning("salvaging stopped after %d rows: %s", read, error)
+
+
+def _is_ours(value: object, kind: type) -> bool:
+    return type(value) is kind and (not isinstance(value, int) or 0 <= value <= _LARGEST)
 
 
 def _with_first_key(payload: bytes, stream: str, seq: int) -> bytes:

@@ -67,7 +67,7 @@ def decode(body: bytes) -> Row | None:
     """None for a row of an unknown shape: an older or a damaged spool; it is then as if it had never been."""
     try:
         return _decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError):
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

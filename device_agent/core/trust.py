@@ -138,7 +138,7 @@ def read_chain(text: str | None) -> list[str]:
     """Empty for what was not written here; then the enrolment's own policy is where it begins."""
     try:
         return msgspec.json.decode((text or "[]").encode(), type=list[str])
-    except (msgspec.ValidationError, msgspec.DecodeError):
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
         return []
 
 

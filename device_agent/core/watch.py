@@ -87,7 +87,7 @@ class Watch:
 def _decoded(text: str) -> dict[str, OpenFault]:
     try:
         return _open_faults.decode(text)
-    except (msgspec.ValidationError, msgspec.DecodeError):
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
         return {}
 
 

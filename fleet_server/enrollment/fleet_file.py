@@ -86,7 +86,7 @@ def read_fleet_file(path: Path) -> FleetFile:
         fleet = msgspec.json.decode(path.read_bytes(), type=FleetFile)
     except OSError as error:
         raise FleetFileInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FleetFileInvalid(f"{path}: {error}") from error
     _Checker(path, fleet).check()
     return fleet

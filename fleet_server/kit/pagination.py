@@ -37,7 +37,7 @@ def decode_cursor(cursor: str, length: int) -> list[str | int | float | None]:
     """The key of ``length`` parts. Raises ``CursorInvalid`` for anything that `encode_cursor` did not make."""
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
+    except (ValueError, binascii.Error, RecursionError) as error:
         raise CursorInvalid("cursor is not one that this server gave out") from error
     if not isinstance(key, list) or len(key) != length or not all(isinstance(p, str | int | float | None) for p in key):
         raise CursorInvalid(f"cursor is not one of this list: expected {length} parts")

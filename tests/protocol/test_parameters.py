@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.parameters import Choice, Parameter, ParamType, ParamValue, Words, check_params
+from protocol import codec
+from protocol.errors import Malformed
+from protocol.parameters import (
+    MAX_TEXT_CHARS,
+    Choice,
+    Parameter,
+    ParamType,
+    ParamValue,
+    Words,
+    check_params,
+    is_quick,
+)
 
 WORDS = Words("字", "word")
 DECLARED = [
@@ -65,3 +77,39 @@ def test_what_is_accepted_is_declared_typed_and_in_range(params: dict[str, Param
         assert 1 <= answer["port"] <= 65535
         assert answer["mode"] in {"fast", "slow"}
         assert type(answer["loud"]) is bool
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "(a+)+",
+        "(a|a)*",
+        "a*a*a*a*b",
+        "a?a?a?a?aaaa",
+        "(.*)*",
+        "[",
+        "[z-a]",
+        "a{9,1}",
+        "(?=a)a",
+        r"(a)\1",
+        "a{1,999999}",
+        ".",
+    ],
+)
+def test_a_pattern_that_could_keep_the_server_busy_is_not_taken(pattern: str) -> None:
+    declared = {"name": "host", "type": "text", "title": {"zh": "主机", "en": "host"}, "pattern": pattern}
+    assert isinstance(codec.from_json(codec.to_json(declared), Parameter), Malformed)
+
+
+def test_patterns_in_use_are_taken_and_the_slowest_ends_at_once() -> None:
+    for pattern in (
+        r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,126}[A-Za-z0-9])?",
+        "[0-9a-f-]{36}",
+        "[a-z][a-z0-9_]{0,31}",
+        r"\d{4}",
+    ):
+        assert is_quick(pattern)
+    slowest = Parameter("host", WORDS, ParamType.TEXT, pattern="a*a*a*b", max_length=MAX_TEXT_CHARS)
+    began_s = time.thread_time()
+    assert isinstance(check_params([slowest], {"host": "a" * MAX_TEXT_CHARS}), list)
+    assert time.thread_time() - began_s < 1
