@@ -8,6 +8,7 @@
 #   make acl  every identity with every topic on the broker, will and retained messages not only with every third
 #   make evil  20,000 commands of an attacker who owns broker, server and online keys, not 2,000   SEED=1
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
+#   make contract   EXAMPLES=500 requests of each operation of the API, made from its own description
 #   make fuzz   every parser that sees foreign bytes   SECONDS=60 each (keeps what it found, goes on with it)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
@@ -19,7 +20,7 @@ SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut acl evil chaos fuzz wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl evil chaos fuzz contract wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -65,6 +66,11 @@ evil:
 chaos:
 	@$(SETUP) chaos
 	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED)
+
+contract: EXAMPLES = 500
+contract:
+	@$(SETUP) test
+	CONTRACT_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -q --timeout=7200 tests/contract
 
 fuzz:
 	@$(SETUP) fuzz

@@ -119,7 +119,9 @@ def openapi_responses() -> dict[int | str, dict[str, Any]]:
         403: "the role does not reach this",
         404: "not known here",
         409: "the present state does not allow it",
+        413: "more than 1 MiB",
         422: "not understood",
         429: "too many requests; see `Retry-After`",
+        503: "away or busy for now; see `Retry-After`",
     }
     return {status: {"model": Problem, "description": text_} for status, text_ in said.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 
@@ -58,10 +60,26 @@ def _said(one: dict[str, Any]) -> str:
     return f"{where}: {one.get('msg', '')}"
 
 
-def _of_the_framework(_request: Request, error: Exception) -> JSONResponse:
+def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
     status = getattr(error, "status_code", 500)
     detail = str(getattr(error, "detail", "")) or "refused"
-    return _answer(status, _CODES.get(status, "requestrefused"), detail, getattr(error, "headers", None))
+    headers = getattr(error, "headers", None)
+    if status == 400:
+        # A body that is no text, or nested without end: not understood, like one that is of another shape.
+        return _answer(422, "request_invalid", "the body is not JSON in UTF-8, or not a form")
+    if status == 405:
+        headers = {**(headers or {}), "Allow": ", ".join(_methods_at(request))}
+    return _answer(status, _CODES.get(status, "request_refused"), detail, headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All that may be done at this address; the framework names those of one of its routes."""
+    found: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        at = re.compile(getattr(route, "path_regex", None) or re.escape(route.path or ""))
+        if at.fullmatch(request.url.path) is not None:
+            found |= set(route.methods or ())
+    return sorted(found)
 
 
 def _database_away(request: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,6 @@ def not_after_ms(path: Path) -> int:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
         raise ActionFailed("unreadable", f"{path.name}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise ActionFailed("not_a_certificate", f"{path.name}: expected a PEM certificate") from error
     return int(certificate.not_valid_after_utc.timestamp() * 1000)

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime
 
 from fleet_server.access import CallerDep, needs
 from fleet_server.auth.roles import Permission
@@ -12,7 +11,7 @@ from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.health.repository import HealthRepository
 from fleet_server.health.schemas import MetricRead, metric_reads
 from fleet_server.health.service import MAX_POINTS, Courses, HealthService
-from fleet_server.kit.schemas import PageOf
+from fleet_server.kit.schemas import AskedMoment, PageOf
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
 
@@ -33,8 +32,8 @@ def device_health(
     devices: DeviceServiceDep,
     health: HealthServiceDep,
     metrics: Annotated[str, Query(max_length=2000, description="names of metrics, separated by commas")] = "",
-    begin: Annotated[AwareDatetime | None, Query(alias="from", description="default: 24 h before `to`")] = None,
-    end: Annotated[AwareDatetime | None, Query(alias="to", description="default: now")] = None,
+    begin: Annotated[AskedMoment | None, Query(alias="from", description="default: 24 h before `to`")] = None,
+    end: Annotated[AskedMoment | None, Query(alias="to", description="default: now")] = None,
     points: Annotated[int, Query(ge=0, le=MAX_POINTS, description="at most so many a metric")] = MAX_POINTS,
 ) -> PageOf[MetricRead]:
     """One item a metric: its newest value, and its course from `from` to `to`: single samples of some hours, or means

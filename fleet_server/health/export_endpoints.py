@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from fleet_server.access import CallerDep, needs
 from fleet_server.auth.roles import Permission
@@ -12,6 +11,7 @@ from fleet_server.health.export import Wanted
 from fleet_server.health.export_answer import export_answer
 from fleet_server.health.export_files import Format
 from fleet_server.health.rollups import Level
+from fleet_server.kit.schemas import AskedMoment
 
 router = APIRouter(prefix="/api/v1/health", tags=["health"], dependencies=[needs(Permission.HEALTH_EXPORT)])
 _LEVELS = {"samples": None, "5min": Level.FIVE_MINUTES, "hour": Level.HOUR, "day": Level.DAY}
@@ -25,8 +25,8 @@ _LEVELS = {"samples": None, "5min": Level.FIVE_MINUTES, "hour": Level.HOUR, "day
 def export_health(
     request: Request,
     caller: CallerDep,
-    begin: Annotated[AwareDatetime, Query(alias="from")],
-    end: Annotated[AwareDatetime, Query(alias="to", description="left out")],
+    begin: Annotated[AskedMoment, Query(alias="from")],
+    end: Annotated[AskedMoment, Query(alias="to", description="left out")],
     device: Annotated[str | None, Query(max_length=64)] = None,
     site: Annotated[str | None, Query(max_length=64)] = None,
     metrics: Annotated[str, Query(max_length=2000, description="names of metrics, separated by commas")] = "",

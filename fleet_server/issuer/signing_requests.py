@@ -18,6 +18,16 @@ from cryptography.x509.oid import NameOID
 from fleet_server.issuer.errors import ProofInvalid, RequestRefused
 from protocol.enrolment import MAX_PEM
 
+# The library's own are no ValueErrors.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 def read_request(pem: str, names: Collection[str]) -> tuple[ec.EllipticCurvePublicKey, bytes]:
     """The key, and the request as DER. ``names``: what its subject may say; no subject is always right."""
@@ -30,7 +40,7 @@ def read_request(pem: str, names: Collection[str]) -> tuple[ec.EllipticCurvePubl
             raise RequestRefused("expected a P-256 key in the signing request, came another kind of key")
         is_signed = request.is_signature_valid and isinstance(request.signature_hash_algorithm, hashes.SHA256)
         extensions, attributes, subject = list(request.extensions), list(request.attributes), request.subject
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise RequestRefused("expected a signing request in PEM, came something else") from error
     if not is_signed:
         raise RequestRefused("the signing request is not signed by its own key with SHA-256")

@@ -110,12 +110,19 @@ def _topic_seeds(*texts: bytes) -> tuple[bytes, ...]:
 
 
 def all_parsers() -> dict[str, Parser]:
-    certificates = _signing_requests()
+    seeds = {**_of_messages(), **_of_lines(), **_of_files()}
     at_once: dict[Parse, int] = dict.fromkeys(
         (parsers.zvt_serial, parsers.zvt_tcp, parsers.escpos, parsers.modem, parsers.modem_replies), _SECOND_BYTES
     )
     at_once |= dict.fromkeys((parsers.redaction, parsers.redaction_stream), _TEXT_BYTES)
-    seeds: dict[Parse, tuple[bytes, ...]] = {
+    return {
+        parse.__name__: Parser(parse.__name__, parse, given, at_once.get(parse, 64 * 1024))
+        for parse, given in seeds.items()
+    }
+
+
+def _of_messages() -> dict[Parse, tuple[bytes, ...]]:
+    return {
         parsers.mqtt: (
             b"\x20\x03\x00\x00\x00",
             b"\x32\x10\x00\x05a/b/c\x00\x01\x05\x03\x00\x02abxyz",
@@ -134,6 +141,11 @@ def all_parsers() -> dict[str, Parser]:
         parsers.redaction: (_CARDS, _LOG),
         parsers.redaction_stream: (_CARDS, _LOG),
         parsers.redaction_json: (json_text({"pan": "4111111111111111", "a": [1, {"b": None}]}),),
+    }
+
+
+def _of_lines() -> dict[Parse, tuple[bytes, ...]]:
+    return {
         parsers.zvt_serial: (streams.ZVT_MODEL,),
         parsers.zvt_tcp: (streams.TCP_MODEL,),
         parsers.zvt_apdu: (bytes.fromhex("060f0a19002929001006490978"), bytes.fromhex("040f062700290100000606")),
@@ -145,6 +157,12 @@ def all_parsers() -> dict[str, Parser]:
         parsers.terminal_service: (b'{"id":1,"call":"describe","args":{}}\n{"id":1,"result":{}}\n',),
         parsers.terminal_messages: (json_text(_DESCRIPTION),),
         parsers.payment_log: (_LOG, _LOG.decode().encode("gb18030")),
+    }
+
+
+def _of_files() -> dict[Parse, tuple[bytes, ...]]:
+    certificates = _signing_requests()
+    return {
         parsers.spool: _spools(),
         parsers.journal_row: (json_text({"execution": "e", "state": "running"}),),
         parsers.fleet_file: (json_text(small_fleet()),),
@@ -157,8 +175,4 @@ def all_parsers() -> dict[str, Parser]:
         parsers.certificate: certificates,
         parsers.enrolment_code: (b"01234-56789-ABCDE-FGHJK-MNPQR-STVWX-YZ012-34567",),
         parsers.cursor: (b'["a",1]', b"[null,1.5]", b"WyJhIiwxXQ"),
-    }
-    return {
-        parse.__name__: Parser(parse.__name__, parse, given, at_once.get(parse, 64 * 1024))
-        for parse, given in seeds.items()
     }
