@@ -9,6 +9,7 @@
 #   make evil  20,000 commands of an attacker who owns broker, server and online keys, not 2,000   SEED=1
 #   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
 #   make contract   EXAMPLES=500 requests of each operation of the API, made from its own description
+#   make supply   bill of materials, licences, known weaknesses, code and secrets of what an installation gets
 #   make fuzz   every parser that sees foreign bytes   SECONDS=60 each (keeps what it found, goes on with it)
 #   make wheel   dist/tillmedic-*.whl for installations
 PY ?= python3
@@ -16,11 +17,13 @@ EXAMPLES ?= 1000
 DATA ?= .run
 RUNS ?= 20
 SECONDS ?= 60
+# The same sources make the same bytes: times in a wheel are those of the last change, not of the build.
+EPOCH ?= $(shell git log -1 --format=%ct 2> /dev/null || echo 1577836800)
 SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut acl evil chaos fuzz contract wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl evil chaos fuzz contract supply wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -67,6 +70,10 @@ chaos:
 	@$(SETUP) chaos
 	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED)
 
+supply:
+	@$(SETUP) supply
+	$(BIN)/python -m tools.supply
+
 contract: EXAMPLES = 500
 contract:
 	@$(SETUP) test
@@ -93,7 +100,7 @@ generate:
 # One wheel with everything in it; the extras agent, server and simulators name what each needs beside it.
 wheel:
 	@$(SETUP) run
-	$(BIN)/uv build --quiet --wheel --no-build-isolation --out-dir dist .
+	SOURCE_DATE_EPOCH=$(EPOCH) $(BIN)/uv build --quiet --wheel --no-build-isolation --out-dir dist .
 
 # Resolves the locked, hashed package sets anew; they name no host.
 lock:

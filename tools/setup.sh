@@ -1,5 +1,5 @@
 #!/bin/sh
-# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test|fuzz|chaos. Does only what is not done yet and says in one
+# Set-up for the Makefile, as root or not: setup.sh venv|run|check|test|fuzz|supply|chaos. Does only what is not done yet and says in one
 # sentence what is missing. Stamps under .stamps carry the hash of what they were made from.
 set -eu
 cd "$(dirname "$0")/.."
@@ -160,7 +160,8 @@ case "${1:-}" in
   run) packages run; assets run; locale; broker ;;
   check) packages test; locale ;;
   test) packages test; assets test; locale; broker; test_tools ;;
+  supply) packages test; assets test; locale; quietly $BIN/uv pip install --require-hashes -r requirements/supply.txt || die "the tools of make supply could not be installed" ;;
   fuzz) packages test; locale; fuzzer ;;
   chaos) packages test; assets run; locale; broker; test_tools; chaos_tools ;;
-  *) die "expected venv, run, check, test, fuzz or chaos, came '${1:-}'" ;;
+  *) die "expected venv, run, check, test, fuzz, supply or chaos, came '${1:-}'" ;;
 esac

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from fleet_server.access import CallerDep, needs
 from fleet_server.audit.anchoring import AnchorService
@@ -25,7 +24,7 @@ from fleet_server.audit.service import AuditFilter, AuditService
 from fleet_server.auth.roles import Permission
 from fleet_server.errors import FleetError
 from fleet_server.kit.pagination import DEFAULT_LIMIT
-from fleet_server.kit.schemas import Cursor, Limit, PageOf
+from fleet_server.kit.schemas import AskedMoment, Cursor, Limit, PageOf
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
 
@@ -34,8 +33,8 @@ router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 _READ = needs(Permission.AUDIT_READ)
 _EXPORT = needs(Permission.AUDIT_EXPORT)
 Condition = Annotated[str | None, Query(max_length=120)]
-Since = Annotated[AwareDatetime | None, Query(alias="from")]
-Until = Annotated[AwareDatetime | None, Query(alias="to", description="left out")]
+Since = Annotated[AskedMoment | None, Query(alias="from")]
+Until = Annotated[AskedMoment | None, Query(alias="to", description="left out")]
 Behind = Annotated[int, Query(ge=0, le=2**53, description="entries with a higher `seq` only")]
 
 
