@@ -6,7 +6,9 @@ Luhn-valid by construction and match no prefix with their length.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from array import array
+from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,12 +21,13 @@ PREFIX_DIGITS = 6
 SMALLEST_CARD_NUMBER = 10 ** (MIN_DIGITS - 1)
 _EXACT_FLOAT = 2**53
 _TO_19 = frozenset(range(16, 20))
-_PREFIX_CACHE = 4096
+TABLE_DIGITS = 4
 _ANY_LENGTH = ("62", "81")  # UnionPay uses 16 to 19
 _SHORT = ("30", "34", "36", "37", "38", "39")  # Diners Club and American Express
 _SHORT_LENGTHS = frozenset({14, 15, 16})
 _USUAL_LENGTHS = frozenset({16, 19})
-_DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_ASCII_ZERO = ord("0")
+_DOUBLED = bytes.maketrans(b"0123456789", b"0246813579")
 
 # Scheme rows: inclusive prefix ranges of equal width, and the lengths in use.
 _SCHEMES: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = (
@@ -65,24 +68,72 @@ def has_issuer(digits: str) -> bool:
     return len(digits) in issuer_lengths(digits[:PREFIX_DIGITS])
 
 
-@lru_cache(maxsize=_PREFIX_CACHE)
 def issuer_lengths(prefix: str) -> frozenset[int]:
     """The lengths of numbers that begin with `prefix` (its first `PREFIX_DIGITS` digits)."""
-    return frozenset().union(*(_LENGTHS.get(prefix[:width], ()) for width in range(1, PREFIX_DIGITS + 1)))
+    lengths = issuer_table()[int(prefix[:TABLE_DIGITS])] if len(prefix) >= TABLE_DIGITS else None
+    return _issuer_lengths(prefix) if lengths is None else lengths
 
 
-@lru_cache(maxsize=_PREFIX_CACHE)
 def common_lengths(prefix: str) -> frozenset[int]:
     """As `issuer_lengths`, only the frequent ones: for places where digits of many meanings stand side by side."""
-    lengths = issuer_lengths(prefix)
+    lengths = common_table()[int(prefix[:TABLE_DIGITS])] if len(prefix) >= TABLE_DIGITS else None
+    return _common_lengths(prefix) if lengths is None else lengths
+
+
+@cache
+def issuer_table() -> list[frozenset[int] | None]:
+    """By the first four digits; None where more are needed. Dense texts ask for every prefix there is."""
+    return [
+        None if prefix in _LONGER_PREFIXES else _issuer_lengths(prefix)
+        for prefix in (f"{number:0{TABLE_DIGITS}}" for number in range(10**TABLE_DIGITS))
+    ]
+
+
+@cache
+def common_table() -> list[frozenset[int] | None]:
+    return [
+        None if lengths is None else _common(f"{number:0{TABLE_DIGITS}}", lengths)
+        for number, lengths in enumerate(issuer_table())
+    ]
+
+
+def _issuer_lengths(prefix: str) -> frozenset[int]:
+    parts = [_LENGTHS[prefix[:width]] for width in range(1, PREFIX_DIGITS + 1) if prefix[:width] in _LENGTHS]
+    return parts[0] if len(parts) == 1 else frozenset().union(*parts)
+
+
+def _common_lengths(prefix: str) -> frozenset[int]:
+    return _common(prefix, _issuer_lengths(prefix))
+
+
+def _common(prefix: str, lengths: frozenset[int]) -> frozenset[int]:
     if prefix.startswith(_ANY_LENGTH):
         return lengths
     return lengths & (_SHORT_LENGTHS if prefix.startswith(_SHORT) else _USUAL_LENGTHS)
 
 
 def passes_luhn(digits: str) -> bool:
-    values = [ord(char) - 48 for char in digits]
-    return (sum(values[-1::-2]) + sum(_DOUBLED[value] for value in values[-2::-2])) % 10 == 0
+    octets = digits.encode()
+    total = sum(octets[-1::-2]) + sum(octets[-2::-2].translate(_DOUBLED))
+    return (total - _ASCII_ZERO * len(octets)) % 10 == 0
+
+
+class LuhnSums:
+    """Answers for any part of a long run of digits whether it passes Luhn, at the cost of two look-ups."""
+
+    def __init__(self, digits: str) -> None:
+        octets = digits.encode()
+        doubled = octets.translate(_DOUBLED)
+        # Every other digit doubled, once from the first on and once from the second on: a part's last digit is plain.
+        self._sums: list[array[int]] = []
+        for first in (0, 1):
+            weighted = bytearray(octets)
+            weighted[first::2] = doubled[first::2]
+            self._sums.append(array("Q", accumulate(weighted, initial=0)))
+
+    def passes(self, start: int, end: int) -> bool:
+        sums = self._sums[end & 1]
+        return (sums[end] - sums[start] - _ASCII_ZERO * (end - start)) % 10 == 0
 
 
 def _prefixes(text: str) -> Iterator[str]:
@@ -100,3 +151,4 @@ def _lengths_by_prefix() -> Mapping[str, frozenset[int]]:
 
 
 _LENGTHS = _lengths_by_prefix()
+_LONGER_PREFIXES = frozenset(prefix[:TABLE_DIGITS] for prefix in _LENGTHS if len(prefix) > TABLE_DIGITS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class HitKind(Enum):
@@ -19,9 +20,8 @@ class HitKind(Enum):
     PAN = "pan"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A stretch of the scanned text. `last_four` is set for a PAN only."""
+class Finding(NamedTuple):
+    """A stretch of the scanned text; `last_four` is set for a PAN only. A tuple: dense texts make many."""
 
     start: int
     end: int
@@ -61,9 +61,9 @@ def replacement(finding: Finding) -> str:
     return f"[{finding.kind.name}]"
 
 
-_RANK = {kind: rank for rank, kind in enumerate(HitKind)}
+RANK = {kind: rank for rank, kind in enumerate(HitKind)}
 
 
 def _union(first: Finding, second: Finding) -> Finding:
-    winner = first if _RANK[first.kind] <= _RANK[second.kind] else second
+    winner = first if RANK[first.kind] <= RANK[second.kind] else second
     return Finding(first.start, max(first.end, second.end), winner.kind, winner.last_four)

@@ -1,174 +1,135 @@
-"""Finds card data in hex as logs print it: `62200039…`, `62 20 00 39`, `0x62, 0x20`, TLV, ISO 8583, BCD, ASCII, EBCDIC.
+"""Finds card data in hex as logs print it: `62200039…`, `62 20 00 39`, `0x62, 0x20`, also over several lines.
 
-A run of hex is read as nibbles (BCD, either nibble order, F padding, tags, tracks) and as bytes of text. Bare runs of
-decimal digits are `written_forms`' part: without a hex letter or separated bytes nothing says that they are a dump, and
-order numbers are long; there only a whole ISO 8583 message or a length prefix counts.
+A run of hex is read as nibbles (`nibbles`) and as bytes of text: ASCII, UTF-16, EBCDIC.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from protocol.redaction.card_numbers import (
-    MAX_DIGITS,
-    MIN_DIGITS,
-    PREFIX_DIGITS,
-    common_lengths,
-    has_issuer,
-    is_card_number,
-    issuer_lengths,
-    passes_luhn,
-)
-from protocol.redaction.findings import Finding, HitKind
-from protocol.redaction.iso8583 import sensitive_fields
-from protocol.redaction.tlv import sensitive_values
+from protocol.redaction.findings import RANK, Finding, HitKind
+from protocol.redaction.nibbles import find_in_nibbles
+from protocol.redaction.sieve import Reading, hex_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-_CONTIGUOUS = re.compile(r"[0-9A-Fa-f]{16,}")
+    ScanText = Callable[[str], list[Finding]]
+
+# In the next line it goes on only with a byte: an offset of four or eight digits begins a line of its own.
 _SEPARATED = re.compile(
     r"(?<![0-9A-Fa-f])(?:0x|\\x)?[0-9A-Fa-f]{2}"
-    r"(?:(?:[ :,\-]|, |,? ?0x|\\x|[ \t]{0,4}\r?\n[ \t]{0,16})[0-9A-Fa-f]{2}){6,}"
+    r"(?:(?:[ :,\-]|, |,? ?0x|\\x|[ \t]{0,4}\r?\n[ \t]{0,16}(?![0-9A-Fa-f]{3}))[0-9A-Fa-f]{2}){6,}"
 )
+# As classes: from the separator after the first byte on. Between two bytes stand at most 22 characters.
+_SEPARATED_CLASSES = re.compile(rb"\.00\.(?:\.*00\.){4,}\.*00")
+_BEFORE_CLASSES = 26
+# Not where the 0 is the second half of a byte and only an x follows.
+_PREFIX = re.compile(rb"0x(?<![^0-9A-Fa-f][0-9A-Fa-f]0x)")
 _LINE = re.compile(r"[^\n]{20,}")  # at least the seven bytes that make a dump
+_NO_SEPARATORS = str.maketrans("", "", " :,-\t\r\n")
 _BYTE = re.compile(r"(?:0x|\\x)?([0-9A-Fa-f]{2})")
 
-_TRACK_2 = re.compile(r"[0-9]{12,21}D[0-9]{7,24}F?")
-_LUHN_EXEMPT_LENGTHS = frozenset({16, 19})
-_BCD_RUN = re.compile(r"[0-9]{13,}")
-_LENGTH_PREFIXED = re.compile(r"1[2-9](?=[0-9]{12})")
-_MIN_LENGTH_PREFIXED_RUN = 40  # longer than any order number, so that this is a message
-_MIN_BCD_DIGITS = 13
-_FRAMING_NIBBLES = 8  # start, length, end and check bytes around a number that is alone in its frame
-_SWAPPED_ALONE = frozenset({16, 18})  # digits of a bare run that may be a number with its nibbles swapped
-_TEXT_DIGITS = re.compile(r"(?:3[0-9](?:20|2D|00)?){12}|(?:F[0-9]){12}|5E")
-_EBCDIC = re.compile(r"(?:F[0-9]){12,}")
+_BETWEEN_DIGITS = b" -._/\x00"
+_DIGIT = bytes(0x30 if octet in b"0123456789" else 0x78 for octet in range(256))
+_TWELVE_DIGITS = b"0" * 12
+_NO_EBCDIC = bytes(octet for octet in range(256) if not 0xF0 <= octet <= 0xF9 and octet != 0x5E)
+_MIN_TEXT_NIBBLES = 24  # of twelve digits; what has fewer holds a letter of hex at least: ^ is 5E
+_EBCDIC = bytes(
+    octet - 0xF0 + 0x30 if 0xF0 <= octet <= 0xF9 else {0x40: 0x20, 0: 0}.get(octet, 0x7F) for octet in range(256)
+)
 
 
-@dataclass(frozen=True, slots=True)
 class _Dump:
-    nibbles: str  # upper case
-    positions: tuple[int, ...] | None  # of each nibble in the text; None: contiguous from `start`
-    start: int
-    is_dump: bool  # separated bytes or a hex letter: certainly not a decimal number
+    """A run of hex and, once something is found in it, where its bytes stand."""
+
+    def __init__(self, text: str, start: int, end: int, *, is_contiguous: bool) -> None:
+        nibbles = text[start:end]
+        if not is_contiguous:
+            # Most dumps have no prefix, and then a byte is what is left without the separators.
+            nibbles = "".join(_BYTE.findall(nibbles)) if "x" in nibbles else nibbles.translate(_NO_SEPARATORS)
+        self.nibbles = nibbles.upper()
+        self.is_decimal = is_contiguous and nibbles.isdecimal()
+        self._text, self._start, self._end = text, start, end
+        # Characters from one byte to the next, where that is the same for all.
+        length = len(nibbles)
+        self._stride = 2 if is_contiguous else 3 if end - start == length // 2 * 3 - 1 else 0
+        self._bytes_at: list[int] | None = None
 
     def finding(self, start: int, end: int, kind: HitKind, last_four: str = "") -> Finding:
-        if self.positions is None:
-            return Finding(self.start + start, self.start + end, kind, last_four)
-        return Finding(self.positions[start], self.positions[end - 1] + 1, kind, last_four)
+        return Finding(self._place(start), self._place(end - 1) + 1, kind, last_four)
+
+    def _place(self, nibble: int) -> int:
+        if self._stride:
+            return self._start + nibble // 2 * self._stride + nibble % 2
+        if self._bytes_at is None:
+            self._bytes_at = [byte.start(1) for byte in _BYTE.finditer(self._text, self._start, self._end)]
+        return self._bytes_at[nibble // 2] + nibble % 2
 
 
-def find_in_hex(text: str, scan_text: Callable[[str], list[Finding]]) -> list[Finding]:
+def find_in_hex(reading: Reading, scan_text: ScanText) -> list[Finding]:
     found: list[Finding] = []
-    for dump in _dumps(text):
-        found.extend(_in_nibbles(dump))
-        found.extend(_in_bytes(dump, scan_text))
+    for dump in _dumps(reading):
+        found.extend(dump.finding(*one) for one in find_in_nibbles(dump.nibbles, is_dump=not dump.is_decimal))
+        if len(dump.nibbles) >= _MIN_TEXT_NIBBLES or not dump.is_decimal:
+            found.extend(_in_bytes(dump, scan_text))
     return found
 
 
-def _dumps(text: str) -> Iterator[_Dump]:
-    for match in _CONTIGUOUS.finditer(text):
-        nibbles = match[0].upper()
-        yield _Dump(nibbles, None, match.start(), is_dump=not nibbles.isdecimal())
-    for match in _SEPARATED.finditer(text):
-        yield _separated(text, match.start(), match.end())
-        if "\n" in match[0]:
+def first_in_packed(nibbles: str, scan_text: ScanText) -> tuple[HitKind, str] | None:
+    """Of bytes that are no text, as nibbles in upper case: what is found first of what must go most."""
+    dump = _Dump(nibbles, 0, len(nibbles), is_contiguous=True)
+    found = [dump.finding(*one) for one in find_in_nibbles(nibbles, is_dump=True)]
+    found.extend(_in_bytes(dump, scan_text))
+    if not found:
+        return None
+    first = min(found, key=lambda one: (RANK[one.kind], one.start, one.end))
+    return first.kind, first.last_four
+
+
+def _dumps(reading: Reading) -> Iterator[_Dump]:
+    text = reading.text
+    for start, end in reading.hex_runs:
+        yield _Dump(text, start, end, is_contiguous=True)
+    for start, end in dump_spans(reading):
+        yield _Dump(text, start, end, is_contiguous=False)
+        if "\n" in text[start:end]:
             # The next line may be one that merely begins with two digits, so each counts by itself too.
-            for line in _LINE.finditer(text, match.start(), match.end()):
-                yield _separated(text, line.start(), line.end())
+            for line in _LINE.finditer(text, start, end):
+                yield _Dump(text, line.start(), line.end(), is_contiguous=False)
 
 
-def _separated(text: str, start: int, end: int) -> _Dump:
-    spans = [byte.start(1) for byte in _BYTE.finditer(text, start, end)]
-    nibbles = "".join(text[position : position + 2] for position in spans).upper()
-    return _Dump(nibbles, tuple(at for position in spans for at in (position, position + 1)), start, is_dump=True)
+def dump_spans(reading: Reading) -> Iterator[tuple[int, int]]:
+    """Where bytes written apart begin and end."""
+    classes = reading.hexes
+    if b"0x" in reading.octets or b"\\x" in reading.octets:
+        classes = hex_classes(_PREFIX.sub(b"  ", reading.octets.replace(b"\\x", b"  ")))
+    end = 0
+    for place in _SEPARATED_CLASSES.finditer(classes):
+        for match in _SEPARATED.finditer(reading.text, max(end, place.start() - _BEFORE_CLASSES), place.end() + 1):
+            end = match.end()
+            yield match.span()
 
 
-def _in_nibbles(dump: _Dump) -> Iterator[Finding]:
+def _in_bytes(dump: _Dump, scan_text: ScanText) -> Iterator[Finding]:
+    """The bytes read as text at both alignments: ASCII, UTF-16 without its zero bytes, EBCDIC digits."""
     nibbles = dump.nibbles
-    for found in (*sensitive_values(nibbles), *sensitive_fields(nibbles)):
-        yield dump.finding(*found)
-    for match in _TRACK_2.finditer(nibbles):
-        start = _number_start(match)
-        if start is not None:
-            yield dump.finding(start, match.end(), HitKind.TRACK)
-    if len(nibbles) >= _MIN_LENGTH_PREFIXED_RUN:
-        yield from _length_prefixed(dump)
-    if dump.is_dump:
-        yield from _bcd_numbers(dump, nibbles)
-        yield from _bcd_numbers(dump, _swapped(nibbles), only_alone=True)
-    elif len(nibbles) in _SWAPPED_ALONE and (other := _swapped(nibbles)).startswith("62") and is_card_number(other):
-        yield dump.finding(0, len(nibbles), HitKind.PAN, other[-4:])
-
-
-def _number_start(track: re.Match[str]) -> int | None:
-    """The digits before the separator may begin with a tag and length: the number is what an issuer would issue."""
-    digits = track[0].partition("D")[0]
-    lengths = range(min(MAX_DIGITS, len(digits)), MIN_DIGITS - 1, -1)
-    for is_number in (is_card_number, has_issuer):
-        for length in lengths:
-            if is_number(digits[-length:]):
-                return track.start() + len(digits) - length
-    return track.start() if len(digits) in _LUHN_EXEMPT_LENGTHS else None
-
-
-def _length_prefixed(dump: _Dump) -> Iterator[Finding]:
-    for match in _LENGTH_PREFIXED.finditer(dump.nibbles):
-        digits = dump.nibbles[match.end() : match.end() + int(match[0])]
-        if match.start() % 2 == 0 and digits.isdecimal() and is_card_number(digits):
-            yield dump.finding(match.end(), match.end() + len(digits), HitKind.PAN, digits[-4:])
-
-
-def _bcd_numbers(dump: _Dump, nibbles: str, *, only_alone: bool = False) -> Iterator[Finding]:
-    """Numbers in packed decimal that end on a byte's border, where the digits end, or at an F.
-
-    Frames are full of dates and counters; `only_alone` asks for a frame with little else in it, or an F.
-    """
-    for run in _BCD_RUN.finditer(nibbles):
-        begin, stop = run.span()
-        is_padded = nibbles[stop : stop + 1] == "F"
-        is_number_alone = (
-            len(nibbles) - (stop - begin) <= _FRAMING_NIBBLES and stop - begin <= MAX_DIGITS + _FRAMING_NIBBLES // 2
-        )
-        if only_alone and not (is_number_alone or is_padded):
-            continue
-        lengths_of = issuer_lengths if is_number_alone or is_padded else common_lengths
-        # Numbers begin on a byte's border, or where the digits begin.
-        starts = [begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)]
-        for start in starts:
-            for length in lengths_of(nibbles[start : start + PREFIX_DIGITS]):
-                end = start + length
-                is_on_border = end % 2 == 0 or end == stop
-                if is_on_border and _MIN_BCD_DIGITS <= length <= stop - start and passes_luhn(nibbles[start:end]):
-                    last_four = nibbles[end - 4 : end]
-                    yield dump.finding(start, end + (is_padded and end == stop), HitKind.PAN, last_four)
-
-
-def _swapped(nibbles: str) -> str:
-    even = len(nibbles) - len(nibbles) % 2
-    pairs = [nibbles[at + 1] + nibbles[at] for at in range(0, even, 2)]
-    return "".join(pairs) + nibbles[even:]
-
-
-def _in_bytes(dump: _Dump, scan_text: Callable[[str], list[Finding]]) -> Iterator[Finding]:
-    """The bytes read as text: ASCII at both alignments, UTF-16 without its zero bytes, EBCDIC digits."""
-    if _TEXT_DIGITS.search(dump.nibbles) is None:
-        return
     for shift in (0, 1):
-        octets = [(at, int(dump.nibbles[at : at + 2], 16)) for at in range(shift, len(dump.nibbles) - 1, 2)]
-        kept = [(at, octet) for at, octet in octets if octet]
-        ascii_text = "".join(chr(octet) for _, octet in kept)
-        readings = [ascii_text]
-        if _EBCDIC.search(dump.nibbles) is not None:
-            readings.append("".join(_ebcdic(octet) for _, octet in kept))
-        for reading in readings:
-            for found in scan_text(reading):
-                first, last = kept[found.start][0], kept[found.end - 1][0]
-                yield dump.finding(first, last + 2, found.kind, found.last_four)
+        octets = bytes.fromhex(nibbles[shift : len(nibbles) - (len(nibbles) - shift) % 2])
+        for found, places in _in_octets(octets, scan_text):
+            first, last = places[found.start], places[found.end - 1]
+            yield dump.finding(shift + 2 * first, shift + 2 * last + 2, found.kind, found.last_four)
 
 
-def _ebcdic(octet: int) -> str:
-    return chr(octet - 0xF0 + 0x30) if 0xF0 <= octet <= 0xF9 else " " if octet == 0x40 else "\x7f"
+def _in_octets(octets: bytes, scan_text: ScanText) -> Iterator[tuple[Finding, Sequence[int]]]:
+    """What is found, with the place of each character of what was read."""
+    readings = (octets, octets.translate(_EBCDIC)) if len(octets.translate(None, _NO_EBCDIC)) >= 12 else (octets,)
+    for coded in readings:
+        # A track 1, or the digits of a number with whatever may stand between two of them.
+        if b"^" not in coded and _TWELVE_DIGITS not in coded.translate(_DIGIT, _BETWEEN_DIGITS):
+            continue
+        found = scan_text(coded.replace(b"\x00", b"").decode("latin-1"))
+        if found:
+            places = [place for place, octet in enumerate(coded) if octet]
+            yield from ((one, places) for one in found)

@@ -1,61 +1,108 @@
 """Puts the rules together: finds everything in a text that must not stay, and writes the text without it.
 
 What was written is scanned again until nothing is found, so the answer never holds what a rule knows and scrubbing it
-once more changes nothing. A text that does not come to rest in a few passes is dropped whole.
+once more changes nothing. Lines that do not come to rest in a few passes are dropped whole.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from protocol.redaction.base64_runs import find_in_base64
+from protocol.redaction.borders import groups
 from protocol.redaction.findings import Finding, Hit, Scrubbed, merge, replacement
-from protocol.redaction.hex_dumps import find_in_hex
+from protocol.redaction.hex_dumps import find_in_hex, first_in_packed
 from protocol.redaction.secrets import find_secrets
-from protocol.redaction.views import fold, without_escapes
+from protocol.redaction.sieve import IN, Reading
+from protocol.redaction.views import escapes, excerpt, fold, without_escapes
 from protocol.redaction.written_forms import find_card_numbers
 
+if TYPE_CHECKING:
+    from protocol.redaction.findings import HitKind
+
+    Span = tuple[int, int]
+
+_MIN_DIGITS = 3  # of the shortest value that any rule for text takes, but for a track 1 of blanks
 _MAX_PASSES = 4
 _DROPPED_WHOLE = "[REDACTED]"
 
 
 def scrub(text: str) -> Scrubbed:
-    hits: list[Hit] = []
-    for _ in range(_MAX_PASSES):
-        findings = find_card_data(text)
-        if not findings:
-            return Scrubbed(text, tuple(hits))
-        hits.extend(Hit(found.kind, found.start, found.end) for found in findings)
-        text = _without(text, findings)
-    return Scrubbed(_DROPPED_WHOLE, tuple(hits))
+    folded = fold(text)
+    found = find_in_folded(folded)
+    return without(text, folded, found) if found else Scrubbed(text, ())
 
 
 def find_card_data(text: str) -> list[Finding]:
     """In order, not overlapping; positions in `text`."""
-    folded = fold(text)
-    found = _in_text(folded)
-    found.extend(_in_encodings(folded))
-    view = without_escapes(folded)
-    if view is not None:
-        found.extend(view.back(_in_text(view.text)))
-        found.extend(view.back(_in_encodings(view.text)))
+    return find_in_folded(fold(text))
+
+
+def without(text: str, folded: str, found: list[Finding]) -> Scrubbed:
+    """The text without what was found in it, and without what shows only then."""
+    hits: list[Hit] = []
+    for _ in range(_MAX_PASSES):
+        hits.extend(Hit(one.kind, one.start, one.end) for one in found)
+        is_folded = folded is text
+        text, changed = _replaced(text, found)
+        folded = text if is_folded else _replaced(folded, found)[0]
+        # Elsewhere there was nothing, and still is nothing.
+        near = excerpt(folded, groups(folded, changed, with_neighbours=True))
+        found = list(near.back(find_in_folded(near.text)))
+        if not found:
+            return Scrubbed(text, tuple(hits))
+    return Scrubbed(_dropped(text, groups(folded, [(one.start, one.end) for one in found])), tuple(hits))
+
+
+def find_in_folded(folded: str) -> list[Finding]:
+    found = _in_reading(Reading(folded))
+    escaped = escapes(folded)
+    if escaped:
+        view = without_escapes(folded, groups(folded, escaped))
+        found.extend(view.back(_in_reading(Reading(fold(view.text)))))
     return merge(found)
 
 
-def _in_text(folded: str) -> list[Finding]:
-    return [*find_card_numbers(folded), *find_secrets(folded)]
+def _in_reading(reading: Reading) -> list[Finding]:
+    return [
+        *find_card_numbers(reading),
+        *find_secrets(reading),
+        *find_in_hex(reading, _in_text),
+        *find_in_base64(reading, _in_text, _in_packed),
+    ]
 
 
-def _in_encodings(folded: str) -> list[Finding]:
-    return [*find_in_hex(folded, _in_text), *find_in_base64(folded, _in_text, _in_hex)]
+def _in_text(text: str) -> list[Finding]:
+    reading = Reading(text)
+    if reading.digits.count(IN) < _MIN_DIGITS and "^" not in text:
+        return []
+    return [*find_card_numbers(reading), *find_secrets(reading)]
 
 
-def _in_hex(text: str) -> list[Finding]:
-    return find_in_hex(text, _in_text)
+def _in_packed(nibbles: str) -> tuple[HitKind, str] | None:
+    return first_in_packed(nibbles, _in_text)
 
 
-def _without(text: str, findings: list[Finding]) -> str:
+def _replaced(text: str, findings: list[Finding]) -> tuple[str, list[Span]]:
+    """The new text, and where in it something was put."""
+    parts: list[str] = []
+    changed: list[Span] = []
+    position = length = 0
+    for found in findings:
+        instead = replacement(found)
+        parts += [text[position : found.start], instead]
+        length += found.start - position
+        changed.append((length, length + len(instead)))
+        length += len(instead)
+        position = found.end
+    return "".join([*parts, text[position:]]), changed
+
+
+def _dropped(text: str, stretches: list[Span]) -> str:
     parts: list[str] = []
     position = 0
-    for found in findings:
-        parts += [text[position : found.start], replacement(found)]
-        position = found.end
+    for start, end in stretches:
+        line_end = "\n" if text[end - 1 : end] == "\n" else ""
+        parts += [text[position:start], _DROPPED_WHOLE, line_end]
+        position = end
     return "".join([*parts, text[position:]])

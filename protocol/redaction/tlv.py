@@ -15,7 +15,11 @@ from protocol.redaction.findings import HitKind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TAG = re.compile(r"(?=(5A|57|9F6B|9F1F|9F20|5F20|9F24|99|56)(81)?([0-9A-F]{2}))")
+# With as much of length and content as tells quickly that it is none.
+_TAG = re.compile(
+    r"5(?=(A)(?:81)?(0[6-9A])[0-9]{12}|(7)(?:81)?(0[7-9A-F]|1[0-3])[0-9]{12}|(F20|6)(?:81)?([0-9A-F]{2})[2-7])"
+    r"|9(?=(F6B)(?:81)?(0[7-9A-F]|1[0-3])[0-9]{12}|(F1F|F20|F24)(?:81)?([0-9A-F]{2})[2-7]|(9)(?:81)?(08))"
+)
 _OTHER_EMV_TAG = re.compile(r"9F26|9F10|9F36|9F37|9F27|5F34|5F2A|9F1A|8202")
 
 _PAN = re.compile(r"([0-9]{12,19})F{0,7}")
@@ -42,8 +46,9 @@ def sensitive_values(nibbles: str) -> Iterator[tuple[int, int, HitKind, str]]:
     """Start, end, kind and (for a number) last four digits of each value, tag and length not counted."""
     has_company: bool | None = None
     for match in _TAG.finditer(nibbles):
-        tag, length = match[1], int(match[3], 16)
-        start = match.end(3)
+        last = match.lastindex or 0
+        tag, length = match[0] + match[last - 1], int(match[last], 16)
+        start = match.end(last)
         value = nibbles[start : start + 2 * length]
         if tag == "5A":
             if length in _PAN_BYTES and _is_number(value):

@@ -1,77 +1,143 @@
-"""Other readings of a text, each with a way back to where it stands: folded characters, escapes, decoded bytes.
+"""Other readings of a text, each with a way back to where it stands: folded characters, excerpts, resolved escapes.
 
 Folding keeps the length (full-width digits, other scripts' digits, odd spaces and dashes), so it needs no map. A `View`
-is shorter than its source and remembers for each character which stretch of the source it came from.
+is put together of stretches of its source, as they are or replaced, and remembers where each came from.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass, replace
+from bisect import bisect_right
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from protocol.redaction.findings import Finding
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from protocol.redaction.findings import Finding
+    Span = tuple[int, int]
 
-# %36, \u0036, \x36, &#54;, a form's plus between digits, and what is invisible: UTF-16's zero bytes, zero-width
-# characters, soft hyphens.
+# What is invisible beside UTF-16's zero bytes: zero-width characters, soft hyphens.
+INVISIBLE = "\x00\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+# %36, \u0036, \x36, &#54;, a form's plus between digits, and what is invisible.
 _ESCAPE = re.compile(
     r"%([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|&#x([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
-    r"|(?<=[0-9])\+(?=[0-9])|[\x00\u00ad\u200b-\u200f\u2060\ufeff]",
+    rf"|(?<=[0-9])\+(?=[0-9])|[{INVISIBLE}]",
 )
-_MARKS = ("%", "\\", "&", "+", "\x00")  # without any of them an ASCII text has no escape
+# The same by the character it begins with, which most texts do not hold.
+_ESCAPES_BY_MARK = {
+    "%": re.compile(r"%[0-9A-Fa-f]{2}"),
+    "\\": re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})"),
+    "&": re.compile(r"&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});"),
+    "+": re.compile(r"\+(?<=[0-9]\+)(?=[0-9])"),
+    **{char: re.compile(char) for char in INVISIBLE},
+}
 _DECIMAL_GROUP = 5
 _FOLD_CACHE = 4096
+_MAX_REPLACED_ONE_BY_ONE = 16
 _MAX_CODE_POINT = 0x10FFFF
+_ASCII = bytes(range(0x80))
+# Chinese and Korean writing stays as it is, so that only what else there is needs a look.
+_MAY_FOLD = re.compile("[^\x00-\x7f\u4e00-\u9fff\uac00-\ud7a3]+")
+_GUARD = "|\n"  # between two stretches of an excerpt: no rule looks across it
 
 
-@dataclass(frozen=True, slots=True)
 class View:
-    text: str
-    starts: tuple[int, ...]  # of each character of `text` in the source
-    ends: tuple[int, ...]
+    """Add stretches in order; `text` is what they make."""
 
-    def back(self, findings: Iterable[Finding]) -> list[Finding]:
-        return [
-            replace(found, start=self.starts[found.start], end=self.ends[found.end - 1])
-            for found in findings
-            if found.end > found.start
-        ]
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._length = 0
+        self._begins: list[int] = []  # of each stretch in the view
+        self._spans: list[Span] = []  # in the source: as long as in the view, or replaced
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    def add(self, instead: str, start: int, end: int) -> None:
+        """Puts `instead` for a stretch of the source: itself, one character, or nothing."""
+        if instead:
+            self._begins.append(self._length)
+            self._spans.append((start, end))
+            self._parts.append(instead)
+            self._length += len(instead)
+
+    def add_guard(self) -> None:
+        if self._parts:
+            self._parts.append(_GUARD)
+            self._length += len(_GUARD)
+
+    def back(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        for found in findings:
+            if found.end > found.start:
+                start, end = self._source(found.start)[0], self._source(found.end - 1)[1]
+                yield Finding(start, end, found.kind, found.last_four)
+
+    def _source(self, at: int) -> Span:
+        index = bisect_right(self._begins, at) - 1
+        begin, (start, end) = self._begins[index], self._spans[index]
+        stop = self._begins[index + 1] if index + 1 < len(self._begins) else self._length
+        if stop - begin == 1:
+            return start, end
+        return start + at - begin, start + at - begin + 1
 
 
 def fold(text: str) -> str:
     """The same length, with every digit, space, dash and compatibility form as its ASCII look-alike."""
     if text.isascii():
         return text
-    return "".join(char if char < "\x80" else _fold_char(char) for char in text)
+    # The octets of ASCII are no part of other characters.
+    others = text.encode("utf-8", "surrogatepass").translate(None, _ASCII).decode("utf-8", "surrogatepass")
+    changed = {char: folded for char in set(others) if (folded := _fold_char(char)) != char}
+    if len(changed) > _MAX_REPLACED_ONE_BY_ONE:
+        return _MAY_FOLD.sub(lambda match: "".join(map(_fold_char, match[0])), text)
+    for char, folded in changed.items():
+        text = text.replace(char, folded)
+    return text
 
 
-def without_escapes(text: str) -> View | None:
-    """The text with escapes resolved and invisible characters left out; None when there are none."""
-    is_plain = text.isascii() and not any(mark in text for mark in _MARKS)
-    if is_plain or _ESCAPE.search(text) is None:
-        return None
-    parts: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    position = 0
-    for match in _ESCAPE.finditer(text):
-        parts.append(text[position : match.start()])
-        starts.extend(range(position, match.start()))
-        ends.extend(range(position + 1, match.start() + 1))
-        char = _unescaped(match)
-        parts.append(char)
-        starts.extend([match.start()] * len(char))
-        ends.extend([match.end()] * len(char))
-        position = match.end()
-    parts.append(text[position:])
-    starts.extend(range(position, len(text)))
-    ends.extend(range(position + 1, len(text) + 1))
-    return View(fold("".join(parts)), tuple(starts), tuple(ends))
+def excerpt(text: str, stretches: Iterable[Span]) -> View:
+    """Stretches of whole lines, one after another."""
+    view = View()
+    for start, end in stretches:
+        view.add_guard()
+        view.add(text[start:end], start, end)
+    return view
+
+
+def escapes(text: str) -> list[Span]:
+    """Where escapes and invisible characters stand, in order."""
+    patterns = [pattern for mark, pattern in _ESCAPES_BY_MARK.items() if mark in text]
+    return sorted(match.span() for pattern in patterns for match in pattern.finditer(text))
+
+
+def has_escapes(text: str) -> bool:
+    if text.isascii() and not ("%" in text or "\\" in text or "&" in text or "+" in text or "\x00" in text):
+        return False
+    return any(mark in text and pattern.search(text) is not None for mark, pattern in _ESCAPES_BY_MARK.items())
+
+
+def resolved(text: str) -> str:
+    """The same as `without_escapes`, where nobody asks for the way back."""
+    return fold(_ESCAPE.sub(_unescaped, text))
+
+
+def without_escapes(text: str, stretches: Iterable[Span]) -> View:
+    """Stretches of whole lines with escapes resolved and invisible characters left out."""
+    view = View()
+    for start, end in stretches:
+        view.add_guard()
+        position = start
+        for match in _ESCAPE.finditer(text, start, end):
+            begin, stop = match.span()
+            view.add(text[position:begin], position, begin)
+            view.add(_unescaped(match), begin, stop)
+            position = stop
+        view.add(text[position:end], position, end)
+    return view
 
 
 def _unescaped(match: re.Match[str]) -> str:

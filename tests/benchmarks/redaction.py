@@ -6,8 +6,10 @@ without card data that was changed. The bulk texts are log lines of which some s
 
 from __future__ import annotations
 
+import base64
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +29,9 @@ from tests.protocol.redaction.card_samples import (
 NUMBERS = 3000
 LOOKALIKES = 3000
 BULK_BYTES = 4_000_000
-WORST_BYTES = 600_000
+WORST_BYTES = 200_000
 SEED = 20
+_PLAIN_NUMBER = re.compile(r"[0-9](?:[ \-._/]?[0-9]){11,}")
 CORPUS = Path(__file__).resolve().parents[1] / "golden" / "pan_corpus.jsonl"
 
 Form = Callable[[str], str]
@@ -133,7 +136,8 @@ def _on_corpus() -> list[Figure]:
     ]
 
 
-def bulk(size: int, candidates: float) -> str:
+def bulk(size: int, candidates: float, noise: int = 0) -> str:
+    """Log lines; that share of them holds a number in one of all forms. `noise`: other numbers in each."""
     draw = random.Random(SEED)
     pans = generated(200, SEED)
     lines: list[str] = []
@@ -143,28 +147,77 @@ def bulk(size: int, candidates: float) -> str:
         line += draw.choice(["idle", "paper low, roll is to be changed", "signed in at the acquirer's host"])
         if draw.random() < candidates:
             line += " " + FORMS[draw.choice(sorted(FORMS))](draw.choice(pans))
+        for _ in range(noise):
+            line += f" {draw.randrange(10 ** draw.randrange(1, 9))}"
         lines.append(line)
         length += len(line) + 1
     return "\n".join(lines)
 
 
-def _speeds() -> list[Figure]:
-    worst = {
+def _hostile(draw: random.Random) -> dict[str, str]:
+    """Kinds of text in which every line is suspicious; the slowest of them stands for the worst case."""
+
+    def repeated(text: str) -> str:
+        return text * (WORST_BYTES // len(text))
+
+    def lines(make: Callable[[], str]) -> str:
+        made = [make() for _ in range(WORST_BYTES // len(make()))]
+        return "\n".join(made)
+
+    return {
         "every line a number in any form": bulk(WORST_BYTES, 1.0),
-        "digits and blanks only": "4 1 " * (WORST_BYTES // 4),
-        "one hex run": "4A15" * (WORST_BYTES // 4),
-        "one base64 run": "QUJD+x/9" * (WORST_BYTES // 8),
+        "digits and blanks only": repeated("4 1 "),
+        "groups of four digits": lines(lambda: " ".join(str(draw.randrange(1000, 10000)) for _ in range(18))),
+        "lines of 18 digits": lines(lambda: str(draw.randrange(10**17, 10**18))),
+        "one hex run": repeated("4A15"),
+        "one run of packed numbers": "A" + repeated("62"),
+        "bytes apart": lines(lambda: draw.randbytes(32).hex(" ")),
+        "bytes of numbers apart": repeated("62 "),
+        "a few bytes a line": repeated("62 00 12\n"),
+        "one base64 run": repeated("QUJD+x/9"),
+        "lines of base64": lines(lambda: base64.b64encode(draw.randbytes(57)).decode()),
+        "escapes only": repeated("%36"),
+        "names of secrets only": repeated("pin="),
     }
+
+
+def _speeds() -> list[Figure]:
+    log = bulk(BULK_BYTES, 0.05)
+    found = _mb_per_s(_streamed_whole, log)
+    hostile = {name: _mb_per_s(_scrubbed, text) for name, text in _hostile(random.Random(SEED)).items()}
+    worst = min(hostile, key=lambda name: hostile[name])
     return [
-        Figure("speed, candidates in 5 % of lines", _mb_per_s(bulk(BULK_BYTES, 0.05)), "MB/s", ">= 20"),
-        *(Figure(f"speed, {name}", _mb_per_s(text), "MB/s", ">= 3") for name, text in worst.items()),
+        Figure("speed, candidates in 5 % of lines", found, "MB/s", ">= 20"),
+        Figure("speed, a clean log", _mb_per_s(_streamed_whole, bulk(BULK_BYTES, 0)), "MB/s", ">= 20"),
+        Figure("speed, a clean log full of short numbers", _mb_per_s(_streamed_whole, bulk(BULK_BYTES, 0, 4)), "MB/s"),
+        Figure("speed of one plain pattern on the first of these", _mb_per_s(_one_pattern, log), "MB/s"),
+        *(Figure(f"speed, {name}", rate, "MB/s") for name, rate in hostile.items()),
+        Figure(f"speed at worst: {worst}", hostile[worst], "MB/s", ">= 3"),
     ]
 
 
-def _mb_per_s(text: str) -> float:
+def _mb_per_s(work: Callable[[str], None], text: str) -> float:
+    """The best of three: on a shared machine any single one may be slowed down."""
+    taken = []
+    for _ in range(3):
+        began_s = time.process_time()
+        work(text)
+        taken.append(time.process_time() - began_s)
+    return len(text) / 1e6 / min(taken)
+
+
+def _streamed_whole(text: str) -> None:
     scrubber = StreamScrubber()
-    began_s = time.process_time()
     for start in range(0, len(text), 64 * 1024):
         scrubber.feed(text[start : start + 64 * 1024])
     scrubber.finish()
-    return len(text) / 1e6 / (time.process_time() - began_s)
+
+
+def _scrubbed(text: str) -> None:
+    scrub(text)
+
+
+def _one_pattern(text: str) -> None:
+    """The floor: at least twelve digits with at most one separator between two."""
+    for _ in _PLAIN_NUMBER.finditer(text):
+        pass

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.redaction import StreamScrubber
+from protocol.redaction import StreamScrubber, scrub, stream
 from protocol.redaction.stream import MAX_HELD_CHARS
+from tests.protocol.redaction.awkward_texts import awkward_texts
 from tests.protocol.redaction.card_samples import FORMS, card_numbers
 
 
@@ -36,6 +38,45 @@ def test_a_number_is_found_wherever_the_chunks_are_cut(number: str, form: str, s
     assert number not in passed_on
     assert FORMS[form](number) not in passed_on
     assert passed_on.count("\n") >= 58
+
+
+def cut(text: str, seed: int, largest: int) -> list[str]:
+    draw = random.Random(seed)
+    chunks = []
+    while text:
+        size = draw.randrange(1, largest)
+        chunks.append(text[:size])
+        text = text[size:]
+    return chunks
+
+
+@st.composite
+def long_texts(draw: st.DrawFn) -> str:
+    """Longer than what is held back, most lines harmless."""
+    awkward = draw(st.lists(awkward_texts, min_size=1, max_size=8))
+    filler = log_lines(60, draw(st.integers(0, 1000)))
+    return "\n".join(line for text in awkward for line in (*filler[: draw(st.integers(0, 60))], text)) + "\n".join(
+        filler
+    )
+
+
+@given(long_texts(), st.integers(0, 1000), st.sampled_from([20, 400, 5000]))
+@settings(max_examples=80, deadline=None)
+def test_what_comes_out_is_what_the_whole_text_gives_however_it_is_cut(text: str, seed: int, largest: int) -> None:
+    assert streamed(cut(text, seed, largest)) == scrub(text).text
+
+
+@given(long_texts(), st.integers(0, 1000), st.integers(0, 9000))
+@settings(max_examples=40, deadline=None)
+def test_what_is_dropped_does_not_depend_on_the_cuts_either(text: str, seed: int, at: int) -> None:
+    text = text[:at] + "62 00\n" * draw_lines(seed) + text[at:]
+    with patch.object(stream, "MAX_HELD_CHARS", 3000):
+        outcomes = {streamed(cut(text, seed + number, largest)) for number, largest in enumerate((20, 400, 9000))}
+    assert len(outcomes) == 1
+
+
+def draw_lines(seed: int) -> int:
+    return random.Random(seed).randrange(300, 1500)
 
 
 def test_harmless_text_arrives_whole_and_in_order() -> None:
