@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlmodel import Session
 
 from fleet_server.audit.service import record
-from fleet_server.auth.errors import NameTaken
+from fleet_server.auth.errors import NameTaken, ScopesBeyondRole
 from fleet_server.auth.models import ApiToken, User
 from fleet_server.auth.repository import AuthRepository
-from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.roles import Actor, ActorKind, Permission, Role
 from fleet_server.kit.identifiers import uuid7
 
 TOKEN_PREFIX = "tm_"  # noqa: S105  # what every token begins with, so that leaked ones are recognised
@@ -70,8 +71,11 @@ class Accounts:
             self._repository.set_preferences(self._actor.tenant_id, self._actor.id, chosen)
             self._note("preferences_set", self._actor.name, **chosen)
 
-    def issue_token(self, name: str, role: Role, expires_at: datetime | None = None) -> str:
-        """The token itself, which is kept nowhere."""
+    def issue_token(
+        self, name: str, role: Role, expires_at: datetime | None = None, scopes: Collection[Permission] | None = None
+    ) -> str:
+        """The token itself, which is kept nowhere. ``scopes``: of what the role may only these; all of it without."""
+        self._refuse_beyond(role, scopes)
         token = TOKEN_PREFIX + secrets.token_urlsafe(32)
         self._repository.add(
             ApiToken(
@@ -80,11 +84,13 @@ class Accounts:
                 name=name,
                 token_sha256=token_digest(token),
                 role=role.value,
+                scopes=None if scopes is None else sorted(scopes),
                 created_at=self._now,
                 expires_at=expires_at,
             )
         )
-        self._note("token_issued", name, role=role.value)
+        narrowed = {} if scopes is None else {"scopes": " ".join(sorted(scopes))}
+        self._note("token_issued", name, role=role.value, **narrowed)
         return token
 
     def revoke_token(self, name: str) -> bool:
@@ -95,6 +101,12 @@ class Accounts:
         self._note("token_revoked", name)
         return True
 
+    @staticmethod
+    def _refuse_beyond(role: Role, scopes: Collection[Permission] | None) -> None:
+        beyond = set(scopes or ()) - role.permissions
+        if beyond:
+            raise ScopesBeyondRole(f"the role {role} does not have {', '.join(sorted(beyond))}")
+
     def _note(self, action: str, target: str, **data: str) -> None:
         record(self._session, self._actor, action, target, data, now=self._now)
 
@@ -103,7 +115,9 @@ def find_token_actor(session: Session, token: str, now: datetime) -> Actor | Non
     row = AuthRepository(session).find_token(token_digest(token))
     if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
         return None
-    return Actor(row.id, row.name, Role(row.role), row.tenant_id, ActorKind.TOKEN)
+    # A scope of a version that came before or after this one allows nothing.
+    scopes = None if row.scopes is None else frozenset(one for one in Permission if one.value in row.scopes)
+    return Actor(row.id, row.name, Role(row.role), row.tenant_id, ActorKind.TOKEN, scopes)
 
 
 def token_digest(token: str) -> str:

@@ -148,3 +148,10 @@ class OidcNotOffered(FleetError):
 class LinkTaken(FleetError):
     code = "link_taken"
     status = 409
+
+
+class ScopesBeyondRole(FleetError):
+    """A token can be narrowed, not widened."""
+
+    code = "scopes_beyond_role"
+    status = 422

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -67,6 +67,9 @@ class ApiToken(SQLModel, table=True):
     name: str = Field(max_length=80)
     token_sha256: str = Field(unique=True, max_length=64)
     role: str = Field(max_length=16)
+    scopes: list[str] | None = Field(
+        default=None, sa_column=Column(JSON(none_as_null=True))
+    )  # of the role's; null: all
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_server.auth.errors import PersonUnknown
-from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.auth.roles import Actor, ActorKind, Permission, Role
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ def token(
     name: NameArgument,
     role: Annotated[Role, typer.Option("--role", help="What it may do.")] = Role.VIEWER,
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long it is good for.")] = 365,
+    scope: Annotated[
+        list[Permission] | None,
+        typer.Option("--scope", help="Of what the role may, only this; may be given more than once."),
+    ] = None,
     data: DataOption = DEFAULT_DATA,
     *,
     revoke: Annotated[bool, typer.Option("--revoke", help="End the token of this name instead.")] = False,
@@ -73,7 +77,7 @@ def token(
             ended = accounts.revoke_token(name)
             issued = None
         else:
-            issued = accounts.issue_token(name, role, utc_now() + timedelta(days=days))
+            issued = accounts.issue_token(name, role, utc_now() + timedelta(days=days), scope or None)
             ended = False
     if as_json:
         typer.echo(json.dumps({"name": name, "token": issued, "revoked": ended}, ensure_ascii=False))

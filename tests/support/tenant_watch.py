@@ -86,9 +86,19 @@ def forgotten_in(element: Any) -> set[str]:
     for part in visitors.iterate(element):
         if isinstance(part, Select):
             forgotten |= _loose(_tables(part.get_final_froms()), [*part._where_criteria, *_on(part.get_final_froms())])
-        elif isinstance(part, Update | Delete):
+        elif isinstance(part, Update | Delete) and not _is_of_a_row_in_hand(part):
             forgotten |= _loose(_tables([part.table]), list(part._where_criteria))
     return forgotten
+
+
+def _is_of_a_row_in_hand(part: Update | Delete) -> bool:
+    """SQLAlchemy's own, for an object that was read before, by a statement that was looked at: all of its key, and the
+    names that only it gives.
+    """
+    terms = list(_conjoined(list(part._where_criteria)))
+    keys = {column.name for column in part.table.primary_key}
+    given = {f"{_name(part.table)}_{key}" for key in keys}
+    return {getattr(getattr(term, "right", None), "key", None) for term in terms} == given
 
 
 def _loose(tables: list[FromClause], conditions: list[Any]) -> set[str]:
