@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from fleet_server.auth.dependencies import ActorDep, require
+from fleet_server.auth.errors import RoleTooLow
 from fleet_server.auth.roles import Actor, Permission
 from fleet_server.errors import FleetError
 from fleet_server.kit.rate_limit import TokenBuckets
@@ -39,6 +40,17 @@ def needs(permission: Permission) -> Any:
     """For a route or a router: ``dependencies=[needs(Permission.DEVICES_READ)]``."""
 
     async def allowed(caller: CallerDep) -> Actor:
+        return require(caller, permission)
+
+    return Depends(allowed)
+
+
+def needs_of_installation(permission: Permission) -> Any:
+    """For what concerns every tenant: an operator counts in the installation's own tenant only."""
+
+    async def allowed(request: Request, caller: CallerDep) -> Actor:
+        if caller.tenant_id != request.app.state.settings.tenant:
+            raise RoleTooLow(permission, caller)
         return require(caller, permission)
 
     return Depends(allowed)

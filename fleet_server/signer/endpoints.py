@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from fleet_server.access import CallerDep, needs
+from fleet_server.access import CallerDep, needs, needs_of_installation
 from fleet_server.auth.roles import Permission
 from fleet_server.executions.endpoints import ExecutionDeskDep
 from fleet_server.kit.times import utc_now
@@ -28,7 +28,7 @@ def get_signing(stops: StoppingDep, caller: CallerDep) -> SigningRead:
     return signing_read(stops.standing(utc_now()), caller.tenant_id)
 
 
-@router.post("/stop", dependencies=[needs(Permission.SIGNING_STOP)])
+@router.post("/stop", dependencies=[needs_of_installation(Permission.SIGNING_STOP)])
 def stop_signing(asked: StopAsked, stops: StoppingDep, caller: CallerDep) -> SigningRead:
     """Ends all signing and cancels all that waits. Terminals run nothing that changes them until it is lifted."""
     return signing_read(stops.stop(caller, asked.reason, utc_now()), caller.tenant_id)

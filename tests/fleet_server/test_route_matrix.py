@@ -36,6 +36,7 @@ QUERIES = {
     "/api/v1/faults": "device={device_id}",
     "/api/v1/executions": "device={device_id}",
     "/fleet/rows": "cursor={cursor}",
+    "/devices/{device_id}/health/export": "from=2026-01-01T00:00:00Z&to=2026-01-02T00:00:00Z",
     "/search": "q={serial}",
     "/search/palette": "q={serial}",
     "/open": "sn={serial}",
@@ -171,6 +172,7 @@ def send(two: Two, line: Line, headers: dict[str, str], form: dict[str, str]) ->
         "run_id": run,
         "person_id": f"p-{OURS}-{Role.VIEWER}",
         "deed": "unlock",
+        "permit_id": "p-none",
         "name": "tokens.css" if line.path.startswith("/static") else ACTIONS["check"],
         "serial": "SND-ONE-TERMINAL",
         "cursor": encode_cursor(0, ""),
@@ -181,10 +183,25 @@ def send(two: Two, line: Line, headers: dict[str, str], form: dict[str, str]) ->
     if line.method == "GET":
         return two.client.get(url, headers=headers)
     if line.door == "api":
-        body = {"device": two.ours.terminal, "action": ACTIONS[line.variant], "params": {}}
-        return two.client.post(url, headers=headers, json=None if cancels else body)
+        return two.client.post(url, headers=headers, json=_body(two, line))
     more = {"action": ACTIONS.get(line.variant, ""), "device": "prn1", "fault": "paper_out"}
     return two.client.post(url, headers=headers, data={**more, **form})
+
+
+def _body(two: Two, line: Line) -> dict[str, Any] | None:
+    match line.path.rpartition("/")[2]:
+        case "executions":
+            return {"device": two.ours.terminal, "action": ACTIONS[line.variant], "params": {}}
+        case "consent":
+            return {"code": "123456"}
+        case "signatures":
+            return {"key_id": "0" * 32, "signature_base64": "AAAA"}
+        case "refuse" | "stop":
+            return {"reason": "because of a test"}
+        case "permits" | "lift":
+            return {"envelope": "{}"}
+        case _:
+            return None
 
 
 def leaked(answer: Any) -> bool:
