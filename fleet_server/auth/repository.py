@@ -32,6 +32,10 @@ class AuthRepository:
             select(User).where(User.tenant_id == tenant_id).where(User.id == person_id)
         ).one_or_none()
 
+    def find_person_of_any_tenant(self, person_id: str) -> User | None:
+        """For what concerns the asking person himself."""
+        return self._session.exec(select(User).where(User.id == person_id)).one_or_none()
+
     def lock_person_by_id(self, tenant_id: str, person_id: str) -> User | None:
         """The row, held until the transaction ends."""
         statement = select(User).where(User.tenant_id == tenant_id).where(User.id == person_id)
