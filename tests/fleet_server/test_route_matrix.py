@@ -184,7 +184,7 @@ def send(two: Two, line: Line, headers: dict[str, str], form: dict[str, str]) ->
         return two.client.get(url, headers=headers)
     if line.door == "api":
         return two.client.post(url, headers=headers, json=_body(two, line))
-    more = {"action": ACTIONS.get(line.variant, ""), "device": "prn1", "fault": "paper_out"}
+    more = {"action": ACTIONS.get(line.variant, ""), "device": "prn1", "fault": "paper_out", "code": "123456"}
     return two.client.post(url, headers=headers, data={**more, **form})
 
 
@@ -198,7 +198,7 @@ def _body(two: Two, line: Line) -> dict[str, Any] | None:
             return {"key_id": "0" * 32, "signature_base64": "AAAA"}
         case "refuse" | "stop":
             return {"reason": "because of a test"}
-        case "permits" | "lift" | "break-glass":
+        case "permits" | "lift" | "break-glass" | "anchors":
             return {"envelope": "{}"}
         case _:
             return None
