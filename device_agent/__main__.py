@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     configure_logs(logging.DEBUG if options.verbose else logging.INFO)
     try:
-        return _run(options) if options.command == "run" else _ask(options)
+        return _COMMANDS.get(options.command, _ask)(options)
     except ConfigurationInvalid as error:
         return _said(str(error), EXIT_MISUSED)
     except AgentError as error:
@@ -46,6 +46,20 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _enroll(options: argparse.Namespace) -> int:
+    from device_agent.enrolling import enroll
+
+    return enroll(
+        options.server,
+        options.code,
+        options.bundle,
+        options.serial,
+        options.model,
+        wait_s=options.wait,
+        has_public_name=options.public_tls,
+    )
+
+
 def _ask(options: argparse.Namespace) -> int:
     from device_agent import command_line
     from device_agent.config import load
@@ -62,6 +76,9 @@ def _ask(options: argparse.Namespace) -> int:
             return command_line.doctor(config, as_json=options.json)
 
 
+_COMMANDS: Final = {"run": _run, "enroll": _enroll}
+
+
 def _said(sentence: str, exit_code: int) -> int:
     sys.stderr.write(f"device-agent: {scrub(sentence).text}\n")
     return exit_code
@@ -74,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--verbose", action="store_true", help="log what the libraries say as well")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", parents=[shared], help="run the agent until it is stopped")
+    _add_enroll(commands)
     for name, words in (
         ("status", "how the running agent is: connection, spool, devices, faults"),
         ("fixes", "what can be done to the devices here (started by a signed command only)"),
@@ -87,6 +105,20 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--device", default="", help="id of the device; the agent's own when left out")
             command.add_argument("param", nargs="*", metavar="NAME=VALUE", help="parameters of the check")
     return parser
+
+
+def _add_enroll(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("enroll", help="become part of a fleet: with a code, by a key that is made here")
+    command.add_argument("--server", default="", help="https://HOST[:PORT]; left out when the code has it (QR code)")
+    command.add_argument("--code", required=True, help="the code for this device, or the text of its QR code")
+    command.add_argument("--bundle", type=Path, default=Path("bundle"), help="folder for the identity (bundle)")
+    command.add_argument("--serial", default="", help="serial number; left out: as this machine tells it")
+    command.add_argument("--model", default="", help="model; left out: as this machine tells it")
+    command.add_argument("--wait", type=float, default=600.0, help="seconds to wait for a person's decision")
+    command.add_argument(
+        "--public-tls", action="store_true", help="a proxy with a certificate of a public authority stands in front"
+    )
+    command.add_argument("--verbose", action="store_true", help="log what the libraries say as well")
 
 
 if __name__ == "__main__":

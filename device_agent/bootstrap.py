@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from device_agent.adapters import clock
 from device_agent.adapters.control_socket import ControlSocket
 from device_agent.adapters.guard import Guard, GuardedStore
 from device_agent.adapters.held_targets import HeldTargets
+from device_agent.adapters.identity_files import newest_files
 from device_agent.adapters.mqtt_link import Broker, MqttLink
 from device_agent.adapters.spool import Spool
 from device_agent.config import AgentConfig
@@ -31,6 +33,7 @@ from device_agent.drivers.measured import OF_THE_AGENT, metrics_of
 from device_agent.errors import ConfigurationInvalid
 from device_agent.families import TERMINAL
 from device_agent.policy_files import kept_trust
+from device_agent.renewal import Renewer
 from device_agent.runner import EventQueue, Link, Runner
 from device_agent.worker import DevicePlan, DeviceWorker, LogSource
 from protocol import codec
@@ -63,12 +66,17 @@ class Agent:
     runner: Runner
     control: ControlSocket
     spool: Spool
+    renewer: Renewer | None = None
 
     def run(self) -> None:
         self.control.start()
+        if self.renewer is not None:
+            self.renewer.start()
         try:
             self.runner.run()
         finally:
+            if self.renewer is not None:
+                self.renewer.stop()
             self.control.stop()
             self.spool.close()
 
@@ -106,9 +114,24 @@ def build(
         core.tell(SecurityEvent("state.set_back", set_right), started)
     core.gate.held = HeldTargets(config.state_folder / "targets").held
     workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
-    runner = Runner(core, (make_link or _link)(config, link, events), workers, events, clock.now, spool.tidy)
+    to_fleet = (make_link or _link)(config, link, events)
+    runner = Runner(core, to_fleet, workers, events, clock.now, spool.tidy)
     control = Control(runner, spool)
-    return Agent(runner, ControlSocket(config.control_socket, control.ask), spool)
+    renewer = _renewer(config, core, to_fleet) if isinstance(to_fleet, MqttLink) else None
+    return Agent(runner, ControlSocket(config.control_socket, control.ask), spool, renewer)
+
+
+def _renewer(config: AgentConfig, core: AgentCore, link: MqttLink) -> Renewer:
+    now_ms = partial(_now_ms, core)
+    return Renewer(config, now_ms, partial(_refused, link), link.renew, clock.system_dice())
+
+
+def _now_ms(core: AgentCore) -> int:
+    return core.clock.now_ms(clock.now())
+
+
+def _refused(link: MqttLink) -> int:
+    return link.refused
 
 
 def _devices(
@@ -182,7 +205,8 @@ def _link(config: AgentConfig, link: LinkId, events: EventQueue) -> MqttLink:
         if not os.access(path, os.R_OK):
             raise ConfigurationInvalid(f"enrolment: expected a readable {path.name} in the bundle, came none: {path}")
     broker = config.who.broker
-    return MqttLink(link, Broker(broker.host, broker.port, **files), events.put)
+    newest = partial(newest_files, files["cert"], files["key"], config.state_folder, config.who.link)
+    return MqttLink(link, Broker(broker.host, broker.port, **files, newest=newest), events.put)
 
 
 def _floor(profile: Profile) -> Flow:

@@ -80,6 +80,8 @@ class Enrolment(msgspec.Struct, frozen=True):
     attached: dict[LineName, Identifier] = {}
     terminal_class: TerminalClassName = "kiosk"
     model: str | None = None
+    # Where certificates are renewed; a bundle of before names none, and is carried anew.
+    server_url: Annotated[str, Meta(max_length=300)] = ""
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -145,8 +147,12 @@ class AgentConfig(AgentFile, frozen=True, kw_only=True):
     def file(self, relative: str) -> Path:
         return self.path.parent / relative
 
+    @property
+    def bundle(self) -> Path:
+        return self.file(self.enrolment)
+
     def bundled(self, name: str) -> Path:
-        return self.file(self.enrolment) / name
+        return self.bundle / name
 
     @property
     def state_folder(self) -> Path:

@@ -20,6 +20,7 @@ from typing import Final
 from cryptography import x509
 
 from device_agent.adapters.control_socket import AgentNotRunning, ask
+from device_agent.adapters.identity_files import newest_files
 from device_agent.adapters.mqtt_link import Broker, tls_context
 from device_agent.config import AgentConfig
 from device_agent.core.trust import CHAIN, read_chain
@@ -44,13 +45,18 @@ class Remark:
 def examine(config: AgentConfig) -> list[Remark]:
     now = datetime.now(UTC)
     return [
-        _certificate(config.bundled("client.crt"), config.who.link, now),
+        _certificate(_newest(config)[0], config.who.link, now),
         _policy(config),
         *_broker(config),
         _spool(config.spool_file),
         *_lines(config),
         *_running(config),
     ]
+
+
+def _newest(config: AgentConfig) -> tuple[Path, Path]:
+    bundled = config.bundled("client.crt"), config.bundled("client.key")
+    return newest_files(*bundled, config.state_folder, config.who.link)
 
 
 def _certificate(path: Path, link: str, now: datetime) -> Remark:
@@ -92,9 +98,7 @@ def _stored_chain(path: Path) -> list[str]:
 def _broker(config: AgentConfig) -> Iterator[Remark]:
     one = config.who.broker
     place = f"{one.host}:{one.port}"
-    files = Broker(
-        one.host, one.port, config.bundled("ca.crt"), config.bundled("client.crt"), config.bundled("client.key")
-    )
+    files = Broker(one.host, one.port, config.bundled("ca.crt"), *_newest(config))
     try:
         context = tls_context(files)
     except (OSError, ssl.SSLError) as error:

@@ -20,6 +20,7 @@ _MODULES = (
     "issuer",
     "authority",
     "signer",
+    "enrolment",
     "migrate",
     "broker",
     "backup",

@@ -25,6 +25,9 @@ from fleet_server.console.router import mount_console
 from fleet_server.databases import Databases
 from fleet_server.devices import endpoints as devices
 from fleet_server.devices.service import CapabilityCache
+from fleet_server.enrollment import door as enrolment_door
+from fleet_server.enrollment import endpoints as enrolments
+from fleet_server.enrollment import retirement_endpoints as retirements
 from fleet_server.executions import endpoints as executions
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
@@ -32,6 +35,8 @@ from fleet_server.faults import endpoints as faults
 from fleet_server.health import distribution_endpoints, export_answer, export_endpoints
 from fleet_server.health import endpoints as health
 from fleet_server.ingest import endpoints as dead_letters
+from fleet_server.issuer.client import IssuerClient
+from fleet_server.issuer.opening import issuer_of
 from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.rate_limit import TokenBuckets
 from fleet_server.live import endpoints as live_mode
@@ -67,6 +72,9 @@ _DOORS = (
     signing,
     dead_letters,
     audit,
+    enrolments,
+    enrolment_door,
+    retirements,
 )
 
 
@@ -78,10 +86,10 @@ def create_app(
     signer: Signs | None = None,
     live: LiveHub | None = None,
     databases: Databases | None = None,
+    issuer: IssuerClient | None = None,
 ) -> FastAPI:
-    """``link`` None: commands stay queued for another process to send. ``live`` None: nothing live arrives.
-
-    ``databases`` None: no standby, and no restore to give way to.
+    """``link`` None: commands stay queued for another to send. ``live`` None: nothing live arrives. ``databases``
+    None: no standby, and no restore to give way to.
     """
     live = live or LiveHub()
     app = FastAPI(
@@ -93,13 +101,13 @@ def create_app(
         redoc_url=None,
     )
     app.state.settings = settings
-    databases = databases or Databases(engine)
-    app.state.databases = databases
-    app.state.engine = databases.engine
+    app.state.databases = databases or Databases(engine)
+    app.state.engine = app.state.databases.engine
     app.state.hub = hub
     app.state.live = live
     app.state.signer = signer or signer_client(settings)
     app.state.dispatcher = Dispatcher(app.state.signer, settings)
+    app.state.issuer = issuer or issuer_of(settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
     for door in _DOORS:
@@ -161,6 +169,7 @@ def _add_what_requests_share(app: FastAPI) -> None:
     app.state.capability_cache = CapabilityCache()
     app.state.conflicts = Conflicts()
     app.state.exports = BoundedSemaphore(export_answer.MAX_AT_ONCE)
+    app.state.guesses = TokenBuckets(rate_per_s=enrolment_door.GUESSES_PER_S, burst=enrolment_door.GUESSES)
 
 
 def _describe_security(app: FastAPI) -> None:

@@ -62,6 +62,17 @@ class ServerMetrics:
             "tillmedic_audit_verified_timestamp_seconds", "When the audit that waits longest was last gone over"
         )
         self._condition = self._gauge("tillmedic_devices_condition", "Devices by condition", "condition")
+        self._count_identities()
+
+    def _count_identities(self) -> None:
+        self._ends = self._gauge(
+            "tillmedic_authority_ends_seconds",
+            "Until a certificate or list ends without which nobody is let in",
+            "what",
+        )
+        self._retirements = self._gauge(
+            "tillmedic_retirements_waiting", "Devices taken out of service that the broker does not refuse yet"
+        )
 
     def count_request(self, method: str, route: str, status: int, seconds: float | None) -> None:
         """``seconds`` None: an event stream, which takes as long as somebody watches."""
@@ -120,6 +131,14 @@ class ServerMetrics:
         for worker, counters in workers.items():
             for name, count in counters.items():
                 self._ingest.labels(worker, name).set(count)
+
+    def set_ends(self, ends: Mapping[str, float]) -> None:
+        self._ends.clear()
+        for what, seconds in ends.items():
+            self._ends.labels(what).set(seconds)
+
+    def set_retirements(self, waiting: int) -> None:
+        self._retirements.set(waiting)
 
     def text(self) -> bytes:
         exposed: bytes = generate_latest(self.registry)

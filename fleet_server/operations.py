@@ -15,10 +15,12 @@ from fleet_server.databases import DatabaseAway, DatabaseState, Standing
 from fleet_server.db import reading
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import DeviceService
+from fleet_server.enrollment.ends import ends_in_s, retirements_waiting
 from fleet_server.errors import FleetError
 from fleet_server.executions.repository import ExecutionRepository
 from fleet_server.ingest.installation import read_counters
 from fleet_server.kit.times import text as moment
+from fleet_server.kit.times import utc_now
 from fleet_server.metrics import ServerMetrics
 from fleet_server.schema import check_revision
 from fleet_server.settings import ServerSettings
@@ -70,12 +72,14 @@ def prometheus_metrics(request: Request) -> Response:
     metrics.set_live(state.live.counters)
     metrics.set_conflicts(state.conflicts.retried)
     metrics.set_database(state.databases.standing.state)
+    metrics.set_ends(ends_in_s(settings, utc_now()))
     try:
         with reading(state.engine) as session:
             census = DeviceService(DeviceRepository(session, settings.tenant)).census()
             executions = ExecutionRepository(session, settings.tenant).counts_by_state()
             workers = read_counters(session)
             audits = standings(session)
+            waiting = retirements_waiting(session)
     except (DatabaseAway, OperationalError, InterfaceError):
         # What is known without it is worth the more just then.
         metrics.forget_fleet()
@@ -83,6 +87,7 @@ def prometheus_metrics(request: Request) -> Response:
         metrics.set_fleet(executions, census.presence, census.condition)
         metrics.set_ingest(workers)
         metrics.set_audit(audits.values())
+        metrics.set_retirements(waiting)
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

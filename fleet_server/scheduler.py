@@ -115,6 +115,10 @@ class Scheduler:
             Chore("old_audit", timedelta(minutes=10), self._old_audit),
         )
 
+    @property
+    def leads(self) -> bool:
+        return self._leads_since is not None
+
     def run(self, stop: threading.Event) -> None:
         """Until ``stop`` is set."""
         try:

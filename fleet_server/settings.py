@@ -126,6 +126,11 @@ class ServerSettings:
         return self.server_dir / "tls"
 
     @property
+    def root_public_file(self) -> Path:
+        """What devices hold the policy against; the key itself may be elsewhere."""
+        return self.keys_dir / "root.pub"
+
+    @property
     def issuer_dir(self) -> Path:
         return self.server_dir / "issuer"
 

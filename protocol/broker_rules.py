@@ -32,6 +32,9 @@ PROBE_PREFIX = "probe-"
 TLS_VERSION = "tlsv1.3"
 TLS_CIPHERS = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256")
 
+# By it, whoever changes the files finds the process that has to read them again.
+PID_FILE = "mosquitto.pid"
+
 _SERVICE_TOPICS = EVENTS.split("/", maxsplit=1)[0] + "/v1/#"
 _INGEST_RIGHTS = (
     f"read {PREFIX}/+/up/#",
@@ -78,6 +81,7 @@ def mosquitto_conf(places: BrokerPlaces, *, address: str, port: int, run_as: str
         "allow_zero_length_clientid false",
         "persistence true",
         f"persistence_location {places.persistence_dir.rstrip('/')}/",
+        f"pid_file {places.persistence_dir.rstrip('/')}/{PID_FILE}",
         "autosave_interval 60",
         "persistent_client_expiration 14d",
         "max_queued_messages 10000",
@@ -111,12 +115,14 @@ def mosquitto_conf(places: BrokerPlaces, *, address: str, port: int, run_as: str
     return "\n".join(lines) + "\n"
 
 
-def acl() -> str:
+def acl(denied: Iterable[str] = ()) -> str:
+    """``denied``: links that were taken out of service, whose sessions may still be open."""
     blocks = [
         *(_user(name, _INGEST_RIGHTS) for name in INGEST_NAMES),
         *(_user(name, _API_RIGHTS) for name in API_NAMES),
         *(_user(name, _SCHEDULER_RIGHTS) for name in SCHEDULER_NAMES),
         *(_user(name, _PROBE_RIGHTS) for name in PROBE_NAMES),
+        *(f"user {name}\ntopic deny {PREFIX}/{name}/#" for name in denied),
         "\n".join(_LINK_RIGHTS),
     ]
     return "\n\n".join(blocks) + "\n"

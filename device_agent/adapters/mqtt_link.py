@@ -41,21 +41,24 @@ LINGER_S: Final = 2.0
 MAX_PACKET_BYTES: Final = 128 * 1024
 _OWN_LINK_ERRORS: Final = frozenset({errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 _KEEPALIVE_TIMEOUT: Final = 0x8D
-# X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which Python does not name.
-_NO_CHECK_TIME: Final = 0x200000
+# X509_V_FLAGNO_CHECK_TIME of OpenSSL's x509_vfy.h, which Python does not name.
+NO_CHECK_TIME: Final = 0x200000
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """``host`` is also the name that the broker's certificate must carry."""
+    """``host`` is also the name that the broker's certificate must carry. ``newest``: where certificate and key lie
+    now; they are renewed while the agent runs.
+    """
 
     host: str
     port: int
     ca: Path
     cert: Path
     key: Path
+    newest: Callable[[], tuple[Path, Path]] | None = None
 
 
 class MqttLink:
@@ -68,6 +71,9 @@ class MqttLink:
         self._closed = threading.Event()
         self.unknown_topics = 0
         self.unsent = 0
+        # Connections in a row that ended between TLS and the broker's first word.
+        self.refused = 0
+        self._is_let_in = False
 
     def connect(self, order: Connect) -> None:
         """Opens a connection in the background; answers with `LinkUp` or `LinkDown`."""
@@ -89,6 +95,13 @@ class MqttLink:
             threading.Thread(target=client.disconnect, name="link-abort", daemon=True).start()
         self._post(LinkDown(reason, is_silent=True))
 
+    def renew(self) -> None:
+        """Connects anew, with the certificate that is there now."""
+        client, self._client = self._client, None
+        if client is not None:
+            threading.Thread(target=client.disconnect, name="link-renew", daemon=True).start()
+            self._post(LinkDown("certificate renewed", own_link_down=True))
+
     def close(self, goodbye: Publish | None) -> None:
         client = self._client
         if client is None:
@@ -108,6 +121,7 @@ class MqttLink:
         try:
             client = self._made(order)
             self._client = client
+            self._is_let_in = False
             client.connect(
                 self._broker.host,
                 self._broker.port,
@@ -116,6 +130,7 @@ class MqttLink:
                 properties=_session_properties(),
             )
         except (OSError, ValueError) as error:
+            self.refused += isinstance(error, ssl.SSLError)
             own = isinstance(error, socket.gaierror) or getattr(error, "errno", None) in _OWN_LINK_ERRORS
             self._client = None
             _log.info("no connection to %s:%d: %s", self._broker.host, self._broker.port, _in_words(error))
@@ -151,6 +166,7 @@ class MqttLink:
         if reason.is_failure:
             _log.warning("broker refused the connection: %s", reason)
             return
+        self.refused, self._is_let_in = 0, True
         # Packets keep their order: the broker has the subscription before it sees the hello.
         client.subscribe(down_filter(self._link), qos=1)
         _log.info("connected to %s:%d", self._broker.host, self._broker.port)
@@ -162,6 +178,7 @@ class MqttLink:
         self._closed.set()
         if client is self._client and not self._closing.is_set():
             self._client = None
+            self.refused += not self._is_let_in
             _log.info("connection lost: %s", reason)
             self._post(LinkDown(str(reason), is_silent=reason.value == _KEEPALIVE_TIMEOUT))
 
@@ -188,9 +205,10 @@ def tls_context(broker: Broker) -> ssl.SSLContext:
     """TLS 1.3 only, the broker's certificate by our own CA alone, whatever this machine's clock says."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     context.load_verify_locations(broker.ca)
-    context.load_cert_chain(broker.cert, broker.key)
+    cert, key = (broker.cert, broker.key) if broker.newest is None else broker.newest()
+    context.load_cert_chain(cert, key)
     return context
 
 

@@ -53,11 +53,12 @@ def run(
 
 def _renew(settings: "ServerSettings") -> bool:
     """Whether our own processes must read certificates again."""
-    from fleet_server.enrollment.tls_files import OF_BROKER, renew_certificates
+    from fleet_server.enrollment.tls_files import OF_BROKER, hang_up, renew_certificates
     from fleet_server.kit.times import utc_now
 
     renewed = renew_certificates(settings, utc_now())
-    for name in OF_BROKER.intersection(renewed):
+    for_broker = OF_BROKER.intersection(renewed)
+    for name in for_broker if for_broker and not hang_up(settings.data / "broker") else ():
         what = "certificate" if name == "broker" else name
         typer.echo(f"The broker has a new {what}: send SIGHUP to mosquitto.")
     return bool(set(renewed) - OF_BROKER)

@@ -33,8 +33,12 @@ def scheduler(data: DataOption = DEFAULT_DATA) -> None:
 
 
 def _schedule(data: Path, stop: "threading.Event") -> None:
+    import threading
+
     from fleet_server.db import reachable_database
+    from fleet_server.enrollment.enforcing import Enforcer
     from fleet_server.executions.dispatch import Dispatcher
+    from fleet_server.issuer.opening import opened_issuer
     from fleet_server.mqtt import ServerLink
     from fleet_server.scheduler import Scheduler
     from fleet_server.schema import check_revision
@@ -49,7 +53,16 @@ def _schedule(data: Path, stop: "threading.Event") -> None:
         dispatcher = Dispatcher(signer_client(settings), settings)
         link.start()
         try:
-            Scheduler(engine, settings, dispatcher, link).run(stop)
+            made = Scheduler(engine, settings, dispatcher, link)
+            with opened_issuer(settings) as issuer:
+                enforcer = Enforcer(engine, settings, issuer, lambda: made.leads)
+                shutting_out = threading.Thread(target=enforcer.run, args=(stop,), name="enforcer")
+                shutting_out.start()
+                try:
+                    made.run(stop)
+                finally:
+                    stop.set()
+                    shutting_out.join()
         finally:
             link.stop()
             dispatcher.close()

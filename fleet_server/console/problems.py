@@ -33,7 +33,7 @@ from fleet_server.problems import away, refused
 
 _log = structlog.get_logger(__name__)
 Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
-_PROGRAM_PATHS = ("/api/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+_PROGRAM_PATHS = ("/api/", "/enrol/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,13 @@ PROBLEMS: dict[int, Problem] = {
 BY_CODE: dict[str, str] = {
     "request_forged": N_("This page was from an earlier session. Load it again, then repeat. Nothing was changed."),
     "device_not_found": N_("No device has this id. It may be mistyped, or the device was retired."),
+    "site_unknown": N_("There is no such site, or several of this merchant: give the site's id. Nothing was changed."),
+    "serial_in_service": N_(
+        "A device of this serial number is in service as something else. Take that out of service first."
+    ),
+    "enrolment_not_waiting": N_("This was decided already. Load the page again."),
+    "enrolment_not_found": N_("There is no such code or request any more. Load the page again."),
+    "pallet_invalid": N_("A serial number or model is missing, too long, or holds signs that cannot be printed."),
     "execution_not_found": N_("No run has this id."),
     "action_not_declared": N_("This device does not offer this action. Nothing was changed."),
     "capabilities_unknown": N_("The device has not told yet what it can do. Nothing was changed."),

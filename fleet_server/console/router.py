@@ -14,6 +14,7 @@ from fleet_server.console.pages import (
     demo,
     device,
     distribution,
+    enrolment,
     entrance,
     fleet,
     health,
@@ -40,6 +41,7 @@ _PAGES = (
     run,
     search,
     records,
+    enrolment,
     demo,
 )
 _FOR_EVER = "public, max-age=31536000, immutable"

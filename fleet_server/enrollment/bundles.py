@@ -9,11 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
+
+from cryptography import x509
 
 from fleet_server.enrollment.authority import Issued, Issuing, due_for_renewal, is_issued_by
 from fleet_server.enrollment.models import IssuedCertificate
+from fleet_server.enrollment.own_names import public_host
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.repository import EnrolledDevice
+from fleet_server.settings import ServerSettings
 from protocol import codec
 
 
@@ -21,19 +26,26 @@ from protocol import codec
 class BundleMaker:
     authority: Issuing
     folder: Path  # one folder a link in it, named by its key
-    broker_host: str
-    broker_port: int
-    root_public: str
+    settings: ServerSettings
     policy: bytes
 
-    def write(self, link: EnrolledDevice, attached: Mapping[str, str], now: datetime) -> IssuedCertificate | None:
-        """``attached``: device ids by line. Answers the row of the certificate, if a new one was made."""
-        place = make_private_dir(self.folder / link.key)
+    def write(
+        self, link: EnrolledDevice, attached: Mapping[str, str], newest_serial: str | None, now: datetime
+    ) -> IssuedCertificate | None:
+        """``attached``: device ids by line. Answers the row of the certificate, if a new one was made.
+
+        ``newest_serial``: of the newest certificate that the link was ever given. When that is not the bundle's, the
+        device renews by itself or enrolled with a code: another key would take its own from it.
+        """
+        place = self.folder / link.key
+        if newest_serial is not None and newest_serial != _serial_of(place / "client.crt") and not self.settings.demo:
+            return None
+        make_private_dir(place)
         issued = self._renew_certificate(place, link, now)
         write_private(place / "ca.crt", self.authority.certificate_pem)
         write_private(place / "policy.json", self.policy)
         # Last: with it the bundle is complete.
-        write_private(place / "enrolment.json", codec.to_json(self._enrolment(link, attached)))
+        write_private(place / "enrolment.json", codec.to_json(enrolment_document(link, attached, self.settings)))
         if issued is None:
             return None
         return IssuedCertificate(
@@ -56,14 +68,39 @@ class BundleMaker:
         write_private(certificate, issued.certificate_pem)
         return issued
 
-    def _enrolment(self, link: EnrolledDevice, attached: Mapping[str, str]) -> dict[str, object]:
-        return {
-            "link": link.id,
-            "tenant": link.tenant_id,
-            "broker": {"host": self.broker_host, "port": self.broker_port},
-            "root_public": self.root_public,
-            "attached": dict(sorted(attached.items())),
-            "terminal_class": link.terminal_class,
-            "serial_number": link.serial_number,
-            "model": link.model,
-        }
+
+def _serial_of(certificate: Path) -> str | None:
+    try:
+        return f"{x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number:x}"
+    except (OSError, ValueError):
+        return None
+
+
+class Link(Protocol):
+    """What a bundle says of its link, from wherever it was read."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def terminal_class(self) -> str: ...
+    @property
+    def serial_number(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+
+
+def enrolment_document(link: Link, attached: Mapping[str, str], settings: ServerSettings) -> dict[str, object]:
+    """``enrolment.json``. ``server_url``: where the agent renews its certificate."""
+    return {
+        "link": link.id,
+        "tenant": link.tenant_id,
+        "broker": {"host": public_host(settings.mqtt_host), "port": settings.mqtt_port},
+        "root_public": settings.root_public_file.read_text("ascii").strip(),
+        "attached": dict(sorted(attached.items())),
+        "terminal_class": link.terminal_class,
+        "serial_number": link.serial_number,
+        "model": link.model,
+        "server_url": settings.url,
+    }

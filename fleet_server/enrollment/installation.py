@@ -30,7 +30,6 @@ from fleet_server.auth.secret_box import new_key_line
 from fleet_server.db import reachable_database, reading, transaction
 from fleet_server.enrollment.bundles import BundleMaker
 from fleet_server.enrollment.fleet_file import DeviceKind, FleetFile, read_fleet_file
-from fleet_server.enrollment.own_names import public_host
 from fleet_server.enrollment.policy import load_or_make_keys, write_policy
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.registration import Registration
@@ -39,6 +38,7 @@ from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.enrollment.signer_folder import ensure_command_key, ensure_signer_folder
 from fleet_server.enrollment.tls_files import (
     addresses_of,
+    hang_up,
     read_revoked,
     renew_own_certificates,
     renew_revocation_list,
@@ -101,12 +101,11 @@ def install(
             renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), now)
             renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)
             broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
+            hang_up(data / "broker")
             maker = BundleMaker(
                 authority=issuer,
                 folder=data / "agents",
-                broker_host=public_host(settings.mqtt_host),
-                broker_port=settings.mqtt_port,
-                root_public=keys.root_public,
+                settings=settings,
                 policy=policy,
             )
             migrate.upgrade(engine)
@@ -192,8 +191,9 @@ def _enrol(
             links.append(device)
         if device.line is not None:
             attached[device.link_id][device.line] = device.id
+    newest = repository.newest_serials()
     for link in links:
-        issued = maker.write(link, attached.get(link.id, {}), now)
+        issued = maker.write(link, attached.get(link.id, {}), newest.get(link.id), now)
         if issued is not None:
             repository.add(issued)
     return enrolled

@@ -16,11 +16,12 @@ from sqlmodel import Session
 
 from fleet_server.devices.models import Device, Site
 from fleet_server.enrollment.errors import FleetFileInvalid
-from fleet_server.enrollment.fleet_file import DeviceEntry, DeviceKind, FleetFile, SiteEntry
-from fleet_server.enrollment.models import FleetKey, Tenant
+from fleet_server.enrollment.fleet_file import DeviceEntry, DeviceKind, FleetFile, Named, SiteEntry
+from fleet_server.enrollment.models import Enrolment, FleetKey, Tenant
 from fleet_server.enrollment.repository import DEVICE_KEYS, SITE_KEYS, EnrollmentRepository
 from fleet_server.kit import bulk
 from fleet_server.kit.identifiers import device_id, uuid7
+from protocol.catalogue.vocabulary import TerminalClass
 
 _TAIL_CHARS = 6
 _MAX_SEARCH_CHARS = 2000
@@ -119,6 +120,32 @@ class Registration:
                     f"device {entry.key} is enrolled with serial number {enrolled}, the fleet file says "
                     f"{entry.serial_number}: another device needs a key of its own"
                 )
+
+
+def register_device(session: Session, wanted: Enrolment, site: Site, now: datetime) -> Device:
+    """A device that enrolled itself, under the id that was made with its code."""
+    entry = DeviceEntry(
+        key=wanted.device_id,
+        site=site.id,
+        kind=DeviceKind.TERMINAL,
+        serial_number=wanted.serial_number,
+        model=wanted.model,
+        terminal_class=next(one for one in TerminalClass if one.value == wanted.terminal_class),
+        label=Named(wanted.label_zh, wanted.label_en),
+    )
+    place = SiteEntry(
+        key=site.id,
+        merchant_id=site.merchant_id,
+        merchant_name=Named(site.merchant_name_zh, site.merchant_name_en),
+        site_name=Named(site.name_zh, site.name_en),
+        timezone=site.timezone,
+        phone=site.phone,
+    )
+    values = _device_values(wanted.device_id, wanted.device_id, site.id, entry, place)
+    device = Device(id=wanted.device_id, tenant_id=wanted.tenant_id, enrolled_at=now, **values)
+    session.add(device)
+    session.flush()
+    return device
 
 
 def _of_kind(fleet: FleetFile, *, is_attached: bool) -> list[DeviceEntry]:

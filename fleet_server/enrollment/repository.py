@@ -13,6 +13,7 @@ from fleet_server.devices.models import Device
 from fleet_server.enrollment.models import FleetKey, IssuedCertificate, Tenant
 
 _DEVICE: Table = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
+_CERTIFICATE: Table = IssuedCertificate.__table__  # type: ignore[attr-defined]  # as above
 _KEY: Table = FleetKey.__table__  # type: ignore[attr-defined]  # as above
 DEVICE_KEYS = "device"
 SITE_KEYS = "site"
@@ -77,6 +78,15 @@ class EnrollmentRepository:
         )
         for id_, serial, in_service in self._session.execute(statement):
             yield id_, serial, bool(in_service)
+
+    def newest_serials(self) -> dict[str, str]:
+        """Of each link the serial number of the certificate that it was given last."""
+        statement = (
+            select(_CERTIFICATE.c.link_id, _CERTIFICATE.c.serial)
+            .where(_CERTIFICATE.c.tenant_id == self._tenant_id)
+            .order_by(_CERTIFICATE.c.issued_at, _CERTIFICATE.c.not_after)
+        )
+        return {row.link_id: row.serial for row in self._session.execute(statement)}
 
     def flush(self) -> None:
         self._session.flush()

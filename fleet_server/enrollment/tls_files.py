@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from fleet_server.broker.rights import parse_rights
 from fleet_server.enrollment.authority import Issued, Issuing, due_for_renewal, hosts_of, is_issued_by, is_list_due
 from fleet_server.enrollment.errors import DataFolderUnusable
 from fleet_server.enrollment.own_names import WILDCARDS, own_addresses
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.issuer.opening import opened_issuer
 from fleet_server.settings import ServerSettings
-from protocol.broker_rules import SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
+from protocol.broker_rules import PID_FILE, SERVICE_NAMES, BrokerPlaces, acl, mosquitto_conf
+from protocol.identifiers import is_identifier
 
 REVOCATION_LIST = "ca.crl"
 # What the broker has to read again.
@@ -84,9 +88,30 @@ def write_broker_files(broker_dir: Path, tls_dir: Path, addresses: Addresses) ->
     make_private_dir(broker_dir)
     make_private_dir(broker_dir / "state")
     configuration = broker_dir / "mosquitto.conf"
-    write_private(broker_dir / "acl", acl())
+    write_private(broker_dir / "acl", acl(_denied(broker_dir / "acl")))
     write_private(configuration, broker_configuration(broker_dir, tls_dir, addresses))
     return configuration
+
+
+def hang_up(broker_dir: Path) -> bool:
+    """The broker of this folder reads its files again (SIGHUP); False: it is not here, or another user's, and whoever
+    watches the files (a path unit of systemd) has to tell it.
+    """
+    with suppress(OSError, ValueError):
+        pid = int((broker_dir / "state" / PID_FILE).read_text("ascii"))
+        # A number of a process that is gone may be another's by now.
+        if Path(f"/proc/{pid}/comm").read_text("ascii").strip() == "mosquitto":
+            os.kill(pid, signal.SIGHUP)
+            return True
+    return False
+
+
+def _denied(rules: Path) -> list[str]:
+    """Links that were shut out stay so, until `fleet_server.enrollment.enforcing` knows better."""
+    if not rules.exists():
+        return []
+    rights = parse_rights(rules.read_text("utf-8", "replace"))
+    return sorted({one.who for one in rights if one.access == "deny" and is_identifier(one.who)})
 
 
 def broker_configuration(broker_dir: Path, tls_dir: Path, addresses: Addresses) -> str:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from fleet_server.db import reading, transaction
 from fleet_server.devices.habit import hour_of
 from fleet_server.devices.models import Device
+from fleet_server.enrollment.retired import RetiredWatch
 from fleet_server.ingest import overuse
 from fleet_server.ingest.answers import Answers, Publication
 from fleet_server.ingest.dead_room import DeadRoom
@@ -98,6 +99,7 @@ class Worker:
         self._fleet_size = 0
         self._fleet_counted_s = float("-inf")
         self._saved_s = float("-inf")
+        self._retired = RetiredWatch(engine)
         self._listening_since: datetime | None = None
         self.counters: Counter[str] = Counter()
 
@@ -115,6 +117,7 @@ class Worker:
     def step(self) -> None:
         """Takes what has arrived, waiting for it at most a second, and answers it."""
         self._take_in()
+        self._directory.forget(self._retired.look(time.monotonic(), utc_now()))
         due = self._queue.take(MAX_FLUSH_MESSAGES, 4 * MAX_FLUSH_BYTES, time.monotonic())
         if due:
             self._handle(due)

@@ -25,6 +25,14 @@ class TokenBuckets:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self.refused = 0
 
+    def wait_s(self, caller: str, now_s: float) -> float:
+        """What `take` would answer; nothing is taken."""
+        bucket = self._buckets.get(caller)
+        if bucket is None:
+            return 0.0
+        tokens = bucket.tokens + max(0.0, now_s - bucket.at_s) * self._rate_per_s
+        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate_per_s
+
     def take(self, caller: str, now_s: float) -> float:
         """0 when the request may pass, else after how many seconds the next one will. ``now_s``: monotonic."""
         bucket = self._buckets.setdefault(caller, _Bucket(float(self._burst), now_s))

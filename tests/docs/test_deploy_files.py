@@ -99,6 +99,8 @@ def exposed_names() -> set[str]:
     metrics = ServerMetrics()
     metrics.count_request("GET", "/", 200, 0.01)
     metrics.set_process(rate_limited=0, fanned_out=0, is_broker_connected=True)
+    metrics.set_ends({"issuing": 1.0})
+    metrics.set_retirements(0)
     metrics.set_fleet({"QUEUED": 1}, {"online": 1}, {"well": 1})
     lines = metrics.text().decode().splitlines()
     return {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}

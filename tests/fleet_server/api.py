@@ -17,6 +17,7 @@ from fleet_server.app import create_app
 from fleet_server.auth.models import ApiToken
 from fleet_server.auth.roles import Role
 from fleet_server.db import transaction
+from fleet_server.issuer.client import IssuerClient
 from fleet_server.mqtt import ServerLink
 from fleet_server.signer.service import Signs
 from fleet_server.timeline.hub import EventHub
@@ -86,7 +87,9 @@ def add_callers(engine: Engine) -> None:
 
 
 @contextmanager
-def running_api(engine: Engine, folder: Path, signer: Signs | None = None) -> Iterator[Api]:
+def running_api(
+    engine: Engine, folder: Path, signer: Signs | None = None, issuer: IssuerClient | None = None
+) -> Iterator[Api]:
     with transaction(engine) as session:
         fleet = add_fleet(session)
         add_fleet(session, "two", tenant=OTHER_TENANT)
@@ -98,6 +101,7 @@ def running_api(engine: Engine, folder: Path, signer: Signs | None = None) -> It
         cast("ServerLink", broker),
         EventHub(engine),
         signer or local_signer(COMMAND_KEY, APPROVER_KEY),
+        issuer=issuer,
     )
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(app, client, engine, fleet, broker)

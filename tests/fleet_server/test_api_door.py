@@ -14,10 +14,13 @@ from sqlmodel import Session
 from structlog.testing import capture_logs
 
 from fleet_server.db import transaction
+from fleet_server.enrollment.models import Enrolment
 from fleet_server.ingest.installation import save_worker
+from fleet_server.kit.identifiers import device_id, uuid7
 from fleet_server.kit.rate_limit import TokenBuckets
 from fleet_server.kit.times import utc_now
 from tests.fleet_server.api import Api, bearer, running_api
+from tests.fleet_server.factories import TENANT
 
 NOWHERE = "0198d0a0-0000-7000-8000-000000000009"
 
@@ -37,7 +40,27 @@ def endpoints(api: Api) -> list[tuple[str, str]]:
 def asked(api: Api, path: str, device: str) -> str:
     body = {"device": api.fleet.terminal, "action": "agent.echo"}
     execution = api.post("/api/v1/executions", body).json()["id"] if "{execution_id}" in path else ""
-    return path.replace("{device_id}", device).replace("{execution_id}", execution)
+    path = path.replace("{device_id}", device).replace("{execution_id}", execution)
+    return path.replace("{enrolment_id}", made_enrolment(api)) if "{enrolment_id}" in path else path
+
+
+def made_enrolment(api: Api) -> str:
+    row = Enrolment(
+        id=uuid7(utc_now()),
+        tenant_id=TENANT,
+        kind="new",
+        state="pending",
+        device_id=device_id(),
+        serial_number="S1",
+        model="M",
+        terminal_class="smart",
+        created_by="lin",
+        created_at=utc_now(),
+        expires_at=utc_now(),
+    )
+    with transaction(api.engine) as session:
+        session.add(row)
+    return row.id
 
 
 def test_every_endpoint_refuses_who_brings_no_token_or_a_wrong_one(api: Api) -> None:
@@ -55,6 +78,8 @@ def test_every_endpoint_refuses_who_brings_no_token_or_a_wrong_one(api: Api) -> 
 BODIES: dict[str, Any] = {
     "/api/v1/executions/{execution_id}/consent": {"code": "123456"},
     "/api/v1/approvals/{execution_id}/break-glass": {"envelope": "{}"},
+    "/api/v1/devices/{device_id}/retirement": {"reason": "stolen"},
+    "/api/v1/enrolments/{enrolment_id}/approve": {},
 }
 # An operator decides nothing, whosever it is.
 DECIDED = {
@@ -69,9 +94,17 @@ def test_no_endpoint_shows_another_tenants_device_or_execution(api: Api) -> None
         if "{" not in path:
             continue
         where = asked(api, path, api.fleet.terminal)
-        answer = api.client.request(method, where, headers=bearer("stranger"), json=BODIES.get(path))
+        answer = api.client.request(
+            method, where, headers=bearer("stranger"), json=BODIES.get(path) if method == "post" else None
+        )
         assert (path, answer.status_code) == (path, 403 if path in DECIDED else 404)
-        known = {"device_not_found", "execution_not_found", "approval_not_found", "permit_not_found"}
+        known = {
+            "device_not_found",
+            "execution_not_found",
+            "approval_not_found",
+            "permit_not_found",
+            "enrolment_not_found",
+        }
         assert answer.json()["code"] in known or path in DECIDED
 
 
@@ -167,5 +200,5 @@ def test_every_answer_carries_a_strict_policy(api: Api) -> None:
 def test_description_names_the_token_and_no_unused_route(api: Api) -> None:
     document = api.client.get("/openapi.json").json()
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
-    assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics")) for path in document["paths"])
+    assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/enrol/")) for path in document["paths"])
     assert [route.path for route in api.app.routes if isinstance(route, APIRoute) and route.path == "/docs"] == []

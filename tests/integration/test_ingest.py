@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +13,28 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import col, select
 
-from fleet_server.db import reading
-from fleet_server.devices.models import Device
+from fleet_server.auth.roles import Actor, ActorKind, Role
+from fleet_server.db import reading, transaction
+from fleet_server.devices.models import Capability, Device
+from fleet_server.enrollment.retirement import Reason, Retirements
 from fleet_server.faults.models import Fault
 from fleet_server.ingest.models import StoredRecord
 from fleet_server.ingest.worker import Worker
+from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import ServerLink
 from fleet_server.timeline.models import Event
 from protocol import codec
 from protocol.broker_rules import API_NAMES
+from protocol.capabilities import Capabilities, DeviceCapabilities
 from protocol.records import FaultCleared, FaultRaised, HealthColumns, Severity
 from protocol.streams import StreamKind
-from protocol.topics import EVENTS
+from protocol.topics import EVENTS, Up
 from tests.support.broker import Broker, running_broker
 from tests.support.fleet_rows import GATEWAY, PRINTER, TERMINAL
 from tests.support.ingest_worker import fleet_on_sqlite, running_ingest, settings_for, worker_on
 from tests.support.wire_agent import WireAgent, until
 
+OPERATOR = Actor("p-1", "lin", Role.OPERATOR, "default", ActorKind.PERSON)
 pytestmark = pytest.mark.integration
 
 
@@ -106,6 +113,63 @@ def test_a_link_that_drops_is_offline_by_its_will_and_one_that_stops_by_its_good
     again.goodbye()
     until(lambda: presence_of(running.engine, GATEWAY) == ("offline", "stopped"), "the goodbye")
     again.close()
+
+
+def test_what_a_link_says_is_refused_within_five_seconds_of_its_retirement_though_the_broker_lets_it_speak(
+    running: Running, agent: WireAgent
+) -> None:
+    agent.greet()
+    agent.await_ack(agent.send(paper_out(agent.wall_ms())))
+    with transaction(running.engine) as session:
+        Retirements(session, OPERATOR, utc_now()).retire(TERMINAL, Reason.STOLEN)
+    began_s = time.monotonic()
+    said = 0
+
+    def is_refused() -> bool:
+        nonlocal said
+        agent.send(paper_out(agent.wall_ms()))
+        said += 1
+        time.sleep(0.1)
+        return running.worker.counters["stranger"] > 0
+
+    until(is_refused, "the link is a stranger")
+    refused_s = time.monotonic() - began_s
+    sys.stdout.write(f"data refused after {refused_s:.3f} s, the broker letting it through\n")
+    assert refused_s <= 5
+    with reading(running.engine) as session:
+        stored = len(session.exec(select(StoredRecord.kind)).all())
+    before = running.worker.counters["stranger"]
+    agent.send(paper_out(agent.wall_ms()))
+    until(lambda: running.worker.counters["stranger"] > before, "the next one is refused")
+    with reading(running.engine) as session:
+        assert len(session.exec(select(StoredRecord.kind)).all()) == stored
+
+
+def test_a_gateway_that_names_anothers_device_moves_nothing_of_it(running: Running, broker: Broker) -> None:
+    """In its hello, in what it declares, and in its records."""
+    thief = WireAgent(broker, TERMINAL, attached=(PRINTER,))
+    thief.connect()
+    try:
+        thief.greet()
+        with reading(running.engine) as session:
+            before = session.get(Device, PRINTER)
+            assert before is not None
+        thief.publish(
+            Up.CAPABILITIES, codec.to_json(Capabilities([DeviceCapabilities(PRINTER, "escpos", "traditional", [])]))
+        )
+        sent = thief.send(paper_out(thief.wall_ms()), device=PRINTER)
+        thief.await_ack(sent)
+        with reading(running.engine) as session:
+            after = session.get(Device, PRINTER)
+            assert after is not None
+            assert session.exec(select(Fault)).all() == []
+            assert session.get(Capability, PRINTER) is None
+        assert running.worker.counters["dead.foreign_device"] == 1
+        watched = ("presence", "link_id", "boot", "last_seen_at", "capability_digest", "firmware")
+        assert [getattr(after, name) for name in watched] == [getattr(before, name) for name in watched]
+        assert (after.presence, after.last_seen_at) == ("unknown", None)
+    finally:
+        thief.close()
 
 
 def test_columns_are_acknowledged_on_their_own_stream(running: Running, agent: WireAgent) -> None:

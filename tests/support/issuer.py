@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -19,11 +20,13 @@ class LocalChannel:
         self._places = places
         self._clock = clock
         self._issuer: Issuer | None = None
+        self._lock = threading.Lock()
 
     def ask(self, line: bytes) -> bytes:
-        if self._issuer is None:
-            self._issuer = Issuer(self._places, self._clock)
-        return self._issuer.answer(line)
+        with self._lock:
+            if self._issuer is None:
+                self._issuer = Issuer(self._places, self._clock)
+            return self._issuer.answer(line)
 
     def close(self) -> None:
         if self._issuer is not None:

@@ -145,8 +145,8 @@ DEEDS: dict[tuple[str, str], tuple[Callable[[World], Any], str]] = {
     ("POST", "/api/v1/audit/anchors"): (add_anchor, "audit_anchored"),
 }
 
-# What people sign needs terminals and keys of approvers, which stand in tests of their own: here only that the words
-# which these routes write down are written at all.
+# What people sign, and devices ask for, needs terminals and keys, which stand in tests of their own: here only that the
+# words which these routes write down are written at all.
 SIGNED: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/approvals/{execution_id}/break-glass"): "break_glass_used",
     ("POST", "/api/v1/approvals/{execution_id}/refuse"): "execution_refused",
@@ -155,6 +155,19 @@ SIGNED: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/permits"): "permit_added",
     ("POST", "/api/v1/permits/{permit_id}/withdraw"): "permit_withdrawn",
     ("POST", "/api/v1/signing/lift"): "signing_lift",
+    ("POST", "/api/v1/enrolments"): "enrolment_codes_made",
+    ("POST", "/api/v1/enrolments/pallet"): "enrolment_codes_made",
+    ("POST", "/api/v1/enrolments/{enrolment_id}/approve"): "enrolment_approved",
+    ("POST", "/api/v1/enrolments/{enrolment_id}/refuse"): "enrolment_refused",
+    ("DELETE", "/api/v1/enrolments/{enrolment_id}"): "enrolment_code_withdrawn",
+    ("POST", "/api/v1/devices/{device_id}/retirement"): "device_retired",
+    ("POST", "/devices/{device_id}/retirement"): "device_retired",
+    ("POST", "/enrolment/codes"): "enrolment_codes_made",
+    ("POST", "/enrolment/{enrolment_id}/approve"): "enrolment_approved",
+    ("POST", "/enrolment/{enrolment_id}/refuse"): "enrolment_refused",
+    ("POST", "/enrolment/{enrolment_id}/withdraw"): "enrolment_code_withdrawn",
+    ("POST", "/enrol/v1/requests"): "device_enrolled",
+    ("POST", "/enrol/v1/renewals"): "certificate_renewed",
     ("POST", "/api/v1/signing/stop"): "signing_stop",
 }
 

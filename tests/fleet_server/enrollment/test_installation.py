@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from fleet_server.auth.accounts import find_token_actor
 from fleet_server.auth.passwords import Passwords
 from fleet_server.auth.roles import Role
 from fleet_server.auth.service import AuthService
-from fleet_server.db import open_engine, reading
+from fleet_server.db import open_engine, reading, transaction
 from fleet_server.devices.models import Device, Site
 from fleet_server.enrollment.errors import DataFolderUnusable, FleetFileInvalid
 from fleet_server.enrollment.installation import Installation, install
@@ -212,6 +213,26 @@ def test_certificates_are_renewed_past_two_thirds_of_their_life_and_written_down
         f"{old:x}",
         f"{serial_of(home, 'gw1'):x}",
     }
+
+
+def test_a_device_that_looks_after_its_key_itself_keeps_it(plain_home: Home) -> None:
+    made = plain_home.install(small_fleet(), demo=False)
+    link = made.devices["gw1"].id
+    before = plain_home.read("gw1", "client.crt")
+    engine = plain_home.engine(made)
+    later = NOW + timedelta(days=60)
+    with transaction(engine) as session:
+        row = IssuedCertificate(
+            serial="abc", tenant_id="default", link_id=link, issued_at=later, not_after=later + timedelta(days=90)
+        )
+        session.add(row)
+    engine.dispose()
+    plain_home.install(now=NOW + timedelta(days=80), demo=False)
+    assert plain_home.read("gw1", "client.crt") == before
+    # A bundle that was carried and deleted is not made again: it would take the device's own key from it.
+    shutil.rmtree(plain_home.data / "agents")
+    plain_home.install(now=NOW + timedelta(days=80), demo=False)
+    assert not (plain_home.data / "agents" / "gw1").exists()
 
 
 def test_a_corrected_file_updates_rows_under_the_same_ids(home: Home) -> None:
