@@ -102,7 +102,7 @@ def test_what_is_drawn_can_be_taken_along_and_the_audit_says_who_did(browser: Br
     assert {row["metric"] for row in rows} == {"net.rtt_ms"}
     with reading(console_engine) as session:
         noted = session.execute(select(AuditEntry).where(AuditEntry.__table__.c.action == "health_exported")).scalars()  # type: ignore[attr-defined]  # SQLModel tables have it
-        assert [row.actor for row in noted] == ["viewer"]
+        assert [row.actor for row in noted] == ["person:u-viewer"]
 
 
 def test_who_may_not_export_gets_no_button_and_no_file(browser: Browser) -> None:
