@@ -173,6 +173,7 @@ def send(two: Two, line: Line, headers: dict[str, str], form: dict[str, str]) ->
         "person_id": f"p-{OURS}-{Role.VIEWER}",
         "deed": "unlock",
         "permit_id": "p-none",
+        "enrolment_id": "e-none",
         "name": "tokens.css" if line.path.startswith("/static") else ACTIONS["check"],
         "serial": "SND-ONE-TERMINAL",
         "cursor": encode_cursor(0, ""),
@@ -183,7 +184,7 @@ def send(two: Two, line: Line, headers: dict[str, str], form: dict[str, str]) ->
     if line.method == "GET":
         return two.client.get(url, headers=headers)
     if line.door == "api":
-        return two.client.post(url, headers=headers, json=_body(two, line))
+        return two.client.request(line.method, url, headers=headers, json=_body(two, line))
     more = {"action": ACTIONS.get(line.variant, ""), "device": "prn1", "fault": "paper_out", "code": "123456"}
     return two.client.post(url, headers=headers, data={**more, **form})
 
