@@ -31,6 +31,7 @@ _MODULES = (
     "export",
     "client",
     "approving",
+    "approval_page",
     "policy",
 )
 # New objects before a look for garbage; Python's own 700 is made for small programs.

@@ -35,8 +35,17 @@ class BrokerTooWeak(FleetError):
     code = "broker_too_weak"
 
 
-def check_http_port(settings: ServerSettings) -> None:
-    host, port = settings.http_host, settings.http_port
+def check_http_ports(settings: ServerSettings) -> None:
+    """Of the console and, where there is one, of the approval page."""
+    option = f"choose another with 'fleet-server init --data {settings.data} --http-port N'"
+    _check_port(settings.http_host, settings.http_port, option)
+    if settings.approval_url:
+        file = settings.server_dir / "fleet.toml"
+        option = f"choose another by approval_port and approval_url in {file}"
+        _check_port(settings.approval_host, settings.approval_port, option)
+
+
+def _check_port(host: str, port: int, way_out: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,10 +53,7 @@ def check_http_port(settings: ServerSettings) -> None:
             probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise PortTaken(
-                    f"port {port} on {host} is taken by another program: "
-                    f"choose another with 'fleet-server init --data {settings.data} --http-port N'"
-                ) from error
+                raise PortTaken(f"port {port} on {host} is taken by another program: {way_out}") from error
             raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 

@@ -29,14 +29,17 @@ STRICT_TRANSPORT = "max-age=63072000"
 
 
 class SecurityHeaders:
-    def __init__(self, app: ASGIApp) -> None:
+    """``content_policy``: of a program whose pages need less than the console."""
+
+    def __init__(self, app: ASGIApp, content_policy: str = CONTENT_SECURITY_POLICY) -> None:
         self._app = app
+        self._headers = SECURITY_HEADERS | {"Content-Security-Policy": content_policy}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
                 if headers.get("content-type", "").startswith("text/event-stream"):
                     # The framework only asks to look again.

@@ -83,6 +83,11 @@ class ServerSettings:
     read_database_url: str = ""
     # Of an issuer under a user of its own (`fleet_server.issuer`); empty: it is one of this server's processes.
     issuer_socket: str = ""
+    # The approval page (`fleet_server.approvals.page`): its address as people open it, of another host or port than the
+    # console's, and where its process listens; empty: there is none.
+    approval_url: str = ""
+    approval_host: str = "127.0.0.1"
+    approval_port: int = 8081
 
     @property
     def health_kept(self) -> HealthKept:
@@ -201,6 +206,7 @@ def load_settings(data: Path) -> ServerSettings:
         if given[name] < 1:
             raise SettingsInvalid(f"{path}: {name}: expected 1 or more, came {given[name]}")
     _check_provider(path, given)
+    _check_approval_page(path, given)
     given["database_url"] = anchored(given["database_url"], path.parent)
     return ServerSettings(data=data, **given)
 
@@ -219,6 +225,19 @@ def _check_provider(path: Path, given: dict[str, Any]) -> None:
     if role not in _GIVEN_BY_PROVIDER:
         wanted = ", ".join(one for one in _GIVEN_BY_PROVIDER if one)
         raise SettingsInvalid(f"{path}: oidc_new_people_role: expected nothing or one of {wanted}, came {role!r}")
+
+
+def _check_approval_page(path: Path, given: dict[str, Any]) -> None:
+    """An origin of its own, in which a browser has WebCrypto."""
+    url = given.get("approval_url", "")
+    if not url:
+        return
+    parts, console = urlsplit(url), urlsplit(given["url"])
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not is_safe or url != f"{parts.scheme}://{parts.netloc}":
+        raise SettingsInvalid(f"{path}: approval_url: expected https://HOST or https://HOST:PORT, came {url!r}")
+    if parts.netloc == console.netloc:
+        raise SettingsInvalid(f"{path}: approval_url: expected another host or port than the console's, came {url!r}")
 
 
 def anchored(database_url: str, folder: Path) -> str:

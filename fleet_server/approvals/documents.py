@@ -222,6 +222,11 @@ def document_of(envelope: str) -> Authorisation | None:
     return None if isinstance(inner, Malformed) else inner
 
 
+def keys_of_person(policy: Policy, tenant_id: str, name: str) -> list[str]:
+    """Ids of the keys by which the policy knows this person."""
+    return [_key(one) for one in _approvers(policy, tenant_id) if same_person(one.name, name)]
+
+
 def _covers(permit: ShiftPermit, wanted: Proposal) -> bool:
     document = document_of(permit.envelope)
     if document is None or wanted.danger_class is not DangerClass.CHANGES:

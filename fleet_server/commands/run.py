@@ -36,7 +36,7 @@ def run(
     _renew(settings)
     # After a restore it lies where backups have it.
     adopt_command_key(settings)
-    preflight.check_http_port(settings)
+    preflight.check_http_ports(settings)
     for remark in preflight.check_broker_rules(settings):
         typer.echo(remark)
     readiness = preflight.Readiness(settings, wait_broker_s)
@@ -75,4 +75,6 @@ def _children(settings: "ServerSettings", ingest: int) -> "list[ChildSpec]":
     workers = [ChildSpec(f"ingest-{n + 1}", command("ingest", "--name", INGEST_NAMES[n])) for n in range(ingest)]
     issuer = [] if settings.issuer_socket else [ChildSpec("issuer", command("issuer"))]
     signer = [] if settings.signer_elsewhere else [ChildSpec("signer", signing)]
-    return [*signer, *issuer, *workers, ChildSpec("api", command("api")), ChildSpec("scheduler", command("scheduler"))]
+    page = [ChildSpec("approval-page", command("approval-page"))] if settings.approval_url else []
+    others = [ChildSpec(name, command(name)) for name in ("api", "scheduler")]
+    return [*signer, *issuer, *workers, *others, *page]

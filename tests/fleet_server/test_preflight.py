@@ -94,8 +94,18 @@ def test_a_taken_port_is_said_with_the_way_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ensure_settings(tmp_path, Wishes(http_port=taken.getsockname()[1]))
         with pytest.raises(preflight.PortTaken, match=r"is taken by another program.*--http-port"):
-            preflight.check_http_port(settings)
-    preflight.check_http_port(settings)
+            preflight.check_http_ports(settings)
+    preflight.check_http_ports(settings)
+
+
+def test_a_taken_port_of_the_approval_page_is_said_too(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as free:
+        console, port = free.getsockname()[1], taken.getsockname()[1]
+        free.close()
+        plain = replace(ensure_settings(tmp_path, Wishes(http_port=console)), approval_port=port)
+        preflight.check_http_ports(plain)
+        with pytest.raises(preflight.PortTaken, match=r"is taken by another program.*approval_port"):
+            preflight.check_http_ports(replace(plain, approval_url=f"http://127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize(("status", "ready"), [(200, True), (503, False)])

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from fleet_server import migrate
+from fleet_server.commands.run import _children as children
 from fleet_server.db import open_engine, reading, transaction
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.errors import SettingsInvalid
@@ -98,3 +99,28 @@ def test_days_that_make_no_sense_stop_the_start(tmp_path: Path, written: Path, d
     change(written, "records_kept_days = 90", f"records_kept_days = {days}")
     with pytest.raises(SettingsInvalid, match="records_kept_days: expected"):
         load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://approve.example",  # no WebCrypto there
+        "https://approve.example/",
+        "https://approve.example/page",
+        "approve.example",
+        "http://127.0.0.1:8080",  # the console's own
+    ],
+)
+def test_an_approval_page_needs_a_safe_origin_of_its_own(tmp_path: Path, written: Path, url: str) -> None:
+    change(written, 'approval_url = ""', f'approval_url = "{url}"')
+    with pytest.raises(SettingsInvalid, match="approval_url: expected"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("url", ["https://approve.example", "https://approve.example:8443", "http://127.0.0.1:8081"])
+def test_an_approval_page_is_a_process_of_the_server_where_one_is_named(
+    tmp_path: Path, written: Path, url: str
+) -> None:
+    assert "approval-page" not in [child.name for child in children(load_settings(tmp_path), 1)]
+    change(written, 'approval_url = ""', f'approval_url = "{url}"')
+    assert "approval-page" in [child.name for child in children(load_settings(tmp_path), 1)]
