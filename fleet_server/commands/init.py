@@ -26,6 +26,9 @@ def init(
     mqtt_port: Port = None,
     http_host: Annotated[str | None, typer.Option(help="Address of console and API; https unless loopback.")] = None,
     http_port: Port = None,
+    approval_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Serve the approval page there, at the address of the console.")
+    ] = None,
     *,
     demo: Annotated[bool, typer.Option("--demo", help="Demo people, token, approver and panel.")] = False,
     as_json: JsonOption = False,
@@ -36,7 +39,7 @@ def init(
     from fleet_server.enrollment.settings_file import Wishes
     from fleet_server.kit.times import utc_now
 
-    wishes = Wishes(database_url, mqtt_host, mqtt_port, http_host, http_port, demo or None)
+    wishes = Wishes(database_url, mqtt_host, mqtt_port, http_host, http_port, approval_port, demo or None)
     made = install(data, wishes, fleet, utc_now(), Passwords.standard())
     typer.echo(json.dumps(_as_json(made), ensure_ascii=False) if as_json else _in_words(made))
 

@@ -59,6 +59,7 @@ class Frame:
     is_demo: bool
     standing: Standing = UP
     stop: StopOrder | None = None  # the emergency stop that holds
+    approval_url: str = ""  # of the approval page, where there is one
 
     @property
     def reads_elsewhere(self) -> bool:
@@ -88,6 +89,7 @@ def make_frame(
         is_demo=bool(request.app.state.settings.demo),
         standing=request.app.state.databases.standing,
         stop=None if session is None else stop_shown(request.app.state.settings.server_dir, session.actor.tenant_id),
+        approval_url=request.app.state.settings.approval_url,
     )
 
 

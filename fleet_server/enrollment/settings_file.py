@@ -25,6 +25,7 @@ class Wishes:
     mqtt_port: int | None = None
     http_host: str | None = None
     http_port: int | None = None
+    approval_port: int | None = None
     demo: bool | None = None
 
 
@@ -41,6 +42,9 @@ def ensure_settings(data: Path, wishes: Wishes) -> ServerSettings:
     is_moved = wanted.demo and wanted.http_host in WILDCARDS
     if not path.exists() or is_moved or (wanted.http_host, wanted.http_port) != (present.http_host, present.http_port):
         wanted = replace(wanted, url=_url(wanted.http_host, wanted.http_port))
+    if wishes.approval_port is not None:
+        url = _url(wanted.http_host, wishes.approval_port)
+        wanted = replace(wanted, approval_host=wanted.http_host, approval_url=url)
     if wanted != present or not path.exists() or _names_its_own_place(path, wanted):
         make_private_dir(path.parent)
         write_private(path, _toml(wanted))

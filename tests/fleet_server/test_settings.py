@@ -124,3 +124,12 @@ def test_an_approval_page_is_a_process_of_the_server_where_one_is_named(
     assert "approval-page" not in [child.name for child in children(load_settings(tmp_path), 1)]
     change(written, 'approval_url = ""', f'approval_url = "{url}"')
     assert "approval-page" in [child.name for child in children(load_settings(tmp_path), 1)]
+
+
+def test_an_approval_page_that_was_asked_for_stays_where_it_is(tmp_path: Path) -> None:
+    assert ensure_settings(tmp_path, Wishes()).approval_url == ""
+    for wishes in (Wishes(approval_port=8099), Wishes(), Wishes(http_port=8090)):
+        made = ensure_settings(tmp_path, wishes)
+        place = (made.approval_url, made.approval_host, made.approval_port)
+        assert place == ("http://127.0.0.1:8099", "127.0.0.1", 8099)
+    assert ensure_settings(tmp_path, Wishes(http_host="0.0.0.0", approval_port=8099)).approval_url.startswith("https:")  # noqa: S104 - nothing listens

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from fleet_server.approvals.documents import Documents
+from fleet_server.approvals.documents import Documents, keys_of_person
 from fleet_server.approvals.page.schemas import (
     DecisionRead,
     DeskRead,
@@ -14,7 +14,6 @@ from fleet_server.approvals.page.schemas import (
     WaitingRead,
     waiting_read,
 )
-from fleet_server.approvals.page.service import PageDesk
 from fleet_server.approvals.page.sessions import (
     ApproverSessionDep,
     DecidingSessionDep,
@@ -37,11 +36,13 @@ router = APIRouter(dependencies=[Depends(own_origin_only)])
 IdPath = Annotated[str, Path(max_length=64)]
 
 
-def page_desk(request: Request, desk: ExecutionDeskDep) -> PageDesk:
-    return PageDesk(desk, request.app.state.dispatcher)
+def own_keys(request: Request, session: ApproverSessionDep) -> list[str]:
+    """Asked of the signer: the policy is its."""
+    policy = request.app.state.dispatcher.policy(utc_now())
+    return keys_of_person(policy, session.actor.tenant_id, session.actor.name)
 
 
-PageDeskDep = Annotated[PageDesk, Depends(page_desk)]
+OwnKeysDep = Annotated[list[str], Depends(own_keys)]
 
 
 def documents(session: SessionDep, signed_in: ApproverSessionDep) -> Documents:
@@ -79,13 +80,12 @@ def sign_out(secret: SecretDep, service: AuthServiceDep) -> None:
 
 
 @router.get("/waiting")
-def list_waiting(session: ApproverSessionDep, kept: DocumentsDep, desk: PageDeskDep) -> DeskRead:
-    now = utc_now()
+def list_waiting(session: ApproverSessionDep, kept: DocumentsDep, keys: OwnKeysDep) -> DeskRead:
     return DeskRead(
         person=session.actor.name,
         may_decide=session.actor.may(Permission.APPROVALS_DECIDE),
-        keys=desk.keys_of(session.actor, now),
-        items=[waiting_read(one) for one in kept.list_awaited(now)],
+        keys=keys,
+        items=[waiting_read(one) for one in kept.list_awaited(utc_now())],
     )
 
 
@@ -95,13 +95,18 @@ def get_waiting(execution_id: IdPath, kept: DocumentsDep) -> WaitingRead:
 
 
 @router.post("/waiting/{execution_id}/signature")
-def sign(execution_id: IdPath, asked: SignatureAsked, session: DecidingSessionDep, desk: PageDeskDep) -> DecisionRead:
+def sign(
+    execution_id: IdPath, asked: SignatureAsked, session: DecidingSessionDep, desk: ExecutionDeskDep
+) -> DecisionRead:
+    """By a key of whoever is signed in, over exactly what waits: the desk takes no other of a person."""
     signature = Signature(asked.key_id, asked.signature_base64)
-    return DecisionRead(state=desk.sign(session.actor, execution_id, signature, utc_now()).state)
+    return DecisionRead(state=desk.approve(session.actor, execution_id, signature, utc_now()).state)
 
 
 @router.post("/waiting/{execution_id}/refusal")
-def refuse(execution_id: IdPath, asked: RefusalAsked, session: DecidingSessionDep, desk: PageDeskDep) -> DecisionRead:
+def refuse(
+    execution_id: IdPath, asked: RefusalAsked, session: DecidingSessionDep, desk: ExecutionDeskDep
+) -> DecisionRead:
     return DecisionRead(state=desk.refuse(session.actor, execution_id, asked.reason, utc_now()).state)
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from fastapi import FastAPI
 
 from fleet_server.console.language import Language, translations
 from fleet_server.console.moments import Calendar, zone_of
@@ -91,10 +93,16 @@ def test_evidence_is_folded_under_each_result(browser: Browser) -> None:
     assert "Not possible on this device" in html
 
 
-def test_a_run_that_waits_for_people_says_for_whom(browser: Browser) -> None:
+def test_a_run_that_waits_for_people_says_for_whom(browser: Browser, console_app: FastAPI) -> None:
     client = browser("support", language="en")
     waiting = run_id(ExecutionState.AWAITING_APPROVAL)
-    assert f"fleet-server approve {waiting} --key FILE" in client.get(f"/runs/{waiting}").text
+    html = client.get(f"/runs/{waiting}").text
+    assert f"fleet-server approve {waiting} --key FILE" in html
+    assert "On the approval page" not in html
+    state = console_app.state
+    state.settings = replace(state.settings, approval_url="https://approve.example")
+    html = client.get(f"/runs/{waiting}").text
+    assert f'<a href="https://approve.example/#{waiting}" target="_blank" rel="noopener noreferrer">' in html
     consent = client.get(f"/runs/{run_id(ExecutionState.AWAITING_CONSENT)}").text
     assert 'name="code"' in consent
     assert (
