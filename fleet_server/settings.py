@@ -234,7 +234,10 @@ def _check_approval_page(path: Path, given: dict[str, Any]) -> None:
         return
     parts, console = urlsplit(url), urlsplit(given["url"])
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-    if not is_safe or url != f"{parts.scheme}://{parts.netloc}":
+    # As browsers say it in ``Origin`` and ``Host``, or the page would take its own requests for another's.
+    default = {"https": ":443", "http": ":80"}.get(parts.scheme, "")
+    origin = f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}"
+    if not is_safe or url != origin:
         raise SettingsInvalid(f"{path}: approval_url: expected https://HOST or https://HOST:PORT, came {url!r}")
     if parts.netloc == console.netloc:
         raise SettingsInvalid(f"{path}: approval_url: expected another host or port than the console's, came {url!r}")

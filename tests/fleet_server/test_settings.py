@@ -107,6 +107,8 @@ def test_days_that_make_no_sense_stop_the_start(tmp_path: Path, written: Path, d
         "http://approve.example",  # no WebCrypto there
         "https://approve.example/",
         "https://approve.example/page",
+        "https://approve.example:443",  # browsers leave it out
+        "https://Approve.example",  # and say it in small letters
         "approve.example",
         "http://127.0.0.1:8080",  # the console's own
     ],

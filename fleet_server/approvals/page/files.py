@@ -18,7 +18,7 @@ STATIC: Final = Path(__file__).parent / "static"
 # SHA-256 in hexadecimal, as `sha256sum` says it.
 SCRIPTS: Final = {
     "words.js": "02ef3a69d953978e9f312e299870714be63f7bf2d9ae3dee19c67f0fe5b84a15",
-    "approve.js": "860fada3154fef3d605464662a9251ec7546c031d15d5325c4e6fa00c709a793",
+    "approve.js": "31bf6ef4ae977b529bcabf7a6887e544ff61798a1ee801eed2fd74c44ab91f41",
 }
 _KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
 

@@ -85,6 +85,8 @@ async function makeKey() {
   // Never over one that is there: the policy may name it.
   await keys("readwrite", (store) => store.add(pair, folded(desk.person)));
   await findKey();
+  // Else a browser that runs short of room may forget it.
+  await navigator.storage.persist();
 }
 
 function preAuthentication(bytes) {

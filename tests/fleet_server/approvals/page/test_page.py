@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from sqlmodel import col, update
@@ -28,9 +29,10 @@ from fleet_server.db import transaction
 from fleet_server.kit.times import utc_now
 from protocol.authorisations import Allowed, judge
 from protocol.signing import SigningKey
-from tests.fleet_server.api import Api, running_api
+from tests.fleet_server.api import OTHER_TENANT, Api, running_api
 from tests.fleet_server.auth.people import code_of
 from tests.fleet_server.executions.conftest import COMMAND_KEY
+from tests.fleet_server.routes import routes_of
 from tests.support.approval_page import PASSWORD, add_page_people, page_app, page_settings, signature_by
 from tests.support.signing import policy_of, signer_with
 
@@ -43,6 +45,7 @@ APPROVERS = [("mei", MEI), ("wu", WU), ("support", LIN)]
 @dataclass
 class Page:
     api: Api
+    app: FastAPI
     client: TestClient
     session: str = ""
 
@@ -81,7 +84,7 @@ def opened(engine: Engine, folder: Path) -> Iterator[Page]:
         add_page_people(engine)
         app = page_app(engine, page_settings(folder, URL), signer)
         with TestClient(app, base_url=URL, raise_server_exceptions=False) as client:
-            yield Page(api, client)
+            yield Page(api, app, client)
 
 
 def test_an_approver_signs_and_the_scheduler_has_a_command_that_terminals_obey(engine: Engine, tmp_path: Path) -> None:
@@ -169,6 +172,33 @@ def test_roles_without_the_right_do_not_decide(page: Page, person: str, reads: i
     page.sign_in(person)
     assert page.get("/waiting").status_code == reads
     assert page.post(f"/waiting/{execution}/refusal", {"reason": "not today"}).json()["code"] == "role_too_low"
+
+
+def test_every_route_but_the_files_and_the_sign_in_needs_a_session_and_every_one_this_origin(page: Page) -> None:
+    execution = page.ask()
+    open_to_all = {"/", "/approve.css", "/approve.js", "/words.js", "/session"}
+    routes = list(routes_of(page.app))
+    assert len(routes) == len(open_to_all) + 7
+    for method, path in routes:
+        place, came = path.replace("{execution_id}", execution), {"Origin": CONSOLE, "Sec-Fetch-Site": "cross-site"}
+        assert (path, page.client.request(method, place, json={}, headers=came).status_code) == (path, 403)
+        if path not in open_to_all:
+            answer = page.client.request(method, place, json=None if method == "GET" else {}, headers={"Origin": URL})
+            assert (path, answer.status_code) == (path, 401)
+
+
+def test_an_approver_of_another_tenant_neither_sees_nor_decides(page: Page) -> None:
+    execution = page.ask()
+    page.sign_in("mei")
+    body = signature_by(MEI, page.get(f"/waiting/{execution}").json()["document_base64"])
+    with transaction(page.api.engine) as session:
+        session.execute(update(User).where(col(User.name) == "wu").values(tenant_id=OTHER_TENANT))
+    page.sign_in("wu")
+    assert page.get("/waiting").json()["items"] == []
+    assert page.get(f"/waiting/{execution}").json()["code"] == "approval_not_found"
+    for deed, sent in (("signature", body), ("refusal", {"reason": "not today"})):
+        assert page.post(f"/waiting/{execution}/{deed}", sent).status_code == 404
+    assert page.state(execution) == "AWAITING_APPROVAL"
 
 
 @pytest.mark.parametrize("origin", [CONSOLE, "null", "https://approve.example:9", None])
