@@ -84,8 +84,8 @@ def add_permit(
     """Takes a permit that an approver signed."""
     now = utc_now()
     row = kept.add_permit(asked.envelope, request.app.state.dispatcher.policy(now), now)
-    data = {"permit": row.id, "people": row.people, "actions": row.actions, "until": row.not_after.isoformat()}
-    record(session, caller, "permit_added", row.id, data, now=now)
+    data = {"permit": row.id, "actions": row.actions, "until": row.not_after.isoformat()}
+    record(session, caller, "permit_added", row.id, data, personal={"people": row.people}, now=now)
     return permit_read(row, 0)
 
 

@@ -152,6 +152,7 @@ SIGNED: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/approvals/{execution_id}/refuse"): "execution_refused",
     ("POST", "/api/v1/approvals/{execution_id}/signatures"): "execution_approved",
     ("POST", "/api/v1/executions/{execution_id}/consent"): "consent_given",
+    ("POST", "/runs/{run_id}/consent"): "consent_given",
     ("POST", "/api/v1/permits"): "permit_added",
     ("POST", "/api/v1/permits/{permit_id}/withdraw"): "permit_withdrawn",
     ("POST", "/api/v1/signing/lift"): "signing_lift",
