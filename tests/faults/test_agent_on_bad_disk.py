@@ -57,7 +57,10 @@ def test_failed_sync_ends_the_agent_and_the_next_start_goes_on_where_it_was(tmp_
     with mounted_disk(tmp_path) as disk, running_broker(tmp_path / "broker") as broker:
         config = write_config(tmp_path / "site", "d-0000000000000017", broker, Keys())
         text = config.read_text()
-        config.write_text(f"state_dir = {str(disk.folder)!r}\n" + text)
+        # The disk that fails knows no folders; what never goes back has its second place elsewhere anyway.
+        (tmp_path / "guard").mkdir(0o700)
+        places = f"state_dir = {str(disk.folder)!r}\nguard_dir = {str(tmp_path / 'guard')!r}\n"
+        config.write_text(places + text)
         control = disk.folder / "control.sock"
         with running_agent(config) as agent:
             before = until(control, lambda found: bool(found) and written(found["streams"]) > 0)

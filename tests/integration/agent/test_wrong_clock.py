@@ -20,7 +20,7 @@ from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.integration
 LINK = LinkId("gw-wrong-clock")
-YEAR = timedelta(days=365)
+YEAR = timedelta(days=200)
 
 
 @pytest.fixture
