@@ -212,7 +212,7 @@ def _copy_server_folder(source: Path, target: Path) -> None:
 
 
 def _copy_command_key(settings: ServerSettings, target: Path, say: Say) -> None:
-    """Where earlier versions had it; whoever starts the server on it moves it to the signer's folder."""
+    """Where earlier versions had it; a restore moves it to the signer's folder."""
     if settings.signer_elsewhere:
         say("The command key is with the signer, in a folder of its own: back that up as its user.")
         return

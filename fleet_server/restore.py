@@ -33,6 +33,7 @@ from fleet_server.backup import SERVER, Backup, DatabaseKind, Say, read_backup, 
 from fleet_server.db import READER_NAME, reachable_database, transaction
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.enrollment.signer_folder import adopt_command_key
 from fleet_server.errors import DatabaseUnreachable, FleetError, SettingsInvalid
 from fleet_server.ingest.installation import COUNTER_STEP, EVENT_STEP, db_epoch
 from fleet_server.restoring import declared, has_writers, without_writers
@@ -115,6 +116,8 @@ def restore(data: Path, source: Path, database_url: str | None, now: datetime, s
             with reachable_database(url) as engine:
                 epoch = _finish(engine, backup, load_settings(stage).tenant, now)
         kept = _swap(stage / SERVER, data, now)
+        # Terminals know this key; before anybody else starts on the folder, it is the signer's alone.
+        adopt_command_key(load_settings(data))
     return Restored(backup, load_settings(data), head_revision(), epoch, kept)
 
 

@@ -34,7 +34,7 @@ def run(
 
     settings = load_settings(data)
     _renew(settings)
-    # After a restore it lies where backups have it.
+    # It lies with the other keys where earlier versions had it.
     adopt_command_key(settings)
     preflight.check_http_ports(settings)
     for remark in preflight.check_broker_rules(settings):

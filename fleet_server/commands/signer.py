@@ -24,6 +24,7 @@ def signer(folder: FolderOption) -> None:
     from fleet_server.logs import configure_logs
     from fleet_server.signer.bootstrap import opened_signer
     from fleet_server.signer.door import SignerDoor
+    from fleet_server.signer.keys import until_replaced
     from fleet_server.signer.settings import load_signer_settings
 
     configure_logs()
@@ -31,7 +32,8 @@ def signer(folder: FolderOption) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: stop.set())
     settings = load_signer_settings(folder)
-    with opened_signer(settings, utc_now()) as opened:
+    # A restore brings the key back that terminals know: whoever started this process starts it again with that one.
+    with until_replaced(settings.command_seed, stop), opened_signer(settings, utc_now()) as opened:
         SignerDoor(opened, settings, utc_now).serve(stop)
 
 

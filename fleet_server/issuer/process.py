@@ -21,6 +21,7 @@ from fleet_server.issuer.messages import MAX_LINE
 from fleet_server.issuer.service import Issuer
 
 _PATIENCE_S = 30.0
+OCCASION_IDLE_S = 2.0
 _LOOK_EVERY_S = 0.5
 _MAX_PEERS = 32
 # sd_listen_fds(3): the first descriptor that systemd hands over.
@@ -72,9 +73,11 @@ def serve(issuer: Issuer, listener: socket.socket, stop: threading.Event) -> Non
 
 
 def serve_one(issuer: Issuer, peer: socket.socket) -> None:
-    """Until the peer closes its end."""
-    peer.settimeout(None)
-    with peer, peer.makefile("rwb") as stream:
+    """Until the peer closes its end, or has nothing to ask for a while: one that lives long must not keep the folder
+    from the issuer that stays. It asks a new one then.
+    """
+    peer.settimeout(OCCASION_IDLE_S)
+    with suppress(TimeoutError), peer, peer.makefile("rwb") as stream:
         _answer_lines(issuer, stream, threading.Lock())
 
 

@@ -85,6 +85,9 @@ _KINDS = {
 _OF_AN_AGENT = frozenset({Fault.PARTITION, Fault.LOSS, Fault.BAD_LINE, Fault.RESET, Fault.DISK_FULL, Fault.CLOCK})
 AGENT_NAMES = tuple(f"agent{n}" for n in range(AGENTS))
 BROKER, INGEST, API, SCHEDULER, DATABASE = "broker", "ingest-1", "api", "scheduler", "database"
+SIGNER = "signer"
+# Of the steps that would hit who has commands signed, one in so many hits who signs them.
+_SIGNER_EVERY = 3
 # Setting the database back takes its processes away for a while; nothing else is done to it then.
 _SETBACKS = (Fault.FAILOVER, Fault.RESTORE)
 _SETBACK_SHARE = 0.4
@@ -122,7 +125,11 @@ def _step(chance: random.Random, workers: int, database: str, scale: float) -> S
     target = BROKER if fault is Fault.AMNESIA else chance.choice(AGENT_NAMES)
     if fault in {Fault.KILL, Fault.STOP}:
         target = _victim(chance, workers, database)
-    return Step(0, fault, start_s, for_s, target, chance.getrandbits(32))
+    seed = chance.getrandbits(32)
+    if target in {API, SCHEDULER} and seed % _SIGNER_EVERY == 0:
+        # No chance is drawn for it: every other step stays what its seed has always said.
+        target = SIGNER
+    return Step(0, fault, start_s, for_s, target, seed)
 
 
 def _victim(chance: random.Random, workers: int, database: str) -> str:

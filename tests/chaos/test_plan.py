@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tests.chaos.plan import DATABASE, FEED_S, Fault, Plan, plan_for
+from tests.chaos.plan import DATABASE, FEED_S, SIGNER, Fault, Plan, plan_for
 
 SEEDS = range(1, 301)
 
@@ -22,6 +22,11 @@ def test_a_plan_survives_being_written_down() -> None:
 def test_every_fault_has_its_turn() -> None:
     planned = {step.fault for seed in SEEDS for step in plan_for(seed).steps}
     assert planned == set(Fault)
+
+
+def test_who_signs_is_killed_and_stopped_as_well() -> None:
+    done = {step.fault for seed in SEEDS for step in plan_for(seed).steps if step.target == SIGNER}
+    assert done == {Fault.KILL, Fault.STOP}
 
 
 def test_every_fifth_run_is_on_sqlite_and_none_of_those_needs_postgresql() -> None:

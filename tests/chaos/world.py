@@ -16,7 +16,7 @@ from simulators.api import ApiClient, ServerRefused
 from simulators.broker import find_mosquitto
 from simulators.demo.agent_files import point_bundle_at
 from tests.chaos.history import History, HistoryReader
-from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, SCHEDULER, Fault, Plan
+from tests.chaos.plan import AGENT_NAMES, API, BROKER, DATABASE, SCHEDULER, SIGNER, Fault, Plan
 from tests.chaos.processes import REPOSITORY, Kept
 from tests.chaos.site import Site, SiteUnusable
 
@@ -26,6 +26,7 @@ QUOTA_MB: Final = 8
 DISK_MB: Final = 20
 _POLL_S: Final = 0.05
 _PYTHON: Final = (sys.executable, "-m")
+_ISSUER: Final = "issuer"
 
 
 class World:
@@ -58,7 +59,7 @@ class World:
         return {**self._server, **self._agents}[name]
 
     def users_of_the_database(self) -> list[Kept]:
-        return [process for name, process in self._server.items() if name != BROKER]
+        return [process for name, process in self._server.items() if name not in {BROKER, SIGNER}]
 
     def processes(self) -> list[Kept]:
         databases = self.cluster.processes() if self.cluster else []
@@ -123,12 +124,14 @@ class World:
         mosquitto = find_mosquitto()
         conf = Path(self.said["broker_config"])
         broker = Kept(BROKER, mosquitto.command(conf), self._log(BROKER), mosquitto.environment)
-        made = {BROKER: broker}
+        # In the order of `fleet-server run`: who signs first, so that nobody who asks makes an issuer of its own.
+        signing = [*_PYTHON, "fleet_server", SIGNER, "--folder", str(self.data / "signer")]
+        made = {BROKER: broker, SIGNER: Kept(SIGNER, signing, self._log(SIGNER))}
         for number in range(1, self.plan.ingest_workers + 1):
             name = f"ingest-{number}"
             command = [*_PYTHON, ingest_module, "ingest", "--data", str(self.data), "--name", f"svc-fleet-{number}"]
             made[name] = Kept(name, command, self._log(name))
-        for name in (API, SCHEDULER):
+        for name in (_ISSUER, API, SCHEDULER):
             made[name] = Kept(name, [*_PYTHON, "fleet_server", name, "--data", str(self.data)], self._log(name))
         return made
 

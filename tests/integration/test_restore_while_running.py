@@ -136,7 +136,7 @@ def epoch(server: Server) -> str:
 def test_a_restore_under_a_running_server_shows_pages_and_takes_nothing(server: Server, tmp_path: Path) -> None:
     backup, data = tmp_path / "backup", str(server.data)
     subprocess.run([*PROGRAM, "backup", str(backup), "--data", data], check=True, capture_output=True)
-    wait_for(lambda: set(server.children()) == {"api", "ingest", "scheduler"})
+    wait_for(lambda: set(server.children()) == {"api", "ingest", "issuer", "scheduler", "signer"})
     before, epoch_before = server.children(), epoch(server)
     with Onlooker(server) as onlooker:
         done = subprocess.run(
@@ -146,6 +146,7 @@ def test_a_restore_under_a_running_server_shows_pages_and_takes_nothing(server: 
         wait_for(lambda: server.get("/readyz")[0] == HTTPStatus.OK and epoch(server) != epoch_before)
         wait_for(lambda: all(server.children().get(name, pid) != pid for name, pid in before.items()))
         wait_for(lambda: server.get("/readyz")[0] == HTTPStatus.OK)
+    assert not (server.data / "server" / "keys" / "command.seed").exists(), "it is the signer's alone"
     assert "restoring" in onlooker.states
     assert {status for status in onlooker.pages if status >= 500} <= {HTTPStatus.SERVICE_UNAVAILABLE}
     assert onlooker.pages[HTTPStatus.OK]

@@ -19,6 +19,7 @@ from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.issuer.client import connect_to
 from fleet_server.issuer.opening import issuer_of, places_of, prepare
 from fleet_server.kit.times import utc_now
+from fleet_server.restoring import declared, has_writers
 from fleet_server.settings import ServerSettings
 from tests.support.signing_requests import new_key, request_of
 
@@ -89,6 +90,21 @@ def test_without_a_running_one_a_process_is_made_for_the_occasion(settings: Serv
     with running(settings):
         assert client.retire(LINK, "stolen", {}) == [first.serial]
         client.close()
+
+
+def test_a_peer_that_asks_no_more_does_not_keep_the_folder_from_the_one_that_stays(settings: ServerSettings) -> None:
+    client = issuer_of(settings)
+    first = client.enrol(LINK, request_of(new_key()))
+    with running(settings):
+        # Its connection is still open.
+        assert client.retire(LINK, "stolen", {}) == [first.serial]
+    client.close()
+
+
+def test_it_lets_go_of_a_folder_that_a_restore_replaces(settings: ServerSettings) -> None:
+    with running(settings) as process, declared(settings.data, utc_now()):
+        assert process.wait(DEADLINE_S) == 0
+        assert not has_writers(settings.data)
 
 
 def test_one_that_was_started_anew_is_found_again(settings: ServerSettings) -> None:
