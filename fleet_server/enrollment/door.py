@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Body, Depends, Request, Response
-from fastapi.responses import PlainTextResponse
 from sqlalchemy import Engine
 
 from fleet_server.db import transaction
@@ -27,8 +26,15 @@ router = APIRouter(prefix="/enrol/v1", tags=["enrolment of devices"])
 # Wrong tries of one address: a technician's slips, and then one a minute.
 GUESSES = 10
 GUESSES_PER_S = 1 / 60
+PEM = "application/x-pem-file"
 
 AskT = TypeVar("AskT", EnrolRequest, RenewRequest)
+
+
+def _described(kind: type[EnrolRequest | RenewRequest]) -> dict[str, Any]:
+    """What is asked for, for the API's description: of the types of the wire the framework knows nothing."""
+    _, shapes = msgspec.json.schema_components([kind])
+    return {"requestBody": {"content": {"application/json": {"schema": shapes[kind.__name__]}}}}
 
 
 def issuer_of_app(request: Request) -> IssuerClient:
@@ -44,7 +50,7 @@ def guesses_of(request: Request) -> TokenBuckets:
     return buckets
 
 
-@router.get("/authority", response_class=PlainTextResponse)
+@router.get("/authority", response_class=Response, responses={200: {"content": {PEM: {}}}})
 def authority(request: Request) -> Response:
     """The certificate of the authority as PEM; its fingerprint is in every code."""
     settings: ServerSettings = request.app.state.settings
@@ -52,17 +58,25 @@ def authority(request: Request) -> Response:
         pem = (settings.keys_dir / "ca.crt").read_bytes()
     except OSError as error:
         raise AuthorityUnknown("this server has no certificate of an authority to show") from error
-    return PlainTextResponse(pem, media_type="application/x-pem-file")
+    return Response(pem, media_type=PEM)
 
 
-@router.post("/requests", responses={202: {"description": "a person has to let this device in"}})
+@router.post(
+    "/requests",
+    responses={202: {"description": "a person has to let this device in"}},
+    openapi_extra=_described(EnrolRequest),
+)
 def enrol(request: Request, issuer: IssuerDep, body: Annotated[dict[str, str], Body()]) -> Response:
     """A code, a signing request and a proof of its key: `protocol.enrolment.EnrolRequest`."""
     asked = _as(body, EnrolRequest)
     return _answer(request, lambda admission, address: admission.enrol(asked, address), issuer)
 
 
-@router.post("/renewals", responses={202: {"description": "a person has to let this device in again"}})
+@router.post(
+    "/renewals",
+    responses={202: {"description": "a person has to let this device in again"}},
+    openapi_extra=_described(RenewRequest),
+)
 def renew(request: Request, issuer: IssuerDep, body: Annotated[dict[str, str], Body()]) -> Response:
     """A new certificate for a link, proved by the key it has: `protocol.enrolment.RenewRequest`."""
     asked = _as(body, RenewRequest)

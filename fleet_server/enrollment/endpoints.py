@@ -80,7 +80,7 @@ def refuse(codes: CodesDep, enrolment_id: EnrolmentIdPath) -> EnrolmentRead:
     return enrolment_read(codes.refuse(enrolment_id))
 
 
-@router.delete("/{enrolment_id}")
+@router.post("/{enrolment_id}/withdraw")
 def withdraw(codes: CodesDep, enrolment_id: EnrolmentIdPath) -> EnrolmentRead:
     """Ends a code that nobody has used."""
     return enrolment_read(codes.withdraw(enrolment_id))

@@ -160,7 +160,7 @@ SIGNED: dict[tuple[str, str], str] = {
     ("POST", "/api/v1/enrolments/pallet"): "enrolment_codes_made",
     ("POST", "/api/v1/enrolments/{enrolment_id}/approve"): "enrolment_approved",
     ("POST", "/api/v1/enrolments/{enrolment_id}/refuse"): "enrolment_refused",
-    ("DELETE", "/api/v1/enrolments/{enrolment_id}"): "enrolment_code_withdrawn",
+    ("POST", "/api/v1/enrolments/{enrolment_id}/withdraw"): "enrolment_code_withdrawn",
     ("POST", "/api/v1/devices/{device_id}/retirement"): "device_retired",
     ("POST", "/devices/{device_id}/retirement"): "device_retired",
     ("POST", "/enrolment/codes"): "enrolment_codes_made",

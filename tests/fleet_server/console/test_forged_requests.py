@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.requests import HTTPConnection
 from starlette.testclient import TestClient
 
+from protocol.enrolment import FINGERPRINT_CHARS, SECRET_CHARS, Code
 from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.test_doors import csrf_of
+from tests.support.enrolling import Device
+from tests.support.signing_requests import new_key, request_of
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 EVIL = {"Origin": "https://evil.example"}
 # Before anybody is known there is no session whose token could be asked for: the browser's word on the origin decides.
 WITHOUT_SESSION = {"/sign-in", "/preferences", "/set-up"}
+# Of devices, which have no session: these take no cookie into account, so a forged request has nothing to use there.
+OF_DEVICES = {("POST", "/enrol/v1/requests"), ("POST", "/enrol/v1/renewals")}
 
 
 def unsafe_routes(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -41,7 +49,7 @@ def path_of(template: str) -> str:
 
 @pytest.fixture
 def routes(console_app: FastAPI) -> list[tuple[str, str]]:
-    found = list(unsafe_routes(console_app))
+    found = [route for route in unsafe_routes(console_app) if route not in OF_DEVICES]
     # What is known to be there: an empty list would pass every test below.
     assert {("POST", "/sign-out"), ("POST", "/step-up"), ("POST", "/devices/{device_id}/runs")} <= set(found)
     return found
@@ -81,6 +89,41 @@ def test_no_route_takes_a_request_of_a_stranger(browser: Browser, routes: list[t
         if route[1] not in WITHOUT_SESSION:
             assert ask(client, route, data={"csrf": ""})[0] == 303, route
         assert ask(client, route, data={"csrf": ""}, headers=EVIL)[0] in {303, 403}, route
+
+
+@pytest.fixture
+def cookies_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Paths whose requests the server read cookies of. The framework unpacks them for every route, asked for or not."""
+    found: list[str] = []
+    given: property = vars(HTTPConnection)["cookies"]
+
+    def noted(self: HTTPConnection) -> Any:
+        if str(sys._getframe(1).f_globals["__name__"]).startswith("fleet_server."):
+            found.append(self.url.path)
+        return given.__get__(self)
+
+    monkeypatch.setattr(HTTPConnection, "cookies", property(noted))
+    return found
+
+
+def test_doors_of_devices_know_no_session(browser: Browser, console_app: FastAPI, cookies_read: list[str]) -> None:
+    assert set(unsafe_routes(console_app)) >= OF_DEVICES
+    known, stranger = browser("operator"), browser()
+    assert set(known.cookies) - set(stranger.cookies)
+    known.get("/devices")
+    assert "/devices" in cookies_read, "nothing would be noted of the doors either"
+    code = str(Code("0" * SECRET_CHARS, "0" * FINGERPRINT_CHARS))
+    bodies = {
+        "/enrol/v1/requests": Device(stranger).request(code),
+        "/enrol/v1/renewals": {"link": "d-nobody-knows", "csr": request_of(new_key()), "proof": "0" * 64},
+    }
+    for method, path in sorted(OF_DEVICES):
+        for body, status in ((bodies[path], 403), ({}, 422)):
+            answers = [client.request(method, path, json=body, headers=EVIL) for client in (known, stranger)]
+            assert [answer.status_code for answer in answers] == [status, status], answers[0].text
+            assert answers[0].content == answers[1].content
+            assert not any("set-cookie" in answer.headers for answer in answers)
+        assert path not in cookies_read
 
 
 def test_another_site_cannot_sign_a_browser_in_as_somebody_of_its_choice(browser: Browser) -> None:
