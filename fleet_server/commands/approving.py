@@ -87,10 +87,7 @@ def approve(
     from protocol.signing import pae
 
     connection = connect_to(url, token, data)
-    payload, document = _asked(connection, execution)
-    _print(_shown(document))
-    if not yes and not typer.confirm("Sign exactly this?"):
-        raise typer.Exit(1)
+    payload, _ = _agreed(connection, execution, "Sign exactly this?", yes=yes)
     opened = _open(key, passphrase_file)
     signature = base64.b64encode(opened.private.sign(pae(AUTHORISATION_TYPE, payload))).decode()
     body = {"key_id": opened.id, "signature_base64": signature}
@@ -113,10 +110,7 @@ def break_glass(
     from fleet_server.approvals.permit_making import signed_break_glass
 
     connection = connect_to(url, token, data)
-    _, asked = _asked(connection, execution)
-    _print(_shown(asked))
-    if not yes and not typer.confirm("Break the glass for exactly this?"):
-        raise typer.Exit(1)
+    _, asked = _agreed(connection, execution, "Break the glass for exactly this?", yes=yes)
     envelope = signed_break_glass(asked, reason, _open(key, passphrase_file))
     done = connection.post(f"/api/v1/approvals/{execution}/break-glass", {"envelope": envelope})
     typer.echo(f"{done['id']} is {done['state']}")
@@ -230,6 +224,15 @@ def _asked(connection: "Connection", execution: str) -> "tuple[bytes, Authorisat
         _fail(f"what is to be signed is not understood: {document.detail}")
     if document.execution != execution:
         _fail(f"the server gave the document of execution {document.execution}, expected {execution}")
+    return payload, document
+
+
+def _agreed(connection: "Connection", execution: str, question: str, *, yes: bool) -> "tuple[bytes, Authorisation]":
+    """As `_asked`, once the person has seen it and said yes."""
+    payload, document = _asked(connection, execution)
+    _print(_shown(document))
+    if not yes and not typer.confirm(question):
+        raise typer.Exit(1)
     return payload, document
 
 

@@ -73,7 +73,8 @@ def test_a_broker_that_was_killed_and_is_back_holds_nothing_up_for_longer_than_s
     with ExitStack() as stack:
         broker = stack.enter_context(running_broker(tmp_path / "broker"))
         settings = settings_for(broker, tmp_path, str(engine.url))
-        stack.enter_context(running_ingest(worker_on(engine, settings)))
+        worker = worker_on(engine, settings)
+        stack.enter_context(running_ingest(worker))
         agent = WireAgent(broker, TERMINAL)
         agent.connect()
         agent.await_ack(agent.send(VERDICT))
@@ -81,8 +82,7 @@ def test_a_broker_that_was_killed_and_is_back_holds_nothing_up_for_longer_than_s
         for _ in range(2):
             broker.process.kill()
             broker.process.wait()
-            # Long enough for the worker to find nobody there.
-            time.sleep(2.0)
+            until(lambda: not worker._door.is_open, "the worker to notice")
             broker.restart(kill=True)
             back_s = time.monotonic()
             agent = WireAgent(broker, TERMINAL, seed=int(back_s))

@@ -24,6 +24,15 @@ def exhaust(limits: SignInLimits, address: str) -> None:
     assert refused.value.retry_after_s >= 1
 
 
+def tries_left(limits: SignInLimits, address: str) -> int:
+    for number in range(2 * BURST):
+        try:
+            limits.take(address)
+        except TooManyTries:
+            return number
+    raise AssertionError(f"expected at most {BURST} tries at once, came {2 * BURST}")
+
+
 def test_wrong_tries_of_one_address_run_out_and_come_back_slowly(limits: SignInLimits, clock: list[float]) -> None:
     exhaust(limits, "203.0.113.7")
     clock[0] = 1 / RATE_PER_S
@@ -36,6 +45,7 @@ def test_what_succeeds_costs_nothing(limits: SignInLimits) -> None:
     for _ in range(10 * BURST):
         limits.take("203.0.113.7")
         limits.give_back("203.0.113.7")
+    assert tries_left(limits, "203.0.113.7") == BURST
 
 
 def test_giving_back_never_makes_more_than_there_was(limits: SignInLimits) -> None:
@@ -43,7 +53,8 @@ def test_giving_back_never_makes_more_than_there_was(limits: SignInLimits) -> No
     for _ in range(5):
         limits.give_back("203.0.113.7")
     limits.give_back("198.51.100.1")
-    exhaust(limits, "203.0.113.7")
+    assert tries_left(limits, "203.0.113.7") == BURST
+    assert tries_left(limits, "198.51.100.1") == BURST
 
 
 @pytest.mark.parametrize(

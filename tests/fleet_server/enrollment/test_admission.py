@@ -64,6 +64,10 @@ def at(engine: Engine, tmp_path: Path) -> Iterator[Door]:
     issuer.close()
 
 
+def with_serial(at: Door) -> list[DeviceRow]:
+    return [one for one in at.rows(DeviceRow) if one.serial_number == SERIAL]
+
+
 def refused(answer: Any, code: str, status: int = 403) -> None:
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
 
@@ -130,7 +134,7 @@ def test_of_two_that_come_at_once_one_wins(at: Door) -> None:
     for thread in threads:
         thread.join()
     assert sorted(one.status_code for one in answers) == [200, 409]
-    assert len([one for one in at.rows(DeviceRow) if one.serial_number == SERIAL]) == 1
+    assert len(with_serial(at)) == 1
 
 
 def test_a_code_ends(at: Door) -> None:
@@ -147,6 +151,7 @@ def test_a_code_is_for_one_serial_number_and_one_model_and_for_few_tries(at: Doo
     refused(at.device("ES0000009").enrol(code), "enrolment_code_for_another")
     # A stolen code tells nothing about which device it is for.
     refused(at.device().enrol(code), "enrolment_code_unknown")
+    assert with_serial(at) == []
 
 
 def test_a_code_is_for_one_tenant(at: Door) -> None:
@@ -196,6 +201,7 @@ def test_a_request_that_was_seen_elsewhere_is_worth_nothing(at: Door) -> None:
 def test_a_proof_of_another_key_is_refused(at: Door) -> None:
     code = at.code()
     refused(at.device().enrol(code, csr=request_of(new_key())), "proof_invalid")
+    assert with_serial(at) == [], "nothing was made"
 
 
 @pytest.mark.parametrize(
@@ -300,13 +306,14 @@ def test_an_open_code_ends_with_its_device(at: Door) -> None:
     spare = at.code()
     retire(at, link)
     refused(at.device().enrol(spare), "enrolment_code_unknown")
+    assert [one.id for one in with_serial(at)] == [link], "no second one was made"
 
 
 def test_a_reset_device_gets_another_key_for_the_same_id(at: Door) -> None:
     link = at.device().enrol(at.code()).json()["enrolment"]["link"]
     again = at.device().enrol(at.code())
     assert again.json()["enrolment"]["link"] == link
-    assert len([one for one in at.rows(DeviceRow) if one.serial_number == SERIAL]) == 1
+    assert len(with_serial(at)) == 1
 
 
 def test_taking_out_of_service_is_for_those_who_may_and_within_the_tenant(at: Door) -> None:
@@ -337,3 +344,4 @@ def test_an_attached_device_goes_alone_and_gets_no_code(at: Door) -> None:
 def test_whatever_is_not_understood_is_refused(at: Door, body: dict[str, str]) -> None:
     for path in ("requests", "renewals"):
         refused(at.api.client.post(f"/enrol/v1/{path}", json=body), "csr_refused", 422)
+    assert with_serial(at) == []
