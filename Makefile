@@ -7,7 +7,8 @@
 #   make powercut  the power cut at every write and sync of a run, not at every tenth
 #   make acl  every identity with every topic on the broker, will and retained messages not only with every third
 #   make evil  20,000 commands of an attacker who owns broker, server and online keys, not 2,000   SEED=1
-#   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 (goes on where it stopped)
+#   make crash  the agent's death at every boundary 50 times, 1,000 silent failures, 100,000 orders of trading and fixes
+#   make chaos  the whole product under faults planned from a seed   RUNS=20 SEED=1 JOBS=1 (goes on where it stopped)
 #   make contract   EXAMPLES=500 requests of each operation of the API, made from its own description
 #   make supply   bill of materials, licences, known weaknesses, code and secrets of what an installation gets
 #   make fuzz   every parser that sees foreign bytes   SECONDS=60 each (keeps what it found, goes on with it)
@@ -23,7 +24,7 @@ SEED ?= 1
 BIN := .venv/bin
 SETUP := PY="$(PY)" sh tools/setup.sh
 
-.PHONY: run test check unit bench powercut acl evil chaos fuzz contract supply wheel model mutants lock generate clean distclean
+.PHONY: run test check unit bench powercut acl evil chaos crash fuzz contract supply wheel model mutants lock generate clean distclean
 
 run:
 	@$(SETUP) run
@@ -66,9 +67,13 @@ evil:
 	@$(SETUP) test
 	EVIL_COMMANDS=20000 EVIL_SEED=$(SEED) $(BIN)/python -m pytest -q --timeout=600 tests/device_agent/core/test_evil_server.py
 
+crash:
+	@$(SETUP) check
+	CRASH_SEEDS=50 SILENT_FAILURES=1000 INTERLEAVINGS=100000 $(BIN)/python -m pytest -q tests/device_agent/treatment
+
 chaos:
 	@$(SETUP) chaos
-	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED)
+	$(BIN)/python -m tests.chaos run --runs $(RUNS) --seed $(SEED) $(if $(JOBS),--jobs $(JOBS))
 
 supply:
 	@$(SETUP) supply

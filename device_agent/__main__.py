@@ -13,6 +13,7 @@ from typing import Final
 from device_agent.errors import AgentError, ConfigurationInvalid
 from device_agent.logs import catch_crashes, configure_logs
 from protocol.redaction import scrub
+from protocol.shown_text import harmless_stream, one_line
 
 DEFAULT_CONFIG: Final = Path("agent.toml")
 EXIT_FAILED: Final = 1
@@ -20,6 +21,9 @@ EXIT_MISUSED: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    if arguments is None:
+        # What devices say is shown and logged; it must not steer the terminal of whoever reads it.
+        sys.stdout, sys.stderr = harmless_stream(sys.stdout), harmless_stream(sys.stderr)
     options = _parser().parse_args(arguments)
     configure_logs(logging.DEBUG if options.verbose else logging.INFO)
     try:
@@ -72,6 +76,8 @@ def _ask(options: argparse.Namespace) -> int:
             return command_line.check(config, options.action, options.device, options.param, as_json=options.json)
         case "fixes":
             return command_line.fixes(config, as_json=options.json)
+        case "bundle":
+            return command_line.bundle(config, options.out, options.log_kib)
         case _:
             return command_line.doctor(config, as_json=options.json)
 
@@ -80,7 +86,7 @@ _COMMANDS: Final = {"run": _run, "enroll": _enroll}
 
 
 def _said(sentence: str, exit_code: int) -> int:
-    sys.stderr.write(f"device-agent: {scrub(sentence).text}\n")
+    sys.stderr.write(f"device-agent: {one_line(scrub(sentence).text)}\n")
     return exit_code
 
 
@@ -92,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("run", parents=[shared], help="run the agent until it is stopped")
     _add_enroll(commands)
+    _add_bundle(commands, shared)
     for name, words in (
         ("status", "how the running agent is: connection, spool, devices, faults"),
         ("fixes", "what can be done to the devices here (started by a signed command only)"),
@@ -107,10 +114,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    words = "logs, configuration, versions and traces as one file, without card data"
+    command = commands.add_parser("bundle", parents=[shared], help=words)
+    command.add_argument("--out", type=Path, required=True, help="the file to write (tar, gzip)")
+    command.add_argument("--log-kib", type=_log_kib, default=1024, help="how much of each log, KiB (1024)")
+
+
+def _log_kib(text: str) -> int:
+    from device_agent.bundling import MAX_LOG_KIB
+
+    value = int(text)
+    if not 1 <= value <= MAX_LOG_KIB:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_LOG_KIB}, came {value}")
+    return value
+
+
 def _add_enroll(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("enroll", help="become part of a fleet: with a code, by a key that is made here")
     command.add_argument("--server", default="", help="https://HOST[:PORT]; left out when the code has it (QR code)")
-    command.add_argument("--code", required=True, help="the code for this device, or the text of its QR code")
+    command.add_argument(
+        "--code",
+        required=True,
+        help="the code, or the text of its QR code; -: from standard input",
+    )
     command.add_argument("--bundle", type=Path, default=Path("bundle"), help="folder for the identity (bundle)")
     command.add_argument("--serial", default="", help="serial number; left out: as this machine tells it")
     command.add_argument("--model", default="", help="model; left out: as this machine tells it")

@@ -9,10 +9,12 @@ timeout, and are handed everything they need in an `ActionContext`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Required, TypedDict, Unpack
 
-from protocol.capabilities import Action, Step, StepNature
+import msgspec
+
+from protocol.capabilities import REPEATABLE, Action, Step, StepNature
 from protocol.commands import SOAK_S, ActionKind, DangerClass
 from protocol.identifiers import CodeId
 from protocol.parameters import Parameter, ParamValue, Words
@@ -54,6 +56,10 @@ class ActionContext(Protocol):
     def boot_before(self) -> str:
         """The boot when the execution began, from the journal; empty when not known. A probe compares with it."""
 
+    def monotonic(self) -> float:
+        """Seconds that never go back, of the clock by which the action waits."""
+
+    def sleep(self, seconds: float) -> None: ...
     def progress(self, percent: int, note: str = "") -> None: ...
     def is_cancelled(self) -> bool: ...
 
@@ -62,6 +68,12 @@ CheckFunction = Callable[[ActionContext], Sequence[Finding]]
 StepFunction = Callable[[ActionContext], None]
 # Whether the step's effect is there, asked after a crash; None: cannot be told.
 ProbeFunction = Callable[[ActionContext], bool | None]
+
+
+# Of a test, what the device says before it that will tell afterwards whether it ran; empty: nothing does.
+MarkFunction = Callable[[ActionContext], str]
+# What it found if it ran since that mark, nothing (empty) if it did not; None: cannot be told.
+SinceFunction = Callable[[ActionContext, str], Sequence[Finding] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +85,19 @@ class StepDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One action: what is declared to the server, for which driver families, and what is run."""
+    """One action: what is declared to the server, for which driver families, and what is run. ``may_repeat``: a test
+    that does no harm when it is done twice; one that was interrupted is begun again. Of any other ``since`` is asked,
+    with what ``mark`` had told before; one without them ends unknown.
+    """
 
     declared: Action
     families: frozenset[str]
     effect: Effect
     run: CheckFunction | None = None
     steps: tuple[StepDefinition, ...] = ()
+    may_repeat: bool = False
+    mark: MarkFunction | None = None
+    since: SinceFunction | None = None
 
 
 def step(
@@ -100,11 +118,16 @@ class Look(TypedDict, total=False):
     unit: str
     explains: Words
     finds: Sequence[str]
+    retries: int
+    may_repeat: bool
+    mark: MarkFunction
+    since: SinceFunction
 
 
 def check(name: str, **look: Unpack[Look]) -> Callable[[CheckFunction], Definition]:
     """Declares a check: class 0, reads and changes nothing."""
-    return _looking(name, ActionKind.CHECK, DangerClass.READS, Effect.READS, {"timeout_s": 30.0, **look})
+    look = {"timeout_s": 30.0, "retries": CHECK_RETRIES, **look}
+    return _looking(name, ActionKind.CHECK, DangerClass.READS, Effect.READS, look)
 
 
 def visible_test(
@@ -130,8 +153,10 @@ def _looking(
         unit=look.get("unit", ""),
         explains=look.get("explains"),
         finds=list(look.get("finds", ())),
+        retries=look.get("retries", 0),
     )
-    return lambda run: Definition(declared, frozenset(look["families"]), effect, run)
+    after_a_crash = {"may_repeat": look.get("may_repeat", False), "mark": look.get("mark"), "since": look.get("since")}
+    return lambda run: Definition(declared, frozenset(look["families"]), effect, run, **after_a_crash)  # type: ignore[arg-type]  # fields of one shape in `Look`
 
 
 def fix(
@@ -151,8 +176,11 @@ def fix(
     outage_s: float = 0.0,
     params: Sequence[Parameter] = (),
     cures: Sequence[str] = (),
+    retries: int | None = None,
 ) -> Definition:
     """Declares a fix: class 1; success means that ``post_check`` passes and still does after the soak."""
+    # One, where each step may be repeated, unless it is said.
+    repeatable = all(one.declared.nature in REPEATABLE for one in steps)
     declared = Action(
         name=name,
         kind=ActionKind.FIX,
@@ -168,10 +196,19 @@ def fix(
         steps=[one.declared for one in steps],
         soak_s=soak_s,
         cures=list(cures),
+        retries=int(repeatable) if retries is None else retries,
     )
     return Definition(declared, frozenset(families), effect, steps=tuple(steps))
 
 
+def installing(definition: Definition) -> Definition:
+    """The same fix as one of software: class 2, with what two people signed among its parameters."""
+    declared = msgspec.structs.replace(definition.declared, danger_class=DangerClass.SOFTWARE)
+    return replace(definition, declared=declared)
+
+
+# A check that nobody answered is tried so often again.
+CHECK_RETRIES = 2
 _WORST_FIRST = (Outcome.FAIL, Outcome.ERROR, Outcome.WARN, Outcome.PASS, Outcome.UNSUPPORTED)
 
 

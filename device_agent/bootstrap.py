@@ -21,20 +21,25 @@ from device_agent.adapters.guard import Guard, GuardedStore
 from device_agent.adapters.held_targets import HeldTargets
 from device_agent.adapters.identity_files import newest_files
 from device_agent.adapters.mqtt_link import Broker, MqttLink
+from device_agent.adapters.software_door import SoftwareDoor
 from device_agent.adapters.spool import Spool
 from device_agent.config import AgentConfig
 from device_agent.control import Control
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.backoff import DEFAULT_BASE_S, DEFAULT_CAP_S
+from device_agent.core.data_budget import Limits
+from device_agent.core.hours import Hours, minutes_of
+from device_agent.core.identity import Identity
 from device_agent.core.records import RecordMaker
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import FLOOR, Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
-from device_agent.drivers.measured import OF_THE_AGENT, metrics_of
+from device_agent.drivers.measured import OF_THE_AGENT, OF_THE_BUDGET, metrics_of
 from device_agent.errors import ConfigurationInvalid
 from device_agent.families import TERMINAL
 from device_agent.policy_files import kept_trust
 from device_agent.renewal import Renewer
 from device_agent.runner import EventQueue, Link, Runner
+from device_agent.software.keeper import Bounds, SoftwareKeeper
 from device_agent.worker import DevicePlan, DeviceWorker, LogSource
 from protocol import codec
 from protocol.commands import DangerClass
@@ -67,14 +72,19 @@ class Agent:
     control: ControlSocket
     spool: Spool
     renewer: Renewer | None = None
+    software: SoftwareKeeper | None = None
 
     def run(self) -> None:
         self.control.start()
         if self.renewer is not None:
             self.renewer.start()
+        if self.software is not None:
+            self.software.start()
         try:
             self.runner.run()
         finally:
+            if self.software is not None:
+                self.software.stop()
             if self.renewer is not None:
                 self.renewer.stop()
             self.control.stop()
@@ -104,21 +114,66 @@ def build(
     set_right = store.reconcile()
     trust = kept_trust(config, store)
     events = EventQueue()
-    plans, specs = _devices(config, definitions_for or _registry(config), boot)
-    identity = Identity(link, who.tenant, boot, RELEASE, _unregistered(config), DangerClass(config.highest_class))
+    later = _Later()
+    software = _software(config, later)
+    plans, specs = _devices(config, definitions_for or _registry(config, software), boot)
+    highest = DangerClass(config.highest_class)
+    identity = Identity(
+        link, who.tenant, boot, RELEASE, _unregistered(config), highest, _hours(config), _limits(config)
+    )
     trusted = TrustedClock.starting(
-        started, persisted_ms=int(spool.fact("floor_ms") or 0), newest_record_ms=spool.newest_record_ms()
+        started, persisted=Floor.from_text(spool.fact(FLOOR)), newest_record_ms=spool.newest_record_ms()
     )
     core = AgentCore(identity, specs, trust, _floor(config.profile), store, clock.system_dice(), trusted, started)
     if set_right:
         core.tell(SecurityEvent("state.set_back", set_right), started)
-    core.gate.held = HeldTargets(config.state_folder / "targets").held
+    later.core = core
+    core.gate.held = HeldTargets(config.state_folder / "targets").held if software is None else software.held
     workers = {plan.device: DeviceWorker(plan, events.put) for plan in plans}
     to_fleet = (make_link or _link)(config, link, events)
-    runner = Runner(core, to_fleet, workers, events, clock.now, spool.tidy)
-    control = Control(runner, spool)
+    runner = _runner(core, to_fleet, workers, events, spool)
+    control = Control(runner, spool) if software is None else Control(runner, spool, software.standing)
     renewer = _renewer(config, core, to_fleet) if isinstance(to_fleet, MqttLink) else None
-    return Agent(runner, ControlSocket(config.control_socket, control.ask), spool, renewer)
+    return Agent(runner, ControlSocket(config.control_socket, control.ask), spool, renewer, software)
+
+
+def _runner(
+    core: AgentCore, to_fleet: Link, workers: dict[DeviceId, DeviceWorker], events: EventQueue, spool: Spool
+) -> Runner:
+    if isinstance(to_fleet, MqttLink):
+        return Runner(core, to_fleet, workers, events, clock.now, spool.tidy, to_fleet.carried.total)
+    return Runner(core, to_fleet, workers, events, clock.now, spool.tidy)
+
+
+@dataclass(slots=True)
+class _Later:
+    """The core, for whoever is made before it and asks it only while it runs."""
+
+    core: AgentCore | None = None
+
+    def now_ms(self) -> int:
+        return 0 if self.core is None else self.core.clock.now_ms(clock.now())
+
+    def artifact_root(self) -> str | None:
+        return None if self.core is None else self.core.gate.policy.artifact_roots.get(self.core.identity.tenant)
+
+
+def _software(config: AgentConfig, later: _Later) -> SoftwareKeeper | None:
+    """None without a server's address, as bundles of before have none: then somebody carries files."""
+    who = config.who
+    if not who.server_url:
+        return None
+    door = SoftwareDoor(who.server_url, config.bundle, config.state_folder, who.link, later.now_ms)
+    bounds = Bounds(config.software.quota_mb * MIB, config.software.daily_mb * MIB)
+    return SoftwareKeeper(
+        config.state_folder / "software",
+        config.guard_folder / "software",
+        door,
+        later.artifact_root,
+        later.now_ms,
+        clock.system_dice(),
+        bounds,
+    )
 
 
 def _renewer(config: AgentConfig, core: AgentCore, link: MqttLink) -> Renewer:
@@ -146,6 +201,8 @@ def _devices(
     plans = [DevicePlan(own, own_class, config.host.poll_s, opening.host(config), host_boot, log)]
     actions = _named(config, definitions_for, family, own_class)
     measured = (*metrics_of(family, own_class), *OF_THE_AGENT)
+    if config.data.day_mb or config.data.month_mb:
+        measured = (*measured, *OF_THE_BUDGET)
     specs = [DeviceSpec(own, family, own_class, actions, metrics=measured, model=who.model or "")]
     for line in config.lines:
         if line.name not in who.attached:
@@ -177,6 +234,22 @@ def with_soak_limit(definition: Definition, limit_s: float) -> Definition:
     return dataclasses.replace(definition, declared=msgspec.structs.replace(declared, soak_s=limit_s))
 
 
+def _hours(config: AgentConfig) -> Hours | None:
+    if not config.maintenance_window:
+        return None
+    from device_agent.adapters.time_zone import offset_of
+
+    return Hours(*minutes_of(config.maintenance_window), offset_of(config.time_zone))
+
+
+def _limits(config: AgentConfig) -> Limits:
+    if not (config.data.day_mb or config.data.month_mb):
+        return Limits()
+    from device_agent.adapters.time_zone import offset_of
+
+    return Limits(config.data.day_mb * MIB, config.data.month_mb * MIB, offset_of(config.time_zone))
+
+
 def _unregistered(config: AgentConfig) -> tuple[str, ...]:
     return tuple(line.name for line in config.lines if line.name not in config.who.attached)
 
@@ -191,12 +264,17 @@ def _log(config: AgentConfig, terminal_class: str) -> LogSource | None:
     return AppLog(config.file(app.log), terminal_class, app.acquirer_profile or None, place_file=place)
 
 
-def _registry(config: AgentConfig) -> DefinitionsFor:
-    from device_agent.registry import definitions_for
+def _registry(config: AgentConfig, software: SoftwareKeeper | None) -> DefinitionsFor:
+    from device_agent.registry import definitions_for, software_definitions
     from device_agent.settable_values import STANDARD_VALUES, SettableValue
 
     values = tuple(SettableValue(one.name, Words(one.zh, one.en), one.pattern) for one in config.values)
-    return lambda family, terminal_class: definitions_for(family, terminal_class, values or STANDARD_VALUES)
+
+    def found(family: str, terminal_class: str) -> tuple[Definition, ...]:
+        known = definitions_for(family, terminal_class, values or STANDARD_VALUES)
+        return known if software is None else (*known, *software_definitions(family, software))
+
+    return found
 
 
 def _link(config: AgentConfig, link: LinkId, events: EventQueue) -> MqttLink:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from device_agent.adapters.control_socket import Answer, ask
 from device_agent.config import AgentConfig
-from device_agent.errors import ConfigurationInvalid
-from device_agent.spool_words import spool_lines
+from device_agent.errors import AgentError, BundleNotWritten, ConfigurationInvalid
+from device_agent.spool_words import data_lines, spool_lines
+from protocol.shown_text import one_line
 
 EXIT_OK = 0
 # The question was answered, and the answer is that something is wrong.
@@ -25,12 +29,14 @@ def status(config: AgentConfig, *, as_json: bool) -> int:
     if as_json:
         return _print_json(answer)
     _say(f"{answer['link']}: {answer['connection']}, profile {answer['profile']}, version {answer['agent_version']}")
-    for line in spool_lines(answer):
+    for line in (*spool_lines(answer), *data_lines(answer)):
         _say(f"  {line}")
     for device in answer["devices"]:
         alive = {True: "answers", False: "does not answer", None: "not asked yet"}[device["alive"]]
         faults = ", ".join(device["faults"]) or "no fault"
         _say(f"  {device['device']} ({device['family']}{_on(device['line'])}): {alive}, {faults}")
+    for one in answer["software"]:
+        _say(f"  software {one['path']}: {_software_words(one)}")
     return EXIT_OK
 
 
@@ -51,6 +57,36 @@ def check(config: AgentConfig, action: str | None, device: str, given: Sequence[
 
 def fixes(config: AgentConfig, *, as_json: bool) -> int:
     return _list(config, ("test", "fix"), as_json=as_json)
+
+
+def bundle(config: AgentConfig, out: Path, log_kib: int) -> int:
+    """A bundle as a file; of an agent that does not run there is less in it."""
+    from device_agent.adapters.bundle_file import Patience
+    from device_agent.bundling import COLLECT_S, collect
+
+    def asked(question: str) -> Answer | None:
+        try:
+            return _last(config, {"ask": question})
+        except (AgentError, OSError):
+            return None
+
+    new = out.with_name(f"{out.name}.new")
+    try:
+        with new.open("wb") as target:
+            new.chmod(0o600)
+            made = collect(config, asked, target, int(time.time() * 1000), Patience(COLLECT_S), log_kib)
+        new.replace(out)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise BundleNotWritten(f"{out}: expected room for a file, came {error.strerror}") from error
+    _say(f"{out}: {made.size} bytes, SHA-256 {made.sha256}")
+    for file in made.manifest.files:
+        cut = f", not all of it: {file.cut.value}" if file.cut else ""
+        _say(f"  {file.name}: {file.size} bytes, {file.masked} masked{cut}")
+    for missing in made.manifest.left_out:
+        _say(f"  {missing.name}: left out, {missing.reason.value}")
+    return EXIT_OK
 
 
 def doctor(config: AgentConfig, *, as_json: bool) -> int:
@@ -90,7 +126,7 @@ def _pair(text: str) -> tuple[str, Any]:
     try:
         # Numbers and true/false as JSON has them; everything else is text.
         parsed = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
     return name, parsed if isinstance(parsed, bool | int | float) else value
 
@@ -99,6 +135,13 @@ def _finding_line(finding: Answer) -> str:
     value = "" if finding["value"] is None else f" {finding['value']} {finding['unit']}".rstrip()
     codes = f" [{', '.join(finding['codes'])}]" if finding["codes"] else ""
     return f"  {finding['outcome']:5} {finding['item']}{value}{codes} {finding['evidence']}".rstrip()
+
+
+def _software_words(one: Answer) -> str:
+    if one["state"] == "in_hand":
+        return f"version {one['version']} in hand, {one['bytes']} bytes"
+    in_the_way = f"; {one['words']}" if one["words"] else ""
+    return f"wanted, {one['bytes']} of {one['of'] or '?'} bytes here{in_the_way}"
 
 
 def _on(line: str) -> str:
@@ -111,4 +154,4 @@ def _print_json(answer: Answer) -> int:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(one_line(line) + "\n")

@@ -7,6 +7,8 @@
     profile = "unmetered"       # metered, unmetered, demo: the pace until the server has said another
     highest_class = 2           # commands above it are refused: 1 takes no software, 0 only looks
     soak_limit_s = 5            # demonstrations only: no fix waits longer than this before its last check
+    maintenance_window = "02:00-05:00"  # local time in which reboots and changed values may begin; any when left out
+    time_zone = "Asia/Shanghai" # of the terminal; its name in the system's list, or an offset such as "+08:00"
 
     [host]                      # what the agent runs on; its device id is the link's
     kind = "linux"              # linux: this machine; terminal: by the terminal's own service; none: nothing is read
@@ -20,6 +22,10 @@
     baud = 9600
     poll_s = 0.5
 
+    [data]                      # how much the link to the server may carry; 0: no bound
+    month_mb = 30               # in a month of the device's own calendar
+    day_mb = 3
+
     [app]                       # the payment application
     log = "payment.log"         # UTF-8 or GBK
     acquirer_profile = ""
@@ -28,6 +34,10 @@
     acquirer_host = "host.example"
     acquirer_port = 443
     dns_name = ""               # resolved instead of the host's own name, when that is a number
+
+    [software]                  # what is fetched to be installed
+    quota_mb = 512
+    daily_mb = 0                # 0: as much as is asked for
 
     [[values]]                  # configuration values that may be applied from afar; a usual set when left out
     name = "apn"
@@ -52,8 +62,11 @@ from device_agent.errors import ConfigurationInvalid
 from protocol.identifiers import IDENTIFIER_PATTERN
 from protocol.parameters import Title
 from protocol.session import LineName, Profile
+from protocol.signing import MAX_SIGNATURES, WirePublicKey
 
 MAX_LINES: Final = 64
+_HOUR = "([01][0-9]|2[0-3]):[0-5][0-9]"
+WINDOW_PATTERN: Final = f"^({_HOUR}-{_HOUR})?$"
 # sun_path of Linux holds 108 bytes with its closing zero.
 _MAX_SOCKET_BYTES: Final = 107
 
@@ -75,7 +88,10 @@ class Enrolment(msgspec.Struct, frozen=True):
 
     link: Identifier
     broker: BrokerAddress
-    root_public: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    root_public: WirePublicKey
+    # Who signs policies: all of these keys' owners, of whom so many sign. A bundle of before names one key only.
+    roots: Annotated[list[WirePublicKey], Meta(max_length=MAX_SIGNATURES)] = []
+    root_threshold: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
     tenant: Annotated[str, Meta(min_length=1, max_length=64)] = "default"
     attached: dict[LineName, Identifier] = {}
     terminal_class: TerminalClassName = "kiosk"
@@ -100,6 +116,13 @@ class LineConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     terminal_class: TerminalClassName | None = None  # the link's own when left out
 
 
+class DataConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """MiB; 0: no bound."""
+
+    month_mb: Annotated[int, Meta(ge=0, le=1_048_576)] = 0
+    day_mb: Annotated[int, Meta(ge=0, le=1_048_576)] = 0
+
+
 class AppConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log: str = ""
     acquirer_profile: str = ""
@@ -121,6 +144,13 @@ class ValueConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     en: Title
 
 
+class SoftwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of what is fetched from the repository of software. ``daily_mb`` 0: as much as is asked for."""
+
+    quota_mb: Annotated[int, Meta(ge=1, le=65_536)] = 512
+    daily_mb: Annotated[int, Meta(ge=0, le=65_536)] = 0
+
+
 class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands in the file itself."""
 
@@ -131,11 +161,15 @@ class AgentFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: Profile = Profile.UNMETERED
     highest_class: Annotated[int, Meta(ge=0, le=2)] = 2
     soak_limit_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    maintenance_window: Annotated[str, Meta(pattern=WINDOW_PATTERN)] = ""
+    time_zone: Annotated[str, Meta(max_length=64)] = ""
     host: HostConfig = HostConfig()
     lines: Annotated[list[LineConfig], Meta(max_length=MAX_LINES)] = []
+    data: DataConfig = DataConfig()
     app: AppConfig = AppConfig()
     network: NetworkConfig = NetworkConfig()
     values: Annotated[list[ValueConfig], Meta(max_length=32)] = []
+    software: SoftwareConfig = SoftwareConfig()
 
 
 class AgentConfig(AgentFile, frozen=True, kw_only=True):
@@ -211,6 +245,9 @@ def _check_lines(path: Path, config: AgentFile) -> None:
         if bool(line.port) == bool(line.url):
             came = "both" if line.port else "neither"
             raise ConfigurationInvalid(f"{path}: lines.{line.name}: expected either port or url, came {came}")
+    local = "maintenance_window" if config.maintenance_window else "data" if config.data != DataConfig() else ""
+    if local and not config.time_zone:
+        raise ConfigurationInvalid(f"{path}: time_zone: expected the terminal's, for its {local}, came nothing")
     if config.host.kind == "terminal" and not config.host.socket:
         raise ConfigurationInvalid(f"{path}: host.socket: expected the terminal service's socket, came nothing")
 

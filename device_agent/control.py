@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from device_agent.actions import overall
 from device_agent.adapters.control_socket import Answer, Reply
 from device_agent.adapters.spool import Spool
+from device_agent.bundling import without_grant
+from device_agent.core.data_budget import SLOWER, DataBudget
 from device_agent.core.effects import Job, JobDone, JobKind
 from device_agent.core.instant import Instant
 from device_agent.core.verdicts import verdicts
+from device_agent.logs import recent_lines
 from device_agent.runner import Call, Runner
 from protocol.commands import ActionKind
 from protocol.identifiers import DeviceId, ExecutionId
@@ -22,11 +27,13 @@ from protocol.parameters import check_params
 from protocol.records import Phase
 
 MAX_LOCAL_CHECKS: Final = 16
+MAX_TOLD_EXECUTIONS: Final = 200
 _LOCAL: Final = "local-"
 
 
 class Control:
-    def __init__(self, runner: Runner, spool: Spool) -> None:
+    def __init__(self, runner: Runner, spool: Spool, software: Callable[[], list[dict[str, object]]] = list) -> None:
+        self._software = software
         self._runner = runner
         self._spool = spool
         self._waiting: dict[ExecutionId, tuple[Job, Reply]] = {}
@@ -35,6 +42,9 @@ class Control:
             "status": self._status,
             "actions": self._actions,
             "check": self._check,
+            "executions": self._executions,
+            "traces": self._traces,
+            "own_log": self._own_log,
         }
         runner.on_local_done = self._checked
 
@@ -42,7 +52,7 @@ class Control:
         """From any thread; answered on the runner's."""
         question = self._questions.get(str(request.get("ask")))
         if question is None:
-            reply(_wrong("question_unknown", "expected status, actions or check"))
+            reply(_wrong("question_unknown", "expected " + ", ".join(self._questions)))
             return
         self._runner.events.put(Call(lambda now: question(request, reply, now)))
 
@@ -59,8 +69,10 @@ class Control:
                 "is_time_signed": core.clock.is_signed,
                 "profile": core.pacing.flow.profile.value,
                 **_spool_answer(self._spool),
+                "data": _data_answer(core.budget),
                 "executions_open": core.executions.open_count(),
                 "commands_refused": core.refusals.total,
+                "software": self._software(),
                 "devices": [
                     {
                         "device": device,
@@ -90,6 +102,18 @@ class Control:
             for name, definition in watch.spec.definitions.items()
         ]
         reply({"done": True, "actions": rows})
+
+    def _executions(self, _request: Answer, reply: Reply, _now: Instant) -> None:
+        rows = list(self._runner.core.executions.known.values())[-MAX_TOLD_EXECUTIONS:]
+        told = [msgspec.to_builtins(row) for row in rows]
+        reply({"done": True, "executions": [{**row, "params": without_grant(row.get("params", {}))} for row in told]})
+
+    def _traces(self, _request: Answer, reply: Reply, _now: Instant) -> None:
+        traces = {device: worker.trace.lines() for device, worker in self._runner.workers.items()}
+        reply({"done": True, "devices": traces})
+
+    def _own_log(self, _request: Answer, reply: Reply, _now: Instant) -> None:
+        reply({"done": True, "lines": recent_lines()})
 
     def _check(self, request: Answer, reply: Reply, now: Instant) -> None:
         device = DeviceId(str(request.get("device") or self._runner.core.identity.link))
@@ -133,6 +157,18 @@ class Control:
             reply(shown)
         reply({"done": True, "outcome": overall(done.findings).value, "duration_ms": done.duration_ms})
         return True
+
+
+def _data_answer(budget: DataBudget) -> Answer:
+    """What the link has carried and may carry; a bound of 0 is none."""
+    return {
+        "day_bytes": budget.used.day_bytes,
+        "day_limit_bytes": budget.limits.day_bytes,
+        "month_bytes": budget.used.month_bytes,
+        "month_limit_bytes": budget.limits.month_bytes,
+        "level": budget.level.name.lower(),
+        "slower": SLOWER[budget.level],
+    }
 
 
 def _spool_answer(spool: Spool) -> Answer:

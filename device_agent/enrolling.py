@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from device_agent.adapters import enrolment_door
 from device_agent.errors import ConfigurationInvalid
 from protocol.enrolment import Code, read_code
+from protocol.shown_text import one_line
 
+_MAX_CODE_CHARS: Final = 2000
 _OWN_SERIAL: Final = (Path("/sys/class/dmi/id/product_serial"), Path("/proc/device-tree/serial-number"))
 _OWN_MODEL: Final = (Path("/sys/class/dmi/id/product_name"), Path("/proc/device-tree/model"))
 
@@ -39,7 +41,9 @@ def enroll(
 
 
 def _read(server: str, text: str) -> tuple[str, Code]:
-    """A QR code holds both: ``URL/enrol#CODE``."""
+    """A QR code holds both: ``URL/enrol#CODE``. ``-``: on standard input, as what is typed here all users may read."""
+    if text == "-":
+        text = sys.stdin.readline(_MAX_CODE_CHARS)
     address, sign, rest = text.strip().partition("#")
     if sign:
         parts = urlsplit(address)
@@ -64,4 +68,4 @@ def _own(places: tuple[Path, ...], option: str) -> str:
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    sys.stdout.write(one_line(line) + "\n")

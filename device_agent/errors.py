@@ -21,6 +21,12 @@ class DeviceNotAnswering(AgentError):
     code = "device_not_answering"
 
 
+class BundleNotWritten(AgentError):
+    """No room, or no right, for the file that was asked for."""
+
+    code = "bundle_not_written"
+
+
 class ActionFailed(AgentError):
     """A step could not be done; ``code`` of the instance says why in the vocabulary of the action."""
 

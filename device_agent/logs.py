@@ -10,23 +10,56 @@ import faulthandler
 import logging
 import sys
 import threading
+from collections import deque
 from types import TracebackType
+from typing import Final
 
 from protocol.redaction import scrub
+from protocol.shown_text import lines, one_line
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+# Kept in memory for bundles: a terminal's flash is not worn out by what nobody may ever read.
+RECENT_LINES: Final = 2000
+_RECENT_CHARS: Final = 500
 _log = logging.getLogger(__name__)
 
 
 class ScrubbedFormatter(logging.Formatter):
+    """One record is one line; what belongs to it below is indented, so that nothing in it can pass for another."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return one_line(super().formatMessage(record))
+
     def format(self, record: logging.LogRecord) -> str:
-        return scrub(super().format(record)).text
+        first, *below = lines(scrub(super().format(record)).text).split("\n")
+        return "\n".join([first, *(f"    {line}" for line in below)])
+
+
+class RecentLines(logging.Handler):
+    """The last lines, as they were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=RECENT_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.extend(line[:_RECENT_CHARS] for line in self.format(record).split("\n"))
+
+    def lines(self) -> list[str]:
+        return list(self._lines.copy())
 
 
 def configure_logs(level: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(ScrubbedFormatter(_FORMAT))
-    logging.basicConfig(level=level, handlers=[handler])
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr), RecentLines()]
+    for handler in handlers:
+        handler.setFormatter(ScrubbedFormatter(_FORMAT))
+    logging.basicConfig(level=level, handlers=handlers)
+
+
+def recent_lines() -> list[str]:
+    """What this process wrote about itself lately."""
+    kept = [one for one in logging.getLogger().handlers if isinstance(one, RecentLines)]
+    return kept[0].lines() if kept else []
 
 
 def catch_crashes() -> None:

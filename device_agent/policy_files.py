@@ -15,7 +15,8 @@ from protocol.policy import Root
 
 
 def enrolled_root(config: AgentConfig) -> Root:
-    return Root.of_enrolment(config.who.root_public)
+    who = config.who
+    return Root(tuple(who.roots), who.root_threshold) if who.roots else Root.of_enrolment(who.root_public)
 
 
 def enrolled_policy(config: AgentConfig) -> str:

@@ -75,7 +75,7 @@ class Renewer:
         is_refused = self._refused() >= REFUSED_BEFORE_ASKING
         if not is_refused and not is_due(present.begins_at, present.ends_at, now, self._share):
             return False
-        server = enrolment_door.Server(self._config.who.server_url, ca_pem, has_public_name=True)
+        server = enrolment_door.Server(self._config.who.server_url, ca_pem, has_public_name=True, hears_no_secret=True)
         key = identity_files.next_key(self._config.state_folder)
         certificate = enrolment_door.renew(server, link, present, key)
         if certificate is None:
@@ -90,11 +90,24 @@ class Renewer:
         wait_s = FIRST_LOOK_S
         while not self._stop.wait(wait_s):
             try:
-                self.look()
-                self._failures = 0
-                wait_s = LOOK_EVERY_S
+                renewed = self.look()
             except (AgentError, OSError, ValueError) as error:
                 _log.warning("the certificate could not be renewed: %s", error)
-                ceiling_s = min(RETRY_CAP_S, RETRY_FIRST_S * 2**self._failures)
-                self._failures = min(self._failures + 1, 16)
-                wait_s = ceiling_s * (0.5 + self._dice.uniform() / 2)
+                wait_s = self._longer_s()
+            else:
+                wait_s = self.wait_after_s(renewed=renewed)
+
+    def wait_after_s(self, *, renewed: bool) -> float:
+        """Until the next look. A broker that refuses whatever it is shown, for a reason of its own, must not have all
+        devices ask for one certificate after the other.
+        """
+        if renewed and self._refused() >= REFUSED_BEFORE_ASKING:
+            return self._longer_s()
+        if self._refused() == 0:
+            self._failures = 0
+        return LOOK_EVERY_S
+
+    def _longer_s(self) -> float:
+        ceiling_s: float = min(RETRY_CAP_S, RETRY_FIRST_S * 2**self._failures)
+        self._failures = min(self._failures + 1, 16)
+        return ceiling_s * (0.5 + self._dice.uniform() / 2)

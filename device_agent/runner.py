@@ -19,6 +19,7 @@ from device_agent.core.agent import AgentCore
 from device_agent.core.effects import (
     AbandonWorker,
     CancelJobs,
+    Carried,
     Connect,
     Effect,
     Event,
@@ -88,6 +89,10 @@ class EventQueue:
         return taken
 
 
+def _nothing() -> int:
+    return 0
+
+
 class Runner:
     def __init__(
         self,
@@ -97,6 +102,7 @@ class Runner:
         events: EventQueue,
         now: Callable[[], Instant],
         tidy: Callable[[int], None],
+        carried: Callable[[], int] = _nothing,
     ) -> None:
         self.core = core
         self.workers = workers
@@ -104,6 +110,7 @@ class Runner:
         self._link = link
         self._now = now
         self._tidy = tidy
+        self._carried = carried
         self._housekeeping_ns = 0
         self.stopped = threading.Event()
         # Answers to the local command line's own checks, which the core knows nothing of.
@@ -130,6 +137,7 @@ class Runner:
         for event in self.events.take(self._wait_s()):
             match event:
                 case _Stop():
+                    self.core.handle(Carried(self._carried(), is_last=True), self._now())
                     self._perform_all(self._now())
                     return False
                 case Call():
@@ -144,6 +152,7 @@ class Runner:
         if now.monotonic_ns >= self._housekeeping_ns:
             self._housekeeping_ns = now.in_s(HOUSEKEEPING_S)
             self._tidy(self.core.clock.now_ms(now))
+            self.core.handle(Carried(self._carried()), now)
             for worker in self.workers.values():
                 worker.watch()
         return True

@@ -27,6 +27,24 @@ def spool_lines(answer: dict[str, Any]) -> Iterator[str]:
     yield f"gaps: {_gaps(answer)}"
 
 
+def data_lines(answer: dict[str, Any]) -> Iterator[str]:
+    """What the link has carried, from the agent's answer to `status`."""
+    data = answer["data"]
+    parts = [
+        f"{data[f'{span}_bytes'] / _MIB:.2f}{_of(data[f'{span}_limit_bytes'])} MiB this {span}"
+        for span in ("month", "day")
+    ]
+    yield f"data: {', '.join(parts)}"
+    if data["level"] != "free":
+        word = "SPENT" if data["level"] == "spent" else "nearly spent"
+        rarely = f"health {data['slower']} times more rarely"
+        yield f"data: BUDGET {word}: no live mode, {rarely}; faults and results as ever"
+
+
+def _of(limit_bytes: int) -> str:
+    return f" of {limit_bytes / _MIB:.1f}" if limit_bytes else ""
+
+
 def _oldest(stream: dict[str, Any], now_ms: int) -> str:
     if not stream["waiting"]:
         return ""

@@ -7,6 +7,7 @@ after that the device counts as not answering until the agent restarts. Deciding
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import queue
 import threading
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from device_agent.core.effects import Event, Job, JobDone, JobKind, JobProgress, JobStarted, Noticed, Polled
 from device_agent.drivers.results import LINE_SILENT_CODE, FaultSign
 from device_agent.errors import ActionFailed, AgentError
+from device_agent.trace import Trace
 from protocol.identifiers import DeviceId, ExecutionId
 from protocol.parameters import ParamValue
+from protocol.safety import Answer, Condition
 
 if TYPE_CHECKING:
+    from device_agent.actions import ActionContext
     from device_agent.app_log_rules import LogSign
 
 MAX_JOBS: Final = 64
@@ -74,6 +78,14 @@ class JobContext:
     def boot(self) -> str:
         return boot_of(self.device, self._plan)
 
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic()
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+
     def progress(self, percent: int, note: str = "") -> None:
         self._worker.say(JobProgress(self._job.execution, percent, note))
 
@@ -87,6 +99,7 @@ class DeviceWorker:
     post: Callable[[Event], None]
     cancelled: set[ExecutionId] = field(default_factory=set)
     replaced: int = 0
+    trace: Trace = field(default_factory=Trace)
     _jobs: queue.Queue[Job | None] = field(default_factory=lambda: queue.Queue(MAX_JOBS))
     _generation: int = 0
     _poll_begun: float | None = None
@@ -101,12 +114,12 @@ class DeviceWorker:
     def submit(self, job: Job) -> None:
         if self.replaced > MAX_REPLACED:
             words = f"its driver hung {self.replaced} times; the agent must be started again"
-            self.post(JobDone(job.execution, job.serial, error="device_not_answering", detail=words))
+            self.post(JobDone(job.execution, job.serial, error="device_not_answering", detail=words, is_begun=False))
             return
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
-            self.post(JobDone(job.execution, job.serial, error="busy", detail=f"{MAX_JOBS} jobs are waiting"))
+            self.post(JobDone(job.execution, job.serial, error="busy", detail=f"{MAX_JOBS} jobs wait", is_begun=False))
 
     def cancel(self, execution: ExecutionId) -> None:
         # Bounded by clearing: forgetting a cancel only lets a function run to its end.
@@ -122,6 +135,7 @@ class DeviceWorker:
         # The one touch from outside: a line that is held exclusively must be free for the next driver.
         with suppress(OSError):
             self._close(self._driver)
+        self.trace.add(f"hangs: worker replaced ({self.replaced} of {MAX_REPLACED})")
         _log.error("device %s hangs: worker replaced (%d of %d)", self.plan.device, self.replaced, MAX_REPLACED)
         if self.replaced <= MAX_REPLACED:
             self.start()
@@ -170,10 +184,13 @@ class DeviceWorker:
             events: list[Event] = [
                 Polled(self.plan.device, result.alive, result.readings, result.faults, result.untold)
             ]
+            faults = ", ".join(sorted(sign.code for sign in result.faults)) or "no fault"
+            self.trace.polled(f"poll: {'answers' if result.alive else 'silent'}, {faults}")
             if self.plan.log is not None:
                 events += noticed(self.plan.device, self.plan.log.follow())
         except Exception as error:  # noqa: BLE001 - the runner edge: a driver's bug must not end the watching
             _log.exception("poll of %s failed", self.plan.device)
+            self.trace.polled(f"poll: driver failed: {type(error).__name__}")
             events = [self._silent(f"driver failed: {type(error).__name__}")]
         if generation == self._generation:
             self._poll_begun = None
@@ -187,15 +204,17 @@ class DeviceWorker:
         begun = time.monotonic()
         context = JobContext(job, self.plan, device, self)
         try:
-            done = answer(job, context, device, self.plan)
+            done = held_back(job, device, self.plan) or answer(job, context, device, self.plan)
         except AgentError as error:
-            reason = getattr(error, "reason", error.code)
-            done = JobDone(job.execution, job.serial, error=str(reason)[:80], detail=str(error)[:400])
+            done = refused(job, error)
         except Exception as error:  # noqa: BLE001 - the runner edge: an action's bug is its failure, told and logged
             _log.exception("%s of %s on %s failed", job.kind.value, job.definition.declared.name, self.plan.device)
             done = JobDone(job.execution, job.serial, error="internal_error", detail=type(error).__name__)
+        took_s = time.monotonic() - begun
+        what = f"{job.kind.value} of {job.definition.declared.name}"
+        self.trace.add(f"{what}: {done.error or 'done'} in {took_s * 1000:.0f} ms")
         if generation == self._generation:
-            self.post(timed(done, time.monotonic() - begun))
+            self.post(timed(done, took_s))
 
     @staticmethod
     def _close(device: Any) -> None:
@@ -215,17 +234,49 @@ def noticed(device: DeviceId, signs: Sequence[LogSign]) -> list[Event]:
     return [Noticed(device, happened, frozenset(sign.code for sign in signs if sign.is_over))]
 
 
-def answer(job: Job, context: JobContext, device: Any, plan: DevicePlan) -> JobDone:
+def held_back(job: Job, device: Any, plan: DevicePlan) -> JobDone | None:
+    """Asks the job's guard, if it has one, right before the job would begin; what it must wait for, or why it may not.
+
+    None: it may begin.
+    """
+    guard = job.guard
+    if guard is None:
+        return None
+    try:
+        conditions = conditions_of(device)
+        seen = identity_of(device)
+    except AgentError as error:
+        return dataclasses.replace(refused(job, error), is_begun=False)
+    if guard.identity and seen and seen != guard.identity:
+        words = f"another device answers here than before: {seen}, not {guard.identity}"
+        return JobDone(job.execution, job.serial, error="other_device", detail=words, is_begun=False)
+    if guard.judge(conditions).answer is Answer.GO:
+        return None
+    boot = boot_of(device, plan)
+    return JobDone(job.execution, job.serial, conditions=conditions, boot=boot, identity=seen, is_begun=False)
+
+
+def refused(job: Job, error: AgentError) -> JobDone:
+    reason = getattr(error, "reason", error.code)
+    return JobDone(job.execution, job.serial, error=str(reason)[:80], detail=str(error)[:400])
+
+
+def answer(job: Job, context: ActionContext, device: Any, plan: DevicePlan) -> JobDone:
     """Runs what the job asks for; raises what the action raises."""
     execution, serial = job.execution, job.serial
     match job.kind:
         case JobKind.CONDITIONS:
-            ask = getattr(device, "conditions", None)
-            conditions = frozenset(ask()) if ask is not None else frozenset()
-            return JobDone(execution, serial, conditions=conditions, boot=boot_of(device, plan))
+            conditions = conditions_of(device)
+            boot, identity = boot_of(device, plan), identity_of(device)
+            mark = job.definition.mark(context) if job.definition.mark is not None else ""
+            return JobDone(execution, serial, conditions=conditions, boot=boot, identity=identity, mark=mark)
         case JobKind.CHECK:
             run = job.definition.run
-            return JobDone(execution, serial, findings=tuple(run(context)) if run is not None else ())
+            findings = tuple(run(context)) if run is not None else ()
+            seen = identity_of(device) if job.identity else ""
+            if seen and seen != job.identity:
+                raise ActionFailed("other_device", f"another device answers here than before: {seen}")
+            return JobDone(execution, serial, findings=findings)
         case JobKind.STEP:
             job.definition.steps[job.step_index].run(context)
             return JobDone(execution, serial)
@@ -235,10 +286,15 @@ def answer(job: Job, context: JobContext, device: Any, plan: DevicePlan) -> JobD
                 raise ActionFailed("cannot_show", "the device has neither a screen nor paper for it")
             show(job.lines)
             return JobDone(execution, serial)
+        case JobKind.PROBE if job.definition.since is not None:
+            if job.identity and identity_of(device) not in {"", job.identity}:
+                return JobDone(execution, serial)
+            found = job.definition.since(context, job.mark)
+            return JobDone(execution, serial, tuple(found or ()), probe=None if found is None else bool(found))
         case JobKind.PROBE:
             probe = job.definition.steps[job.step_index].probe
-            seen = probe(context) if probe is not None else None
-            return JobDone(execution, serial, probe=seen, boot=boot_of(device, plan))
+            seen_done = probe(context) if probe is not None else None
+            return JobDone(execution, serial, probe=seen_done, boot=boot_of(device, plan))
 
 
 def boot_of(device: Any, plan: DevicePlan) -> str:
@@ -247,15 +303,17 @@ def boot_of(device: Any, plan: DevicePlan) -> str:
     return str(ask()) if callable(ask) else plan.host_boot
 
 
+def conditions_of(device: Any) -> frozenset[Condition]:
+    """What the device is in the middle of. What has no such thing, as a machine that takes no payments, is idle."""
+    ask = getattr(device, "conditions", None)
+    return frozenset(ask()) if ask is not None else frozenset()
+
+
+def identity_of(device: Any) -> str:
+    """What tells it from another of its kind, such as a serial number; empty where it does not say."""
+    ask = getattr(device, "identity_text", None)
+    return str(ask())[:80] if ask is not None else ""
+
+
 def timed(done: JobDone, seconds: float) -> JobDone:
-    return JobDone(
-        done.execution,
-        done.serial,
-        findings=done.findings,
-        conditions=done.conditions,
-        probe=done.probe,
-        boot=done.boot,
-        error=done.error,
-        detail=done.detail,
-        duration_ms=round(seconds * 1000),
-    )
+    return dataclasses.replace(done, duration_ms=round(seconds * 1000))

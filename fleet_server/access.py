@@ -49,8 +49,12 @@ def needs_of_installation(permission: Permission) -> Any:
     """For what concerns every tenant: an operator counts in the installation's own tenant only."""
 
     async def allowed(request: Request, caller: CallerDep) -> Actor:
-        if caller.tenant_id != request.app.state.settings.tenant:
-            raise RoleTooLow(permission, caller)
-        return require(caller, permission)
+        return require_of_installation(request, caller, permission)
 
     return Depends(allowed)
+
+
+def require_of_installation(request: Request, actor: Actor, permission: Permission) -> Actor:
+    if actor.tenant_id != request.app.state.settings.tenant:
+        raise RoleTooLow(permission, actor)
+    return require(actor, permission)

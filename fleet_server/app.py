@@ -19,7 +19,11 @@ from fleet_server import operations
 from fleet_server.access import BURST, RATE_PER_S
 from fleet_server.address_limit import AddressLimit
 from fleet_server.approvals import endpoints as approvals
+from fleet_server.approvals.broken_glass import BreakGlassWatch
+from fleet_server.artifacts import door as artifacts_door
+from fleet_server.assignments import endpoints as assignments
 from fleet_server.audit import endpoints as audit
+from fleet_server.auth.stays import Stays
 from fleet_server.body_limit import BodyLimit
 from fleet_server.console.router import mount_console
 from fleet_server.databases import Databases
@@ -28,13 +32,18 @@ from fleet_server.devices.service import CapabilityCache
 from fleet_server.enrollment import door as enrolment_door
 from fleet_server.enrollment import endpoints as enrolments
 from fleet_server.enrollment import retirement_endpoints as retirements
+from fleet_server.enrollment.ends import EndsWatch
 from fleet_server.executions import endpoints as executions
+from fleet_server.executions import override_endpoints
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.executions.outbound import Outbound
 from fleet_server.faults import endpoints as faults
+from fleet_server.freezes import endpoints as freezes
+from fleet_server.freezes.watching import FreezeWatch
 from fleet_server.health import distribution_endpoints, export_answer, export_endpoints
 from fleet_server.health import endpoints as health
 from fleet_server.ingest import endpoints as dead_letters
+from fleet_server.inspections import endpoints as inspections
 from fleet_server.issuer.client import IssuerClient
 from fleet_server.issuer.opening import issuer_of
 from fleet_server.kit.conflicts import Conflicts
@@ -44,12 +53,16 @@ from fleet_server.live.asker import LiveAsker
 from fleet_server.live.hub import LiveHub
 from fleet_server.metrics import CountRequests, ServerMetrics
 from fleet_server.mqtt import ServerLink
+from fleet_server.playbooks import endpoints as playbooks
 from fleet_server.problems import add_problem_answers
 from fleet_server.security_headers import SecurityHeaders
 from fleet_server.settings import ServerSettings
 from fleet_server.signer import endpoints as signing
 from fleet_server.signer.bootstrap import signer_client
 from fleet_server.signer.service import Signs
+from fleet_server.sites import endpoints as sites
+from fleet_server.stream_places import StreamPlaces
+from fleet_server.tenants import endpoints as tenants
 from fleet_server.timeline import endpoints as timeline
 from fleet_server.timeline.hub import EventHub
 
@@ -61,6 +74,10 @@ Send `Authorization: Bearer TOKEN`. Lists answer `{items, next}`; give `next` ba
 
 _DOORS = (
     executions,
+    override_endpoints,
+    inspections,
+    freezes,
+    playbooks,
     devices,
     timeline,
     health,
@@ -74,7 +91,11 @@ _DOORS = (
     audit,
     enrolments,
     enrolment_door,
+    artifacts_door,
     retirements,
+    sites,
+    assignments,
+    tenants,
 )
 
 
@@ -96,7 +117,7 @@ def create_app(
         title="Tillmedic fleet server",
         version=version("tillmedic"),
         description=_DESCRIPTION,
-        lifespan=lambda app: _running(app.state.databases, link, hub, live, app.state.dispatcher),
+        lifespan=lambda app: _running(app, link, hub, live),
         docs_url=None,  # it loads scripts from other hosts
         redoc_url=None,
     )
@@ -106,7 +127,7 @@ def create_app(
     app.state.hub = hub
     app.state.live = live
     app.state.signer = signer or signer_client(settings)
-    app.state.dispatcher = Dispatcher(app.state.signer, settings)
+    app.state.dispatcher = Dispatcher(app.state.signer)
     app.state.issuer = issuer or issuer_of(settings)
     app.state.outbound = Outbound(link, hub.notify)
     _add_what_requests_share(app)
@@ -121,20 +142,21 @@ def create_app(
 
 
 @asynccontextmanager
-async def _running(
-    databases: Databases, link: ServerLink | None, hub: EventHub, live: LiveHub, dispatcher: Dispatcher
-) -> AsyncIterator[None]:
+async def _running(app: FastAPI, link: ServerLink | None, hub: EventHub, live: LiveHub) -> AsyncIterator[None]:
+    databases: Databases = app.state.databases
     databases.start()
     await hub.start()
     live.start()
+    app.state.stays.start()
     try:
         async with _connected(link, live):
             yield
     finally:
+        await app.state.stays.stop()
         await live.stop()
         await hub.stop()
         await databases.stop()
-        dispatcher.close()
+        app.state.dispatcher.close()
 
 
 @asynccontextmanager
@@ -164,10 +186,15 @@ def _add_layers(app: FastAPI, settings: ServerSettings) -> None:
 
 
 def _add_what_requests_share(app: FastAPI) -> None:
+    app.state.stays = Stays(app.state.engine)
     app.state.metrics = ServerMetrics()
+    app.state.broken_glass = BreakGlassWatch(app.state.engine)
+    app.state.freezes = FreezeWatch(app.state.engine)
+    app.state.ends = EndsWatch(app.state.settings)
     app.state.buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
     app.state.capability_cache = CapabilityCache()
     app.state.conflicts = Conflicts()
+    app.state.stream_places = StreamPlaces()
     app.state.exports = BoundedSemaphore(export_answer.MAX_AT_ONCE)
     app.state.guesses = TokenBuckets(rate_per_s=enrolment_door.GUESSES_PER_S, burst=enrolment_door.GUESSES)
 

@@ -36,8 +36,10 @@ from fleet_server.db import reachable_database, reading
 from fleet_server.devices.models import Device
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.errors import DatabaseUnreachable, FleetError
+from fleet_server.kit.foreign_files import DifferentNames, ForeignFileRefused, open_below, safe_name
 from fleet_server.schema import current_revision, refuse_unknown
 from fleet_server.settings import ServerSettings, load_settings
+from protocol.codec import UNREADABLE
 
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
@@ -132,18 +134,19 @@ def read_backup(source: Path, say: Say) -> Backup:
         lines = (source / SUMS).read_text("utf-8").splitlines()
     except FileNotFoundError as error:
         raise BackupUnusable(f"{source} is no backup: {Path(error.filename).name} is missing") from error
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise BackupUnusable(f"{source} cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise BackupUnusable(f"{source} is of format {manifest.format}, this version reads {FORMAT}")
     say("Checking that every file is what it was ...")
-    sums = dict(_parse_sum(line) for line in lines)
-    for name, expected in sums.items():
-        _check_file(source, name, expected)
+    seen = DifferentNames()
+    for name, expected in map(_parse_sum, lines):
+        _check_file(source, name, expected, seen)
+    names = tuple(name.as_posix() for name in seen.all())
     wanted = {MANIFEST, manifest.database.file, f"{SERVER}/fleet.toml"}
-    if missing := wanted - sums.keys():
+    if missing := wanted - set(names):
         raise BackupUnusable(f"{source} is not whole: {SUMS} does not name {min(missing)}")
-    return Backup(source, manifest, tuple(sums))
+    return Backup(source, manifest, names)
 
 
 def sync(path: Path) -> None:
@@ -245,19 +248,25 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _parse_sum(line: str) -> tuple[str, str]:
+def _parse_sum(line: str) -> tuple[PurePosixPath, str]:
     digest, _, name = line.partition("  ")
-    place = PurePosixPath(name)
-    # What leads out of the folder is no name that was written here.
-    if len(digest) != 64 or not name or place.is_absolute() or ".." in place.parts:
-        raise BackupUnusable(f"{SUMS} has a line that was not written by a backup: {line[:80]!r}")
-    return name, digest
-
-
-def _check_file(source: Path, name: str, expected: str) -> None:
     try:
-        found = _digest(source / name)
+        place = safe_name(name)
+    except ForeignFileRefused as error:
+        raise BackupUnusable(f"{SUMS} has a line that was not written by a backup: {error}") from error
+    if len(digest) != 64:
+        raise BackupUnusable(f"{SUMS} has a line that was not written by a backup: {line[:80]!r}")
+    return place, digest
+
+
+def _check_file(source: Path, name: PurePosixPath, expected: str, seen: DifferentNames) -> None:
+    try:
+        seen.add(name)
+        with open_below(source, name) as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BackupUnusable(f"{source / name} cannot be read: {error.strerror}") from error
+    except ForeignFileRefused as error:
+        raise BackupUnusable(f"{source}: {error}") from error
     if found != expected:
         raise BackupUnusable(f"{source / name} is not what it was when the backup was made")

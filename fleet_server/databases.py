@@ -92,18 +92,21 @@ class Databases:
         on_restored: Callable[[], None] = lambda: None,
         on_come: Callable[[], None] | None = None,
         now: Callable[[], datetime] = utc_now,
+        silent_s: float = SILENT_S,
     ) -> None:
         self._primary = primary
+        self._silent_s = silent_s
         self._standby = standby
         self._restoring_since = restoring_since
         self._on_quiet = on_quiet
         self._on_restored = on_restored
         self._on_come = on_come
         self._now = now
-        self._probe = Probe(primary)
+        self._probe = Probe(primary, silent_s)
         self._old_copy: Engine | None = None
         self._is_quiet = False
         self._watcher: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._out: dict[int, Any] = {}  # connections in use, by their pool's record
         reads = Reads.NONE if standby is None else Reads.STANDBY
         self.standing = UP if on_come is None else Standing(DatabaseState.AWAY, now(), reads)
@@ -122,6 +125,10 @@ class Databases:
             with suppress(asyncio.CancelledError):
                 await self._watcher
             self._watcher = None
+        if self._looking is not None and not self._looking.done():
+            # It goes on in its thread, with the probe's connection.
+            self._probe.cut()
+            await asyncio.gather(self._looking, return_exceptions=True)
         self._probe.close()
         if self._old_copy is not None:
             self._old_copy.dispose()
@@ -159,8 +166,8 @@ class Databases:
 
     async def _watch(self) -> None:
         while True:
-            look = asyncio.create_task(asyncio.to_thread(self._look))
-            done, _ = await asyncio.wait({look}, timeout=SILENT_S)
+            self._looking = look = asyncio.create_task(asyncio.to_thread(self._look))
+            done, _ = await asyncio.wait({look}, timeout=self._silent_s)
             if not done:
                 self.lost()
                 self._cut()

@@ -14,7 +14,7 @@ another process is at it is read with SKIP LOCKED.
 Whatever is done for a caller keeps to one tenant: ``tenant`` of `transaction` and `reading`. On PostgreSQL such a
 transaction runs in a role that owns nothing and sees the rows of that tenant only (`fleet_server.row_security`), so
 that a query which forgot its tenant finds too little instead of too much. Without it a transaction sees all: that is
-for services of the installation.
+for services of the installation. A `Reach` may be narrower still: a technician sees what is assigned to him.
 """
 
 import time
@@ -31,14 +31,19 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
 from fleet_server.errors import DatabaseUnreachable
+from fleet_server.kit.reach import Reach
 
 _BUSY_TIMEOUT_MS = 15_000
-# Execution option of connections: the tenant that they keep to, or a function that names it when the first query comes.
+# Execution option of connections: what they keep to, or a function that names it when the first query comes.
 KEEPS_TO = "keeps_to"
 TENANT_ROLE = "tillmedic_tenant"
 TENANT_SETTING = "tillmedic.tenant"
-Tenant = str | Callable[[], str]
-_KEEP = f"SELECT set_config('role', '{TENANT_ROLE}', true), set_config('{TENANT_SETTING}', %s, true)"
+ASSIGNEE_SETTING = "tillmedic.assignee"
+Tenant = str | Reach | Callable[[], Reach]
+_KEEP = (
+    f"SELECT set_config('role', '{TENANT_ROLE}', true), set_config('{TENANT_SETTING}', %s, true), "
+    f"set_config('{ASSIGNEE_SETTING}', %s, true)"
+)
 # Execution option of an engine: a function that names the engine to read from now.
 READS_FROM = "reads_from"
 # A name in pg_stat_activity: whoever brings a backup back need not wait for it.
@@ -48,6 +53,14 @@ _READER_PATIENCE_MS = 400
 _CONNECT_TIMEOUT_S = 5
 # A connection that was used this recently is taken for alive; asking it each time is a round trip each transaction.
 _ASKED_AFTER_S = 1.0
+# What is deleted is overwritten: who was erased is not to be found in the file either.
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",
+    f"busy_timeout={_BUSY_TIMEOUT_MS}",
+)
 _WAIT_FOR_DISK = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
@@ -55,16 +68,19 @@ _NAMES = {"names": ["fsync", "full_page_writes"]}
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``."""
+    """An engine for ``sqlite:///PATH`` or ``postgresql+psycopg://…``. Its errors do not say which values were
+    given, which may be about people: they come into logs.
+    """
     if not url.startswith("sqlite"):
         options = {"connect_timeout": _CONNECT_TIMEOUT_S}
-        engine = create_engine(url, pool_size=8, max_overflow=24, connect_args=options)
+        engine = create_engine(url, pool_size=8, max_overflow=24, connect_args=options, hide_parameters=True)
         event.listen(engine, "connect", _wait_for_disk)
         event.listen(engine, "checkin", _note_idle)
         event.listen(engine, "checkout", partial(_ask_when_idle, engine.dialect))
         event.listen(engine, "begin", _keep_to_tenant)
         return engine
-    engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000})
+    waits: dict[str, Any] = {"check_same_thread": False, "timeout": _BUSY_TIMEOUT_MS / 1000}
+    engine = create_engine(url, connect_args=waits, hide_parameters=True)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -75,13 +91,14 @@ def open_reader(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         settings = f"-c default_transaction_read_only=on -c lock_timeout={_READER_PATIENCE_MS}ms"
         options = {"application_name": READER_NAME, "options": settings, "connect_timeout": _CONNECT_TIMEOUT_S}
-        reader = create_engine(url, poolclass=NullPool, connect_args=options)
+        reader = create_engine(url, poolclass=NullPool, connect_args=options, hide_parameters=True)
         event.listen(reader, "begin", _keep_to_tenant)
         return reader
     place = Path(url.database or "").resolve()
     engine = create_engine(
         f"sqlite:///file:{place}?mode=ro&uri=true",
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": _READER_PATIENCE_MS / 1000},
     )
     event.listen(engine, "begin", _begin_sqlite)
@@ -165,23 +182,29 @@ def lax_settings(session: Session) -> list[str]:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # sqlite3 must not begin transactions by itself
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={_BUSY_TIMEOUT_MS}"):
+    for pragma in _PRAGMAS:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
 def _keep_to_tenant(connection: Any) -> None:
     """In one round trip, and for this transaction only."""
-    tenant_id = tenant_of(connection)
-    if tenant_id is not None:
-        connection.exec_driver_sql(_KEEP, (tenant_id,))
+    reach = reach_of(connection)
+    if reach is not None:
+        connection.exec_driver_sql(_KEEP, (reach.tenant_id, reach.assignee or ""))
+
+
+def reach_of(kept: Any) -> Reach | None:
+    """How far a connection or an engine sees; None for those that see all."""
+    named = kept.get_execution_options().get(KEEPS_TO)
+    reach: Reach | str | None = named() if callable(named) else named
+    return Reach(reach) if isinstance(reach, str) else reach
 
 
 def tenant_of(connection: Any) -> str | None:
     """The tenant that a connection keeps to; None for those that see all."""
-    tenant = connection.get_execution_options().get(KEEPS_TO)
-    named: str | None = tenant() if callable(tenant) else tenant
-    return named
+    reach = reach_of(connection)
+    return None if reach is None else reach.tenant_id
 
 
 def _begin_sqlite(connection: Any) -> None:

@@ -70,6 +70,9 @@ class ServerMetrics:
             "Until a certificate or list ends without which nobody is let in",
             "what",
         )
+        self._past_end = self._gauge(
+            "tillmedic_devices_certificate_ended", "Devices in service whose newest certificate has ended"
+        )
         self._retirements = self._gauge(
             "tillmedic_retirements_waiting", "Devices taken out of service that the broker does not refuse yet"
         )
@@ -137,8 +140,9 @@ class ServerMetrics:
         for what, seconds in ends.items():
             self._ends.labels(what).set(seconds)
 
-    def set_retirements(self, waiting: int) -> None:
-        self._retirements.set(waiting)
+    def set_identities(self, *, retirements_waiting: int, links_past_their_end: int) -> None:
+        self._retirements.set(retirements_waiting)
+        self._past_end.set(links_past_their_end)
 
     def text(self) -> bytes:
         exposed: bytes = generate_latest(self.registry)

@@ -1,4 +1,6 @@
-"""For those who run the server: is it alive, is it ready, what does it count. Open to all: it names nobody."""
+"""For those who run the server: is it alive, is it ready, what does it count. Open to all: it names nobody, and what it
+counts is of all tenants together.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from fleet_server.audit.watch import standings
 from fleet_server.databases import DatabaseAway, DatabaseState, Standing
 from fleet_server.db import reading
-from fleet_server.devices.repository import DeviceRepository
-from fleet_server.devices.service import DeviceService
-from fleet_server.enrollment.ends import ends_in_s, retirements_waiting
+from fleet_server.devices.repository import census_of_all
+from fleet_server.enrollment.ends import ends_in_s
+from fleet_server.enrollment.identity_counts import links_past_their_end, retirements_waiting
 from fleet_server.errors import FleetError
-from fleet_server.executions.repository import ExecutionRepository
+from fleet_server.executions.repository import counts_by_state
 from fleet_server.ingest.installation import read_counters
 from fleet_server.kit.times import text as moment
 from fleet_server.kit.times import utc_now
@@ -75,19 +77,19 @@ def prometheus_metrics(request: Request) -> Response:
     metrics.set_ends(ends_in_s(settings, utc_now()))
     try:
         with reading(state.engine) as session:
-            census = DeviceService(DeviceRepository(session, settings.tenant)).census()
-            executions = ExecutionRepository(session, settings.tenant).counts_by_state()
+            presence, condition = census_of_all(session, "presence"), census_of_all(session, "condition")
+            executions = counts_by_state(session)
             workers = read_counters(session)
             audits = standings(session)
-            waiting = retirements_waiting(session)
+            waiting, past_end = retirements_waiting(session), links_past_their_end(session, utc_now())
     except (DatabaseAway, OperationalError, InterfaceError):
         # What is known without it is worth the more just then.
         metrics.forget_fleet()
     else:
-        metrics.set_fleet(executions, census.presence, census.condition)
+        metrics.set_fleet(executions, presence, condition)
         metrics.set_ingest(workers)
         metrics.set_audit(audits.values())
-        metrics.set_retirements(waiting)
+        metrics.set_identities(retirements_waiting=waiting, links_past_their_end=past_end)
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,7 +1,7 @@
 """PostgreSQL's own programs for a copy of the whole database: ``pg_dump``, and ``pg_restore`` piped into ``psql``.
 
 A restore is one transaction: what is there goes, what was dumped comes, and the statements of the caller are carried
-out, or nothing of it. Passwords go by the environment, never by the command line. The programs must be of the server's
+out, or nothing of it. Passwords go by a file, never by the command line. The programs must be of the server's
 version or newer; they say so themselves.
 """
 
@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO, ClassVar
 
 from psycopg.conninfo import make_conninfo
@@ -115,7 +115,23 @@ def _address(url: str) -> str:
     parts = {"host": parsed.host, "port": parsed.port, "user": parsed.username, "dbname": parsed.database}
     given = {name: str(value) for name, value in parts.items() if value is not None}
     more = {name: value if isinstance(value, str) else ",".join(value) for name, value in parsed.query.items()}
+    more.pop("password", None)
     return make_conninfo(**given, **more)
+
+
+@contextmanager
+def _password_file(url: str) -> Iterator[dict[str, str]]:
+    """The environment of a program that finds the password in a file of its owner alone: what a program is started with
+    is shown by whatever lists processes.
+    """
+    parsed = make_url(url)
+    password = parsed.password or parsed.query.get("password")
+    with NamedTemporaryFile("w", prefix="tillmedic-") as file:
+        if password:
+            escaped = str(password).replace("\\", "\\\\").replace(":", "\\:")
+            file.write(f"*:*:*:*:{escaped}\n")
+            file.flush()
+        yield {**os.environ, **({"PGPASSFILE": file.name} if password else {})}
 
 
 @contextmanager
@@ -123,9 +139,7 @@ def _started(
     command: Sequence[str], url: str, *, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A program that does not outlive the block; what it complains of goes into a file, which never fills up."""
-    password = make_url(url).password
-    environment = {**os.environ, **({"PGPASSWORD": password} if password else {})}
-    with TemporaryFile() as complaints:
+    with TemporaryFile() as complaints, _password_file(url) as environment:
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=complaints, env=environment)
         try:
             yield process, complaints

@@ -8,10 +8,12 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from fleet_server.broker.drift import compare
+from fleet_server.enrollment.ends import begin_of, end_of_services
 from fleet_server.enrollment.tls_files import addresses_of, broker_configuration
 from fleet_server.errors import FleetError
 from fleet_server.settings import ServerSettings
@@ -27,12 +29,37 @@ class PortTaken(FleetError):
     code = "port_taken"
 
 
+class ClockDoubtful(FleetError):
+    """Terminals never set their clocks back: what a server with a wrong one has told them stays."""
+
+    code = "clock_doubtful"
+
+
 class BrokerUnreachable(FleetError):
     code = "broker_unreachable"
 
 
 class BrokerTooWeak(FleetError):
     code = "broker_too_weak"
+
+
+def check_clock(settings: ServerSettings, now: datetime) -> None:
+    """Raises ``ClockDoubtful`` for a time before the issuing certificate, or after the ends of all own ones, which are
+    renewed a month before that while the server runs.
+    """
+    said = f"the clock of this machine says {now:%Y-%m-%d %H:%M} UTC"
+    begins_at = begin_of(settings.issuing_chain_file)
+    if begins_at is not None and now < begins_at:
+        raise ClockDoubtful(
+            f"{said}, and the issuing certificate begins {begins_at:%Y-%m-%d %H:%M}: set the clock. If the certificate "
+            "was made while the clock was ahead, make another with 'fleet-server rotate issuing'"
+        )
+    ended_at = end_of_services(settings)
+    if ended_at is not None and now >= ended_at:
+        raise ClockDoubtful(
+            f"{said}, and the certificates of this server ended {ended_at:%Y-%m-%d %H:%M}: set the clock "
+            f"if it is ahead; if it is right, run 'fleet-server init --data {settings.data}'"
+        )
 
 
 def check_http_ports(settings: ServerSettings) -> None:

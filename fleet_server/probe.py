@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 # libpq takes no shorter one.
-_CONNECT_TIMEOUT_S: Final = 2
+_LEAST_CONNECT_TIMEOUT_S: Final = 2
 # SQLite answers what needs no table without having looked at its file.
 _QUESTIONS: Final = {"sqlite": "SELECT count(*) FROM sqlite_master", "postgresql": "SELECT 1"}
 
@@ -28,8 +28,11 @@ def hang_up(engine: Engine, connection: Any) -> None:
 
 
 class Probe:
-    def __init__(self, engine: Engine) -> None:
+    """``silent_s``: how long whoever asks waits; a connection that nobody can cut yet is given up before that."""
+
+    def __init__(self, engine: Engine, silent_s: float) -> None:
         self._engine = engine
+        self._connect_timeout_s = max(_LEAST_CONNECT_TIMEOUT_S, int(silent_s) - 1)
         self._connection: Any = None
 
     def answers(self) -> bool:
@@ -77,4 +80,4 @@ class Probe:
             place = Path(url.database or "").resolve()
             return dialect.loaded_dbapi.connect(f"{place.as_uri()}?mode=ro", uri=True, check_same_thread=False)
         arguments, options = dialect.create_connect_args(url)
-        return dialect.connect(*arguments, **{"connect_timeout": _CONNECT_TIMEOUT_S, **options})
+        return dialect.connect(*arguments, **{"connect_timeout": self._connect_timeout_s, **options})

@@ -73,13 +73,16 @@ def _of_the_framework(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_at(request: Request) -> list[str]:
-    """All that may be done at this address; the framework names those of one of its routes."""
-    found: set[str] = set()
+    """All that may be done at this address; the framework names those of one of its routes. A word that has a route of
+    its own is not taken for an id.
+    """
+    by_path: dict[str, set[str]] = {}
     for route in iter_route_contexts(request.app.routes):
         at = re.compile(getattr(route, "path_regex", None) or re.escape(route.path or ""))
         if at.fullmatch(request.url.path) is not None:
-            found |= set(route.methods or ())
-    return sorted(found)
+            by_path.setdefault(route.path or "", set()).update(route.methods or ())
+    own = by_path.get(request.url.path)
+    return sorted(own if own is not None else set().union(*by_path.values()))
 
 
 def _database_away(request: Request, error: Exception) -> JSONResponse:

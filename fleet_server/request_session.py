@@ -9,26 +9,27 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from fleet_server.db import reading, transaction
+from fleet_server.kit.reach import Reach
 
 
-class TenantNotKnown(RuntimeError):
+class CallerNotKnown(RuntimeError):
     """A route asked the database for somebody whom no door had let in: a mistake of ours."""
 
 
-def tenant_of_request(request: Request) -> str:
+def reach_of_request(request: Request) -> Reach:
     """Noted by the doors: `fleet_server.auth.dependencies`."""
-    tenant_id: str | None = getattr(request.state, "tenant_id", None)
-    if tenant_id is None:
-        raise TenantNotKnown(f"{request.method} {request.url.path[:200]}: expected a caller before the first query")
-    return tenant_id
+    reach: Reach | None = getattr(request.state, "reach", None)
+    if reach is None:
+        raise CallerNotKnown(f"{request.method} {request.url.path[:200]}: expected a caller before the first query")
+    return reach
 
 
 def request_session(request: Request) -> Iterator[Session]:
-    """One request is one transaction, which keeps to the caller's tenant."""
+    """One request is one transaction, which keeps to what the caller may see."""
     engine: Engine = request.app.state.engine
     # Asked for at the first query: the session is opened beside the door, not behind it.
-    tenant = partial(tenant_of_request, request)
-    opened = reading(engine, tenant) if request.method in {"GET", "HEAD"} else transaction(engine, tenant)
+    reach = partial(reach_of_request, request)
+    opened = reading(engine, reach) if request.method in {"GET", "HEAD"} else transaction(engine, reach)
     with opened as session:
         yield session
 

@@ -3,8 +3,9 @@ pages are read from the old copy where the database lets them (`fleet_server.res
 
 A database that went back is older than what agents and terminals were told. Invariants of what comes into being here:
 a new epoch, so that agents send again what they still have; counters of commands, and numbers of events, that nobody
-has seen yet; nobody is signed in. None of it exists before all of it does: SQLite is made ready aside, PostgreSQL in
-one transaction, and the folder of the server is replaced in one step. What the folder held before is kept beside it.
+has seen yet; nobody is signed in; who was erased since is erased once more (`fleet_server.personal.replaying`).
+None of it exists before all of it does: SQLite is made ready aside, PostgreSQL in one transaction, and the folder of
+the server is replaced in one step. What the folder held before is kept beside it.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import secrets
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,19 +31,24 @@ from sqlalchemy.engine import make_url
 from fleet_server import migrate, postgres_programs
 from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.roles import Actor, ActorKind, Role
-from fleet_server.backup import SERVER, Backup, DatabaseKind, Say, read_backup, sync
+from fleet_server.backup import SERVER, Backup, BackupUnusable, DatabaseKind, Say, read_backup, sync
 from fleet_server.db import READER_NAME, reachable_database, transaction
 from fleet_server.enrollment.private_files import make_private_dir
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
 from fleet_server.enrollment.signer_folder import adopt_command_key
 from fleet_server.errors import DatabaseUnreachable, FleetError, SettingsInvalid
 from fleet_server.ingest.installation import COUNTER_STEP, EVENT_STEP, db_epoch
+from fleet_server.kit.foreign_files import ForeignFileRefused, Limits, copy_below, safe_name, unpack
+from fleet_server.personal.ledger import FILE, Ledger
+from fleet_server.personal.replaying import replay
 from fleet_server.restoring import declared, has_writers, without_writers
 from fleet_server.schema import head_revision, refuse_unknown
 from fleet_server.settings import ServerSettings, load_settings
 
 # Longer than a flush, a request or a step of the scheduler takes to end.
 WRITERS_LET_GO_S = 20.0
+# In a backup: keys, certificates, policies, bundles of devices.
+MAX_FILES = 500_000
 # In both databases' SQL. The newest event takes a number that no event stream has seen: the next ones go on from it.
 _RENEWAL = (
     "DELETE FROM server_state WHERE name = 'db_epoch'",
@@ -60,6 +67,7 @@ _OTHERS = (
 _HUNG_UP_S = 2.0
 _EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
 _HERE = -100  # AT_FDCWD
+EraseAgain = Callable[[Engine], object]
 
 
 class RestoreRefused(FleetError):
@@ -85,7 +93,11 @@ def restore(data: Path, source: Path, database_url: str | None, now: datetime, s
     # uses the database is refused before anything that takes long.
     if not has_writers(data):
         _refuse_while_used(_present_url(data), say, must_answer=False)
-    backup = read_backup(source, say)
+    with _as_folder(data, source, say) as folder:
+        return _restore(data, read_backup(folder, say), database_url, now, say)
+
+
+def _restore(data: Path, backup: Backup, database_url: str | None, now: datetime, say: Say) -> Restored:
     refuse_unknown(backup.manifest.revision)
     make_private_dir(data)
     with (
@@ -104,21 +116,42 @@ def restore(data: Path, source: Path, database_url: str | None, now: datetime, s
             _refuse_while_used(url, say, must_answer=True)
         say("Copying keys, certificates and settings ...")
         _copy_server_folder(backup, stage / SERVER)
-        # A file lies by the settings that name it, here and where both will be.
-        named = "sqlite:///fleet.db" if DatabaseKind.of(url) is DatabaseKind.SQLITE else url
-        ensure_settings(stage, Wishes(database_url=named))
+        ensure_settings(stage, Wishes(database_url=_named(url)))
         say("Bringing the database back ...")
+        erase_again = partial(replay, ledger=Ledger(data / FILE), now=now, say=say)
         if DatabaseKind.of(url) is DatabaseKind.SQLITE:
-            epoch = _prepare_sqlite(backup, stage / SERVER / "fleet.db", load_settings(stage).tenant, now)
+            epoch = _prepare_sqlite(backup, stage, now, erase_again)
             _refuse_while_used(present, lambda _line: None, must_answer=False)
         else:
             postgres_programs.restore(url, backup.folder / "fleet.dump", (*_RENEWAL, _POSTGRES_NUMBERS))
             with reachable_database(url) as engine:
-                epoch = _finish(engine, backup, load_settings(stage).tenant, now)
+                epoch = _finish(engine, backup, load_settings(stage).tenant, now, erase_again)
         kept = _swap(stage / SERVER, data, now)
         # Terminals know this key; before anybody else starts on the folder, it is the signer's alone.
         adopt_command_key(load_settings(data))
     return Restored(backup, load_settings(data), head_revision(), epoch, kept)
+
+
+@contextmanager
+def _as_folder(data: Path, source: Path, say: Say) -> Iterator[Path]:
+    """A backup that was packed by tar, to be carried, is unpacked beside where it is to go."""
+    if not source.is_file():
+        yield source
+        return
+    beside = next(place for place in (data, *data.absolute().parents) if place.is_dir())
+    # What comes out of it is copied once more.
+    limits = Limits(MAX_FILES, shutil.disk_usage(beside).free // 2)
+    say("Unpacking ...")
+    with _private(beside, ".unpacking") as folder:
+        try:
+            names = unpack(source, folder, limits)
+        except ForeignFileRefused as error:
+            raise BackupUnusable(f"{source}: {error}") from error
+        except OSError as error:
+            raise RestoreRefused(f"{source} cannot be unpacked in {beside}: {error.strerror or error}") from error
+        # Packed with the folder's own name, or from within it.
+        tops = {name.parts[0] for name in names}
+        yield folder / tops.pop() if len(tops) == 1 else folder
 
 
 @contextmanager
@@ -137,11 +170,17 @@ def _alone(data: Path) -> Iterator[None]:
 @contextmanager
 def _staging(data: Path) -> Iterator[Path]:
     """On the same disk, so that what is ready takes its place by a change of names."""
-    stage = make_private_dir(data / f".restoring.{secrets.token_hex(4)}")
-    try:
+    with _private(data, ".restoring") as stage:
         yield stage
+
+
+@contextmanager
+def _private(place: Path, name: str) -> Iterator[Path]:
+    made = make_private_dir(place / f"{name}.{secrets.token_hex(4)}")
+    try:
+        yield made
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def _present_url(data: Path) -> str:
@@ -170,6 +209,11 @@ def _target(data: Path, backup: Backup, asked: str | None) -> str:
             "is to be replaced"
         )
     return present
+
+
+def _named(url: str) -> str:
+    """A file lies by the settings that name it, here and where both will be."""
+    return "sqlite:///fleet.db" if DatabaseKind.of(url) is DatabaseKind.SQLITE else url
 
 
 def _refuse_while_used(url: str, say: Say, *, must_answer: bool) -> None:
@@ -240,35 +284,37 @@ def _copy_server_folder(backup: Backup, target: Path) -> None:
     make_private_dir(target)
     for name in backup.files:
         if name.startswith(f"{SERVER}/"):
-            _copy_private(backup.folder / name, target / name.removeprefix(f"{SERVER}/"))
+            _copy_private(backup, name, target / name.removeprefix(f"{SERVER}/"))
 
 
-def _copy_private(source: Path, target: Path) -> None:
+def _copy_private(backup: Backup, name: str, target: Path) -> None:
     try:
         make_private_dir(target.parent)
-        target.touch(0o600)
-        shutil.copyfile(source, target)
-        sync(target)
+        copy_below(backup.folder, safe_name(name), target)
     except OSError as error:
-        raise RestoreRefused(f"{source} cannot be copied to {target.parent}: {error.strerror}") from error
+        raise RestoreRefused(f"{name} cannot be copied to {target.parent}: {error.strerror}") from error
 
 
-def _prepare_sqlite(backup: Backup, target: Path, tenant: str, now: datetime) -> str:
-    _copy_private(backup.folder / "fleet.db", target)
+def _prepare_sqlite(backup: Backup, stage: Path, now: datetime, erase_again: EraseAgain) -> str:
+    target = stage / SERVER / "fleet.db"
+    _copy_private(backup, "fleet.db", target)
     with reachable_database(f"sqlite:///{target}") as engine:
         migrate.upgrade(engine)
         with transaction(engine) as session:
             for statement in _RENEWAL:
                 session.execute(text(statement))
-        epoch = _finish(engine, backup, tenant, now)
+        epoch = _finish(engine, backup, load_settings(stage).tenant, now, erase_again)
     # Closing it has folded its log into it.
     sync(target)
     return epoch
 
 
-def _finish(engine: Engine, backup: Backup, tenant: str, now: datetime) -> str:
-    """The new epoch. Nobody uses the database yet; were this cut short, ingest would make an epoch at its start."""
+def _finish(engine: Engine, backup: Backup, tenant: str, now: datetime, erase_again: EraseAgain) -> str:
+    """The new epoch, of a database without who was erased since. Nobody uses it yet; were this cut short, ingest would
+    make an epoch at its start.
+    """
     migrate.upgrade(engine)
+    erase_again(engine)
     system = Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON)
     with transaction(engine) as session:
         epoch = db_epoch(session)

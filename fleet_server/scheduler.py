@@ -1,15 +1,16 @@
 """What happens because time passes: executions fall due, devices fall silent, gaps last, what is old ends and goes.
 
 Of all scheduler processes one works (`fleet_server.kit.leadership`); the others wait to take over. Each chore is one
-transaction, and what it has to publish leaves after its commit. A chore that fails is tried again at its next turn and
-keeps none of the others from theirs.
+transaction, and what it has to publish leaves after its commit. What concerns one tenant is done for each in turn, a
+piece at a time (`fleet_server.tenant_chores`), so that nobody waits for another one's heap. A chore that fails, or
+fails for one tenant, is tried again at its next turn and keeps none of the others from theirs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -21,21 +22,27 @@ from fleet_server import memory
 from fleet_server.audit.watch import AuditWatch, forget_removed
 from fleet_server.auth.service import sweep_sessions
 from fleet_server.db import reading, transaction
-from fleet_server.devices.apply import sweep_presence
-from fleet_server.devices.condition import sweep_conditions
-from fleet_server.executions.dispatch import BATCH, Dispatcher, Outgoing
+from fleet_server.devices.service import CapabilityCache
+from fleet_server.executions.desk import ExecutionDesk
+from fleet_server.executions.dispatch import Dispatcher, Outgoing
 from fleet_server.executions.outbound import Courier, Outbound
-from fleet_server.executions.repository import ExecutionRepository
 from fleet_server.health import upkeep
-from fleet_server.health.folding import Due, read_due, write_folded
-from fleet_server.ingest import retention
-from fleet_server.ingest.gaps import show_open
+from fleet_server.ingest.installation import listening_s
+from fleet_server.inspections.keeping import InspectionKeeper
+from fleet_server.inspections.repository import InspectionRepository
+from fleet_server.kit.conflicts import Conflicts
 from fleet_server.kit.leadership import Leadership
 from fleet_server.kit.times import utc_now
+from fleet_server.personal.erasing import Eraser
+from fleet_server.personal.ledger import Ledger
+from fleet_server.personal.retention import forget_notes
+from fleet_server.playbooks.keeping import PlaybookKeeper
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.auditing import NONE_TO_COPY, copied_until, write_journal
 from fleet_server.signer.errors import PolicyRefused, SignerUnreachable
 from fleet_server.signer.messages import MAX_JOURNAL_PAGE
+from fleet_server.tenant_chores import Done, TenantChores, kept_since
+from fleet_server.tenants.repository import TenantRepository
 from fleet_server.timeline.writer import NewEvent, append_events
 
 TICK_S = 1.0
@@ -46,28 +53,22 @@ _MAX_PIECES = 20
 _LOCK_NUMBER = 7_451_002
 _log = structlog.get_logger(__name__)
 
-
-@dataclass(slots=True)
-class Done:
-    """What one turn of a chore made. ``more``: it stopped at its limit and wants another turn at once. ``soon``: at the
-    next tick, for others want to write in between.
-    """
-
-    events: list[NewEvent] = field(default_factory=list)
-    outgoing: list[Outgoing] = field(default_factory=list)
-    more: bool = False
-    soon: bool = False
+Work = Callable[[TenantChores, Session, datetime], Done]
 
 
 @dataclass(slots=True)
 class Chore:
-    """``prepare``: what can be done before its transaction begins."""
+    """``prepare``: what can be done before its transaction begins. ``each``: it is done for every tenant; ``keeps_to``:
+    in a transaction that sees nothing of the others.
+    """
 
     name: str
     every: timedelta
-    work: Callable[[Session, datetime], Done]
+    work: Work
     next_at: datetime | None = None
-    prepare: Callable[[datetime], None] = lambda _: None
+    prepare: Callable[[TenantChores, datetime], None] = lambda *_: None
+    each: bool = False
+    keeps_to: bool = False
 
     def is_due(self, now: datetime) -> bool:
         # A clock that was set back must not stop a chore for as long as it was wrong.
@@ -84,36 +85,57 @@ class Scheduler:
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._engine = engine
-        self._tenant_id = settings.tenant
         self._settings = settings
         self._dispatcher = dispatcher
         self._outbound = Outbound(courier, lambda: None)
         self._clock = clock
         self._leads_since: datetime | None = None
-        self._conditions_after = ""
-        self._forgotten_after: dict[str, str] = {}  # by table
+        self._of_tenant: dict[str, TenantChores] = {}
         self._signatures_to_copy = NONE_TO_COPY
-        self._to_fold = Due({}, {}, more=False)
+        self._listening_s: float | None = None
         self._leadership = Leadership(engine, "scheduler", _LOCK_NUMBER)
         self._audit_watch = AuditWatch(engine, settings)
-        kept = upkeep.kept(settings.health_kept)
-        self._chores = (
-            Chore("executions", timedelta(seconds=1), self._executions),
-            Chore("presence", timedelta(seconds=2), self._presence),
-            Chore("conditions", timedelta(minutes=1), self._conditions),
-            Chore("gaps", timedelta(seconds=10), self._gaps),
-            Chore("idempotency_keys", timedelta(minutes=5), self._idempotency_keys),
-            Chore("retention", timedelta(minutes=10), self._retention),
+        cache = CapabilityCache()
+        conflicts = Conflicts()
+        desk = ExecutionDesk(engine, cache, dispatcher, self._outbound, conflicts)
+        self._playbooks = PlaybookKeeper(engine, cache, dispatcher, self._outbound, conflicts)
+        self._inspections = InspectionKeeper(engine, cache, desk)
+        self._eraser = Eraser(engine, Ledger(settings.erasures_file), clock)
+        self._chores = (*self._for_each_tenant(), *self._for_all())
+
+    def _for_each_tenant(self) -> list[Chore]:
+        each, one = partial(Chore, each=True, keeps_to=True), TenantChores
+        # What ingest's own ways of writing are used for goes as ingest does: COPY is refused to whoever a policy holds.
+        unheld = partial(Chore, each=True)
+        kept = upkeep.kept(self._settings.health_kept)
+        return [
+            each("executions", timedelta(seconds=1), self._executions),
+            unheld("presence", timedelta(seconds=2), self._presence, prepare=self._read_listening),
+            unheld("conditions", timedelta(minutes=1), one.conditions),
+            unheld("gaps", timedelta(seconds=10), one.gaps),
+            each("idempotency_keys", timedelta(minutes=5), one.idempotency_keys),
+            unheld("playbooks", timedelta(seconds=1), self._walk),
+            unheld("inspections", timedelta(seconds=1), self._inspect),
+            each("old_inspections", timedelta(minutes=10), self._old_inspections),
+            each("old_people", timedelta(minutes=10), one.old_people),
+            Chore("old_notes", timedelta(hours=1), self._old_notes, each=True),
+            each("retention", timedelta(minutes=10), self._retention),
+            unheld("old_records", timedelta(minutes=10), one.old_records),
+            unheld("health_folding", timedelta(seconds=15), one.folding, prepare=self._read_due),
+            *(unheld(f"old_{table.kind.table}", timedelta(minutes=10), partial(_old_health, table)) for table in kept),
+        ]
+
+    def _for_all(self) -> list[Chore]:
+        return [
             Chore("old_events", timedelta(minutes=10), self._old_events),
-            Chore("old_records", timedelta(minutes=10), self._old_records),
             Chore("health_partitions", timedelta(minutes=10), self._partitions),
-            Chore("health_folding", timedelta(seconds=15), self._folding, prepare=self._read_due),
-            *(Chore(f"old_{one.kind.table}", timedelta(minutes=10), partial(self._old_health, one)) for one in kept),
             Chore("signatures", timedelta(seconds=5), self._signatures, prepare=self._read_signatures),
+            Chore("software", timedelta(minutes=10), self._software, each=True),
+            Chore("erasures", timedelta(seconds=2), self._erasures),
             Chore("sessions", timedelta(minutes=1), self._sessions),
             Chore("audit", timedelta(minutes=1), self._audit),
             Chore("old_audit", timedelta(minutes=10), self._old_audit),
-        )
+        ]
 
     @property
     def leads(self) -> bool:
@@ -143,83 +165,73 @@ class Scheduler:
 
     def _take_turn(self, chore: Chore) -> None:
         try:
-            for _ in range(_MAX_PIECES):
-                done = self._piece(chore)
-                if done.soon:
-                    chore.next_at = None
-                if not done.more:
-                    return
-        except Exception:  # noqa: BLE001 - one chore's error must not stop the others; it is tried again at its next turn
+            going = self._tenants() if chore.each else [self._own]
+        except Exception:  # noqa: BLE001 - as below
             _log.exception("a chore failed", chore=chore.name)
+            return
+        for _ in range(_MAX_PIECES):
+            going = [one for one in going if self._wants_more(chore, one)]
 
-    def _piece(self, chore: Chore) -> Done:
+    def _wants_more(self, chore: Chore, tenant: TenantChores) -> bool:
+        try:
+            done = self._piece(chore, tenant)
+        except Exception:  # noqa: BLE001 - one chore's error must not stop the others; it is tried again at its next turn
+            _log.exception("a chore failed", chore=chore.name, tenant=tenant.id)
+            return False
+        if done.soon:
+            chore.next_at = None
+        return done.more
+
+    def _piece(self, chore: Chore, tenant: TenantChores) -> Done:
         now = self._clock()
-        chore.prepare(now)
-        with transaction(self._engine) as session:
-            done = chore.work(session, now)
+        chore.prepare(tenant, now)
+        with transaction(self._engine, tenant.id if chore.keeps_to else None) as session:
+            done = chore.work(tenant, session, now)
             events = [*_events_of(done.outgoing), *done.events]
-            ids = append_events(session, self._tenant_id, events, now)
+            ids = append_events(session, tenant.id, events, now)
         self._outbound.publish(done.outgoing, ids)
         return done
 
-    def _executions(self, session: Session, now: datetime) -> Done:
+    @property
+    def _own(self) -> TenantChores:
+        return self._chores_of(self._settings.tenant)
+
+    def _tenants(self) -> list[TenantChores]:
+        """Also those that are suspended: what they have sent ends and is forgotten as everybody's."""
+        with reading(self._engine) as session:
+            known = {self._settings.tenant, *TenantRepository(session).ids()}
+        return [self._chores_of(one) for one in sorted(known)]
+
+    def _chores_of(self, tenant_id: str) -> TenantChores:
+        return self._of_tenant.setdefault(tenant_id, TenantChores(tenant_id, self._settings, self._dispatcher))
+
+    def _executions(self, tenant: TenantChores, session: Session, now: datetime) -> Done:
         spared = self._leads_since is None or now < self._leads_since + SPARED_AFTER_START
-        can_send = self._outbound.is_connected
-        taken = self._dispatcher.take_overdue(session, now, spare_started=spared, can_send=can_send)
-        count = len(taken.outgoing) + len(taken.events)
-        return Done(taken.events, taken.outgoing, more=count >= BATCH)
+        return tenant.executions(session, now, spare_started=spared, can_send=self._outbound.is_connected)
 
-    def _presence(self, session: Session, now: datetime) -> Done:
-        return Done(sweep_presence(session, self._tenant_id, now))
+    def _read_listening(self, _tenant: TenantChores, now: datetime) -> None:
+        with reading(self._engine) as session:
+            self._listening_s = listening_s(session, now)
 
-    def _conditions(self, session: Session, now: datetime) -> Done:
-        self._conditions_after = sweep_conditions(session, self._tenant_id, now, self._conditions_after)
-        return Done(more=self._conditions_after != "")
+    def _presence(self, tenant: TenantChores, session: Session, now: datetime) -> Done:
+        return tenant.presence(session, now, self._listening_s)
 
-    def _gaps(self, session: Session, now: datetime) -> Done:
-        return Done(show_open(session, self._tenant_id, now))
+    def _retention(self, tenant: TenantChores, session: Session, now: datetime) -> Done:
+        return tenant.retention(session, now, len(self._of_tenant))
 
-    def _retention(self, session: Session, now: datetime) -> Done:
-        retention.trim(session, self._tenant_id, now)
-        return Done()
+    def _read_due(self, tenant: TenantChores, now: datetime) -> None:
+        with reading(self._engine) as session:
+            tenant.read_due(session, now)
 
-    def _old_events(self, session: Session, now: datetime) -> Done:
-        before = _kept_since(now, self._settings.events_kept_days)
+    def _old_events(self, _own: TenantChores, session: Session, now: datetime) -> Done:
+        before = kept_since(now, self._settings.events_kept_days)
         return Done(soon=before is not None and memory.forget_events(session, before) >= memory.BATCH)
 
-    def _partitions(self, session: Session, now: datetime) -> Done:
+    def _partitions(self, _own: TenantChores, session: Session, now: datetime) -> Done:
         upkeep.make_partitions(session, now)
         return Done()
 
-    def _read_due(self, now: datetime) -> None:
-        with reading(self._engine) as session:
-            self._to_fold = read_due(session, self._tenant_id, now)
-
-    def _folding(self, session: Session, now: datetime) -> Done:
-        more = write_folded(session, self._to_fold, now).more
-        return Done(more=more, soon=more)
-
-    def _old_health(self, one: upkeep.Kept, session: Session, now: datetime) -> Done:
-        if upkeep.drop_partitions(session, one, now):
-            return Done(soon=True)
-        name = one.kind.table
-        after = upkeep.forget(session, self._tenant_id, one, now, self._forgotten_after.get(name, "")).after
-        self._forgotten_after[name] = after
-        return Done(soon=after != "")
-
-    def _old_records(self, session: Session, now: datetime) -> Done:
-        before = _kept_since(now, self._settings.records_kept_days)
-        if before is None:
-            return Done()
-        after = memory.forget_records(session, self._tenant_id, before, self._forgotten_after.get("record", "")).after
-        self._forgotten_after["record"] = after
-        return Done(soon=after != "")
-
-    def _idempotency_keys(self, session: Session, now: datetime) -> Done:
-        ExecutionRepository(session, self._tenant_id).forget_expired_keys(now)
-        return Done()
-
-    def _read_signatures(self, now: datetime) -> None:
+    def _read_signatures(self, _own: TenantChores, now: datetime) -> None:
         with reading(self._engine) as session:
             copied = copied_until(session)
         try:
@@ -235,26 +247,56 @@ class Scheduler:
             # It keeps them; commands that wait for it say so.
             self._signatures_to_copy = NONE_TO_COPY
 
-    def _signatures(self, session: Session, _now: datetime) -> Done:
+    def _signatures(self, own: TenantChores, session: Session, _now: datetime) -> Done:
         page = self._signatures_to_copy
-        write_journal(session, self._tenant_id, page)
+        write_journal(session, own.id, page)
         return Done(more=len(page.entries) == MAX_JOURNAL_PAGE)
 
-    def _audit(self, _session: Session, now: datetime) -> Done:
+    def _software(self, tenant: TenantChores, _session: Session, now: datetime) -> Done:
+        # Files and the signer alone: its transaction has not begun as long as nothing is asked of it.
+        if (self._settings.artifacts_dir / tenant.id).is_dir():
+            from fleet_server.artifacts.publishing import keep_fresh
+
+            keep_fresh(self._settings, tenant.id, self._dispatcher, now)
+        return Done()
+
+    def _inspect(self, own: TenantChores, _session: Session, now: datetime) -> Done:
+        # In transactions of its own, as below.
+        return Done(soon=self._inspections.step(own.id, now))
+
+    def _walk(self, own: TenantChores, _session: Session, now: datetime) -> Done:
+        # In transactions of its own, as below.
+        return Done(more=self._playbooks.step(own.id, now))
+
+    def _old_inspections(self, own: TenantChores, session: Session, now: datetime) -> Done:
+        before = kept_since(now, self._settings.inspections_kept_days)
+        rows = InspectionRepository(session, own.id)
+        return Done(soon=before is not None and rows.forget(before, memory.BATCH) > 0)
+
+    def _audit(self, _own: TenantChores, _session: Session, now: datetime) -> Done:
         # In transactions of its own, as below.
         return Done(soon=self._audit_watch.step(now))
 
-    def _old_audit(self, session: Session, _now: datetime) -> Done:
+    def _old_audit(self, _own: TenantChores, session: Session, _now: datetime) -> Done:
         return Done(soon=forget_removed(session, self._settings))
 
-    def _sessions(self, _session: Session, now: datetime) -> Done:
+    def _erasures(self, _own: TenantChores, _session: Session, _now: datetime) -> Done:
+        # In transactions of its own, as below.
+        return Done(soon=self._eraser.step() is not None)
+
+    def _old_notes(self, tenant: TenantChores, _session: Session, now: datetime) -> Done:
+        before = kept_since(now, self._settings.notes_kept_days)
+        # As above.
+        return Done(soon=before is not None and forget_notes(self._engine, tenant.id, before))
+
+    def _sessions(self, _own: TenantChores, _session: Session, now: datetime) -> Done:
         # In a transaction of its own: this chore's has not begun as long as nothing is asked of it.
         sweep_sessions(self._engine, now)
         return Done()
 
 
-def _kept_since(now: datetime, kept_days: int) -> datetime | None:
-    return now - timedelta(days=kept_days) if kept_days else None
+def _old_health(table: upkeep.Kept, tenant: TenantChores, session: Session, now: datetime) -> Done:
+    return tenant.old_health(table, session, now)
 
 
 def _events_of(outgoing: Sequence[Outgoing]) -> list[NewEvent]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,15 @@ _GIVEN_BY_PROVIDER = ("", "viewer", "technician", "support")
 _KEPT = {
     "events_kept_days",
     "records_kept_days",
+    "inspections_kept_days",
     "audit_kept_days",
     "health_kept_days",
     "health_5min_kept_days",
     "health_hour_kept_days",
     "health_day_kept_days",
+    "site_contacts_kept_days",
+    "people_kept_days",
+    "notes_kept_days",
 }
 _LONGEST_DAYS = 36_500
 _SHORTEST_AUDIT_DAYS = 365
@@ -62,6 +67,7 @@ class ServerSettings:
     # How long what came from devices is kept (`fleet_server.memory`), in days; 0: for ever.
     events_kept_days: int = 400
     records_kept_days: int = 90  # after they were acknowledged
+    inspections_kept_days: int = 400  # what came of them; the plans stay
     # The audit (`fleet_server.audit.watch`); at least a year (PCI DSS 10.5.1).
     audit_kept_days: int = 548
     # Single samples, and what is made of them (`fleet_server.health.rollups`).
@@ -69,6 +75,11 @@ class ServerSettings:
     health_5min_kept_days: int = 60
     health_hour_kept_days: int = 400
     health_day_kept_days: int = 1825
+    # People's data (`fleet_server.personal.register`): contacts of a site after its last device went, people who may
+    # sign in no more, and who did what with what they wrote, of runs, approvals and devices that are over.
+    site_contacts_kept_days: int = 365
+    people_kept_days: int = 365
+    notes_kept_days: int = 1095
     # Whether people without a second factor may work; false: they are asked to set one up first. True in the demo.
     sign_in_without_second_factor: bool = False
     # Of a signer that somebody else starts, under a user of its own; empty: `fleet-server run` starts one.
@@ -78,6 +89,10 @@ class ServerSettings:
     oidc_client_id: str = ""
     oidc_client_secret: str = ""
     oidc_name: str = ""  # what the button says
+    # Which claim says of whose people somebody is, and what it says: "acme=north, contoso=south". Empty: who is made on
+    # the fly is of the installation's own.
+    oidc_tenant_claim: str = ""
+    oidc_tenants: str = ""
     oidc_new_people_role: str = ""  # for whom the provider knows and nobody has linked; empty: they are refused
     # A standby of PostgreSQL to read from while the database is away; empty: none.
     read_database_url: str = ""
@@ -114,6 +129,11 @@ class ServerSettings:
         return frozenset(self.http_proxies.replace(",", " ").split())
 
     @property
+    def oidc_tenant_of(self) -> Mapping[str, str]:
+        """By what the provider's claim says."""
+        return dict(_tenants_named(self.oidc_tenants))
+
+    @property
     def server_dir(self) -> Path:
         return self.data / "server"
 
@@ -125,6 +145,16 @@ class ServerSettings:
     def audit_dir(self) -> Path:
         """Where anchors of the audit are written for somebody to carry away."""
         return self.data / "audit"
+
+    @property
+    def erasures_file(self) -> Path:
+        """Beside what a restore replaces."""
+        return self.data / "erasures.jsonl"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """The repositories of software, a folder a tenant."""
+        return self.data / "artifacts"
 
     @property
     def tls_dir(self) -> Path:
@@ -225,6 +255,23 @@ def _check_provider(path: Path, given: dict[str, Any]) -> None:
     if role not in _GIVEN_BY_PROVIDER:
         wanted = ", ".join(one for one in _GIVEN_BY_PROVIDER if one)
         raise SettingsInvalid(f"{path}: oidc_new_people_role: expected nothing or one of {wanted}, came {role!r}")
+    _check_tenants_of_provider(path, given.get("oidc_tenant_claim", ""), given.get("oidc_tenants", ""))
+
+
+def _check_tenants_of_provider(path: Path, claim: str, tenants: str) -> None:
+    """Half of it would put people where nobody meant them to be."""
+    named = _tenants_named(tenants)
+    if bool(claim) != bool(named):
+        raise SettingsInvalid(f"{path}: expected both oidc_tenant_claim and oidc_tenants, or neither, came one")
+    values = [value for value, _ in named]
+    if not all(value and tenant for value, tenant in named) or len(set(values)) < len(values):
+        raise SettingsInvalid(f"{path}: oidc_tenants: expected VALUE=TENANT, ... and each value once, came {tenants!r}")
+
+
+def _tenants_named(text: str) -> list[tuple[str, str]]:
+    """What the claim says, and whose people that makes them."""
+    pairs = [one.rpartition("=") for one in text.split(",") if one.strip()]
+    return [(value.strip(), tenant.strip()) for value, _, tenant in pairs]
 
 
 def _check_approval_page(path: Path, given: dict[str, Any]) -> None:

@@ -114,22 +114,23 @@ def judge(document: str, command: Command, policy: Policy, now_ms: int) -> Allow
     people = _people(policy, allowed, opened.signers)
     is_broken_glass = allowed.kind is AuthorisationKind.BREAK_GLASS
     denied = _glass_denied(policy, opened.signers) if is_broken_glass else _people_denied(allowed, command, people)
-    denied = denied or _outside(allowed, command) or _untimely(allowed, now_ms)
+    denied = denied or _outside(allowed, command) or _untimely(allowed, policy, now_ms)
     return denied or Allowed(allowed, () if is_broken_glass else tuple(sorted(people)))
 
 
 def same_person(one: str, other: str) -> bool:
     """Account names are compared as a person reads them: neither case nor width nor space around makes another one."""
-    return _folded(one) == _folded(other)
+    return folded_name(one) == folded_name(other)
+
+
+def folded_name(name: str) -> str:
+    """What two spellings of one person have in common."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def sha256_of(document: str) -> str:
     """How a command names the authorisation that it carries."""
     return hashlib.sha256(document.encode()).hexdigest()
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _keys_of_people(policy: Policy) -> dict[KeyId, Ed25519PublicKey]:
@@ -141,7 +142,7 @@ def _people(policy: Policy, allowed: Authorisation, signers: Iterable[KeyId]) ->
     signed = set(signers)
     ids = key_ids(one.public for one in policy.approvers)
     return {
-        _folded(one.name)
+        folded_name(one.name)
         for one, id_ in zip(policy.approvers, ids, strict=True)
         if id_ in signed and one.tenant in {"", allowed.tenant}
     }
@@ -158,7 +159,7 @@ def _people_denied(allowed: Authorisation, command: Command, people: set[str]) -
         return Denied(Refusal.REQUESTER, "the command does not say who asks")
     if allowed.kind is AuthorisationKind.APPROVAL and not same_person(allowed.requester, command.requester):
         return Denied(Refusal.REQUESTER, "the approval was given to another person than the one who asks")
-    if {_folded(allowed.requester), _folded(command.requester)} & people:
+    if {folded_name(allowed.requester), folded_name(command.requester)} & people:
         return Denied(Refusal.REQUESTER, "whoever asks is among those who signed")
     needed = APPROVERS_NEEDED[command.danger_class]
     if len(people) < needed:
@@ -199,12 +200,15 @@ def _names(allowed: Authorisation, command: Command) -> bool:
     return merkle.proves(command.audience.encode(), proof.index, allowed.target_count, way, wanted)
 
 
-def _untimely(allowed: Authorisation, now_ms: int) -> Denied | None:
+def _untimely(allowed: Authorisation, policy: Policy, now_ms: int) -> Denied | None:
     longest_ms = LONGEST[allowed.kind] // timedelta(milliseconds=1)
     if allowed.not_after_ms - allowed.not_before_ms > longest_ms:
         words = f"a {allowed.kind} holds for at most {longest_ms // 3_600_000} h, this one says more"
     elif not allowed.not_before_ms <= now_ms <= allowed.not_after_ms:
         words = "the authorisation does not hold now"
+    elif allowed.not_before_ms < policy.clock_ms:
+        # How often it was used may be forgotten: by the clock that was ahead it was over.
+        words = "the authorisation is from before clocks were set back; people sign anew"
     else:
         return None
     return Denied(Refusal.AUTHORISATION_TIME, words)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
-from protocol.commands import ActionKind, DangerClass
+from protocol.commands import MAX_RETRIES, ActionKind, DangerClass
 from protocol.identifiers import WireAction, WireCode, WireDevice, WireMetric
 from protocol.parameters import MAX_PARAMETERS, Parameter, Words
 from protocol.session import MAX_ATTACHED
@@ -32,6 +32,10 @@ class StepNature(StrEnum):
     ONCE = "once"
 
 
+# A step of these may be run again without harm: by itself, or when its probe says that it did not happen.
+REPEATABLE: Final = frozenset({StepNature.IDEMPOTENT, StepNature.PROBEABLE})
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     title: Words
@@ -39,7 +43,9 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One check, test or fix. ``cures``: codes it may mend; ``finds``: codes it can tell."""
+    """One check, test or fix. ``cures``: codes it may mend; ``finds``: codes it can tell. ``retries``: how often a part
+    is tried again when nobody answered it; none where a test or a step may happen only once.
+    """
 
     name: WireAction
     kind: ActionKind
@@ -55,8 +61,14 @@ class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     post_check: WireAction | None = None
     steps: Annotated[list[Step], Meta(max_length=MAX_STEPS)] = []
     soak_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    retries: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] = 0
     cures: Annotated[list[WireCode], Meta(max_length=32)] = []
     finds: Annotated[list[WireCode], Meta(max_length=64)] = []
+
+    def __post_init__(self) -> None:
+        is_repeatable = self.kind is not ActionKind.TEST and all(step.nature in REPEATABLE for step in self.steps)
+        if self.retries and not is_repeatable:
+            raise ValueError(f"{self.name}: expected no retries of what may happen only once, came {self.retries}")
 
 
 class DeviceCapabilities(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,8 @@ _DEFLATE_FROM_BYTES = 256
 _MAX_DETAIL_CHARS = 200
 
 T = TypeVar("T")
+# All that msgspec raises for bytes that are not what is expected: also no UTF-8, and deeper than the stack.
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _encoder = msgspec.json.Encoder()
 
 
@@ -69,7 +71,7 @@ def decode(payload: bytes, content_type: str | None, kind: type[T]) -> T | Malfo
 def from_json(plain: bytes | msgspec.Raw, kind: type[T]) -> T | Malformed:
     try:
         value: T = _decoder(kind).decode(plain)  # type: ignore[arg-type]  # types and unions of types are hashable
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         return Malformed("not_decodable", str(error)[:_MAX_DETAIL_CHARS])
     return value
 

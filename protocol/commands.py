@@ -1,9 +1,7 @@
-"""What a server may ask of a device, and the states an execution of it goes through.
+"""What a server may ask of a device; `protocol.executions` has the states that an execution of it goes through.
 
 Actions are of three kinds. A check (class 0) reads and changes nothing. A test (class 1) does something visible or
 costly and gives a verdict. A fix (class 1 or 2) has pre-check, steps, post-check and soak.
-
-Invariant: final states absorb. ``advance`` never leaves one, and never goes back.
 """
 
 from __future__ import annotations
@@ -33,6 +31,8 @@ MAX_COMMAND_BYTES = 64 * 1024
 MAX_TARGETS = 100
 # Replay window per device and key, as in RFC 4303.
 COUNTER_WINDOW = 1024
+# How often a device may try a part of an action again by itself.
+MAX_RETRIES: Final = 5
 
 # Asks for an execution to be ended; parameter ``execution``. Its answer is an execution state of that execution.
 CANCEL: Final = ActionName("execution.cancel")
@@ -55,79 +55,6 @@ class DangerClass(IntEnum):
     READS = 0
     CHANGES = 1
     SOFTWARE = 2
-
-
-class ExecutionState(StrEnum):
-    DRAFT = "DRAFT"
-    AWAITING_APPROVAL = "AWAITING_APPROVAL"
-    QUEUED = "QUEUED"
-    PUBLISHED = "PUBLISHED"
-    STORED = "STORED"
-    AWAITING_CONSENT = "AWAITING_CONSENT"
-    WAITING_SAFE = "WAITING_SAFE"
-    RUNNING = "RUNNING"
-    VERIFYING = "VERIFYING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    ROLLED_BACK = "ROLLED_BACK"
-    REJECTED = "REJECTED"
-    EXPIRED = "EXPIRED"
-    UNREACHABLE = "UNREACHABLE"
-    TIMED_OUT = "TIMED_OUT"
-    CANCELLED = "CANCELLED"
-    SUPERSEDED = "SUPERSEDED"
-    UNKNOWN = "UNKNOWN"
-    INCONSISTENT = "INCONSISTENT"
-
-
-_ORDER = (
-    ExecutionState.DRAFT,
-    ExecutionState.AWAITING_APPROVAL,
-    ExecutionState.QUEUED,
-    ExecutionState.PUBLISHED,
-    ExecutionState.STORED,
-    ExecutionState.AWAITING_CONSENT,
-    ExecutionState.WAITING_SAFE,
-    ExecutionState.RUNNING,
-    ExecutionState.VERIFYING,
-)
-FINAL: Final = frozenset(ExecutionState) - frozenset(_ORDER)
-# Only these may be said by a device; the others are the server's own.
-DEVICE_STATES: Final = frozenset(
-    {
-        ExecutionState.STORED,
-        ExecutionState.AWAITING_CONSENT,
-        ExecutionState.WAITING_SAFE,
-        ExecutionState.RUNNING,
-        ExecutionState.VERIFYING,
-        ExecutionState.SUCCEEDED,
-        ExecutionState.FAILED,
-        ExecutionState.ROLLED_BACK,
-        ExecutionState.REJECTED,
-        ExecutionState.CANCELLED,
-        ExecutionState.SUPERSEDED,
-        ExecutionState.UNKNOWN,
-        ExecutionState.INCONSISTENT,
-        ExecutionState.EXPIRED,
-    }
-)
-
-
-def _successors(state: ExecutionState) -> frozenset[ExecutionState]:
-    if state in FINAL:
-        return frozenset()
-    # Reports may be coalesced or shed, so a state may be skipped; none may be gone back to. PUBLISHED may return to
-    # QUEUED: the broker is only a hint, and what was not stored by the device is sent again.
-    later = frozenset(_ORDER[_ORDER.index(state) + 1 :]) | FINAL
-    return later | {ExecutionState.QUEUED} if state is ExecutionState.PUBLISHED else later
-
-
-TRANSITIONS: Final = {state: _successors(state) for state in ExecutionState}
-
-
-def may_follow(current: ExecutionState, reported: ExecutionState) -> bool:
-    """Whether ``reported`` moves an execution on from ``current``. The same state again is progress, not a move."""
-    return reported in TRANSITIONS[current]
 
 
 class Refusal(StrEnum):
@@ -181,6 +108,7 @@ class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     nonce: WireHex128 | None = None
     supersedes: WireExecution | None = None
     skip_if_passing: bool = True  # a fix whose pre-check finds nothing wrong is not run unless asked to
+    override_holds: bool = False  # ``requester`` takes it upon themselves; a running payment holds all the same
     authorisation_sha256: WireSha256 | None = None
     authorisation: Annotated[str, Meta(max_length=MAX_COMMAND_BYTES)] | None = None
     target_proof: TargetProof | None = None

@@ -12,7 +12,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from protocol.commands import ExecutionState
+from protocol.commands import MAX_RETRIES
+from protocol.executions import CancelAnswer, ExecutionState
 from protocol.identifiers import (
     WireAction,
     WireCode,
@@ -23,6 +24,7 @@ from protocol.identifiers import (
     WireMillis,
     WireSeq,
 )
+from protocol.safety import MAX_CONDITIONS, Condition
 
 MAX_COLUMNS = 128
 MAX_STEPS = 120
@@ -34,6 +36,7 @@ Evidence = Annotated[str, Meta(max_length=MAX_EVIDENCE_CHARS)]
 OutputTail = Annotated[str, Meta(max_length=MAX_OUTPUT_CHARS)]
 ShortText = Annotated[str, Meta(max_length=160)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
+Holds = Annotated[list[Condition], Meta(max_length=MAX_CONDITIONS)]
 # What one sample of one metric may be; null means not measured, which is not zero.
 MAX_SAMPLE_CHARS = 64
 WireStepMs = Annotated[int, Meta(ge=1, le=86_400_000)]
@@ -64,6 +67,7 @@ class Phase(StrEnum):
     RESULT = "result"
     PRE_CHECK = "pre_check"
     POST_CHECK = "post_check"
+    LATER = "later"  # a fix's post-check once more, after it had been proved
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="kind"):
@@ -123,7 +127,10 @@ class Verdict(_Body, frozen=True, tag="verdict"):
 
 
 class ExecutionReport(_Body, frozen=True, tag="execution_state"):
-    """The agent's word on one execution. ``code`` says why for FAILED, REJECTED and the like."""
+    """The agent's word on one execution. ``code`` says why for FAILED, REJECTED and the like.
+
+    SUCCEEDED once more with the code `CAME_BACK_CODE`: a fault that the fix was for was seen again later.
+    """
 
     execution: WireExecution
     state: ExecutionState
@@ -136,6 +143,12 @@ class ExecutionReport(_Body, frozen=True, tag="execution_state"):
     detail: Evidence = ""
     output_tail: OutputTail = ""
     hold_until_ms: WireMillis | None = None  # while VERIFYING: when the soak ends, on the device's trusted clock
+    holds: Holds = []  # what it waits for now, before it begins or between two steps
+    earliest_start_ms: WireMillis | None = None  # no sooner than this, as far as a clock can tell
+    overridden: Holds = []  # what it would have waited for, had nobody overridden it
+    is_forced: bool = False  # the check before found nothing wrong, and somebody wants the fix all the same
+    cancel: CancelAnswer | None = None
+    retries: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] = 0  # how often a part was tried again because nobody answered
 
 
 class SecurityEvent(_Body, frozen=True, tag="security_event"):

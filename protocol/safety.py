@@ -1,14 +1,15 @@
 """When an action may start: one table of what an action does against what the terminal is in the middle of.
 
 A running transaction holds everything that changes something. A terminal that trades is also held by an open batch,
-unsent payments and pending reversals, its battery and its window; one that cannot trade is held only by a running
-transaction and by what the action could destroy. The ways out of an open batch (upload, sign-in, settlement) are never
-held by it.
+unsent payments and pending reversals, its battery, its data budget and its window; one that cannot trade is held only
+by a running transaction and by what the action could destroy. The ways out of an open batch (upload, sign-in,
+settlement) are never held by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -33,7 +34,11 @@ class Condition(StrEnum):
     REVERSALS_PENDING = "reversals_pending"
     OUTSIDE_WINDOW = "outside_window"
     BATTERY_LOW = "battery_low"
+    DATA_BUDGET_SPENT = "data_budget_spent"
     CANNOT_TRADE = "cannot_trade"
+
+
+MAX_CONDITIONS: Final = 16
 
 
 class Answer(StrEnum):
@@ -43,7 +48,12 @@ class Answer(StrEnum):
 
 
 _MONEY = frozenset({Condition.PAYMENTS_UNSENT, Condition.REVERSALS_PENDING})
-_TRADING_HOLDS = _MONEY | {Condition.BATCH_OPEN, Condition.OUTSIDE_WINDOW, Condition.BATTERY_LOW}
+_TRADING_HOLDS = _MONEY | {
+    Condition.BATCH_OPEN,
+    Condition.OUTSIDE_WINDOW,
+    Condition.BATTERY_LOW,
+    Condition.DATA_BUDGET_SPENT,
+}
 _NEVER: frozenset[Condition] = frozenset()
 _BUSY = frozenset({Condition.TRANSACTION_RUNNING})
 
@@ -60,14 +70,29 @@ HOLDS: Final[dict[Effect, tuple[frozenset[Condition], frozenset[Condition]]]] = 
 }
 
 
+# Not even a named person overrides these: somebody is paying.
+NEVER_OVERRIDDEN: Final = _BUSY
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """``held``: what it waits for, or what it is refused for. ``overridden``: what somebody took upon themselves."""
+
+    answer: Answer
+    held: frozenset[Condition] = frozenset()
+    overridden: frozenset[Condition] = frozenset()
+
+
 def holding(effect: Effect, conditions: Collection[Condition]) -> frozenset[Condition]:
     """Which of ``conditions`` hold an action with this effect; empty means go."""
     trading, stuck = HOLDS[effect]
     return (stuck if Condition.CANNOT_TRADE in conditions else trading) & frozenset(conditions)
 
 
-def answer(effect: Effect, conditions: Collection[Condition]) -> Answer:
+def judge(effect: Effect, conditions: Collection[Condition], *, overrides: bool = False) -> Judged:
+    """``overrides``: a named person has said why it must not wait. Payments are never destroyed, whoever says so."""
     held = holding(effect, conditions)
-    if not held:
-        return Answer.GO
-    return Answer.REFUSE if effect is Effect.DESTROYS_DATA and held & _MONEY else Answer.WAIT
+    if effect is Effect.DESTROYS_DATA and held & _MONEY:
+        return Judged(Answer.REFUSE, held & _MONEY)
+    stays = held & NEVER_OVERRIDDEN if overrides else held
+    return Judged(Answer.WAIT if stays else Answer.GO, stays, held - stays)

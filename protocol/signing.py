@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from protocol import codec
 from protocol.errors import Malformed
-from protocol.identifiers import KeyId, WireMillis
+from protocol.identifiers import KeyId, WireMillis, WireSha256
 
 ACK_TYPE = "application/vnd.tillmedic.ack+json"
 WELCOME_TYPE = "application/vnd.tillmedic.welcome+json"
@@ -57,6 +57,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     All keys are Ed25519: what a key can do is said here and never by the message that it signed. ``roots``: of these
     keys ``root_threshold`` sign the next policy; absent: those who signed this one. ``lift_threshold``: approvers that
     end an emergency stop. ``merchant_consent``: whether a merchant's code may stand for an approver in class 1.
+    ``artifact_roots``: by tenant, the SHA-256 of the first root of its repository of software.
+    ``clock_ms``: when whoever signed a policy said that this is the time. A terminal that takes it with a clock that is
+    ahead of it sets its clock back, once for each such word; what people allowed from before it on holds no more. 0:
+    nobody has ever said so.
     """
 
     version: Annotated[int, Meta(ge=1, le=2**53)]
@@ -69,6 +73,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     break_glass_keys: Annotated[list[WirePublicKey], Meta(max_length=4)] = []
     lift_threshold: Annotated[int, Meta(ge=1, le=MAX_SIGNATURES)] = 1
     merchant_consent: bool = True
+    artifact_roots: Annotated[
+        dict[Annotated[str, Meta(min_length=1, max_length=64)], WireSha256], Meta(max_length=256)
+    ] = {}
+    clock_ms: WireMillis = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol import codec
+from protocol.authorisations import folded_name
 from protocol.errors import Malformed
 from protocol.identifiers import WireMillis
 from protocol.signing import Policy, key_ids, open_envelope, public_keys
@@ -70,7 +71,8 @@ def open_stop(document: bytes, policy: Policy, tenant: str) -> StopOrder | Malfo
         return order
     if order.tenant != tenant:
         return Malformed("tenant", f"expected an order for {tenant}, came one for {order.tenant}")
-    names = {people[id_].name for id_ in opened.signers if id_ in people and people[id_].tenant in {"", tenant}}
+    signed = [people[id_] for id_ in opened.signers if id_ in people]
+    names = {folded_name(one.name) for one in signed if one.tenant in {"", tenant}}
     if order.lifts and len(names) < policy.lift_threshold:
         return Malformed("signature", f"{policy.lift_threshold} approvers must sign a lift, {len(names)} did")
     if not order.lifts and not names and not opened.signers & set(key_ids(policy.command_keys)):

@@ -26,6 +26,7 @@ RESEND_FIRST_S = 15.0
 RESEND_CAP_S = 300.0
 RESEND_JITTER = 0.25
 MAX_MISSING_RANGES = 32
+MAX_ACK_STREAMS = 4
 
 
 class StreamKind(StrEnum):
@@ -65,9 +66,13 @@ class StreamAck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class Ack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Cumulative and idempotent: losing one costs nothing. Travels inside a DSSE envelope (`protocol.signing`)."""
+    """Cumulative and idempotent: losing one costs nothing. Travels inside a DSSE envelope (`protocol.signing`).
 
-    streams: Annotated[list[StreamAck], Meta(max_length=4)]
+    Answers batches; and comes unasked when somebody listens again after nobody did. Whatever it says, it is a sign that
+    the server is there: what waits for an answer longer than a first time is sent again.
+    """
+
+    streams: Annotated[list[StreamAck], Meta(max_length=MAX_ACK_STREAMS)]
     db_epoch: WireHex128
     server_time_ms: WireMillis
 

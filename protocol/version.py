@@ -9,6 +9,9 @@
                 approval names its execution. A command of class 1 or 2 says who asks; one of class 1 may ask for the
                 merchant's consent instead of carrying an authorisation. A policy names the next root, break-glass keys
                 and how many lift a stop. Policies and stops travel on `down/trust`; a hello says which are known.
+1 (2026-11-30)  A report on an execution says whether its check before found nothing wrong and it goes on all the same.
+                A policy may name, by tenant, the first root of the repository of software.
+                A policy may say what time it is; a link whose signed time is ahead of that goes back to it.
 """
 
 from __future__ import annotations

@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from protocol.shown_text import harmless_stream
 from simulators.errors import SimulatorError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 2 and one sentence for what the caller can put right."""
+    if arguments is None:
+        sys.stdout, sys.stderr = harmless_stream(sys.stdout), harmless_stream(sys.stderr)
     argv = sys.argv[1:] if arguments is None else arguments
     parser = _parser(argv[0] if argv else "")
     parsed = parser.parse_args(argv)
@@ -35,6 +38,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
         "serial": _add_serial,
         "terminal": _add_terminal,
         "run": _add_scenario,
+        "playbook": _add_playbook,
         "load": _add_load,
     }
     adders = [known[command]] if command in known else list(dict.fromkeys(known.values()))
@@ -71,6 +75,12 @@ def _add_scenario(subparsers: Any) -> None:
     from simulators.scenario_command import add_scenario_parser
 
     add_scenario_parser(subparsers)
+
+
+def _add_playbook(subparsers: Any) -> None:
+    from simulators.playbook_command import add_playbook_parser
+
+    add_playbook_parser(subparsers)
 
 
 def _add_load(subparsers: Any) -> None:

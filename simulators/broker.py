@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
 import socket
 from dataclasses import dataclass
@@ -14,11 +15,20 @@ from pathlib import Path
 
 from simulators.errors import SimulatorError
 
+_GIVEN_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUALLY_GIVEN_FROM = 32_768
+# Below are those that services are known by.
+_LOWEST_PORT = 12_000
+_PORT_TRIES = 100
 _UNPACKED = Path(__file__).resolve().parents[1] / ".tools" / "mosquitto"
 
 
 class BrokerMissing(SimulatorError):
     code = "broker_missing"
+
+
+class NoFreePort(SimulatorError):
+    code = "no_free_port"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +62,22 @@ def unpacked_mosquitto(root: Path) -> Mosquitto | None:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago on loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that was free a moment ago on loopback, none that the kernel gives to a connection meanwhile."""
+    lowest_given = _lowest_given_port()
+    for _ in range(_PORT_TRIES):
+        port = _LOWEST_PORT + secrets.randbelow(lowest_given - _LOWEST_PORT)
+        if is_free("127.0.0.1", port):
+            return port
+    raise NoFreePort(f"expected a free port of {_LOWEST_PORT} to {lowest_given - 1}, {_PORT_TRIES} were in use")
+
+
+def _lowest_given_port() -> int:
+    """From where on the kernel takes ports for whoever connects or asks for any."""
+    try:
+        lowest = int(_GIVEN_PORTS.read_text("ascii").split()[0])
+    except OSError:
+        lowest = _USUALLY_GIVEN_FROM
+    return lowest if lowest > 2 * _LOWEST_PORT else _USUALLY_GIVEN_FROM
 
 
 def is_free(host: str, port: int) -> bool:

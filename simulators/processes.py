@@ -89,14 +89,25 @@ class Child:
 
 
 def run_to_end(
-    command: Sequence[str], *, within_s: float, hold: Hold = nullcontext
+    command: Sequence[str],
+    *,
+    within_s: float,
+    hold: Hold = nullcontext,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """What it printed. Never outlives this call: killed when time is up (``TimeoutExpired``) or a signal raises."""
+    """What it printed. ``environment``: beside ours.
+
+    Never outlives this call: killed when time is up (``TimeoutExpired``) or a signal raises.
+    """
     process: subprocess.Popen[str] | None = None
     try:
         with hold():
             process = subprocess.Popen(
-                _ending_with_us(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                _ending_with_us(command),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **(environment or {})},
             )
         said, complained = process.communicate(timeout=within_s)
         return subprocess.CompletedProcess(command, process.returncode, said, complained)

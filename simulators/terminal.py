@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from protocol.catalogue.vocabulary import TerminalClass
-from simulators import terminal_calls, terminal_faults, terminal_payments
+from simulators import terminal_calls, terminal_faults, terminal_payments, terminal_software
 from simulators.errors import FaultUnknown
 from simulators.fault_plan import APP_DEAD, DEMO_FAULTS, REGISTRATION_LOST, TERMINALS, PlannedFault, faults_for
+from simulators.terminal_deceits import Deceiver
 from simulators.terminal_log import AppLog, logged_code
 from simulators.terminal_models import DEFAULT_CONFIG, MODELS
 from simulators.terminal_readings import Moment, Reading, applying_metrics, healthy, remembered
 from simulators.terminal_service import TerminalService
+from simulators.terminal_software import Software
 from simulators.terminal_state import App, Disk, Power, Radio, TerminalMemory, Trade
 
 REBOOT_S = 6.0
@@ -71,6 +73,7 @@ class SimulatedTerminal:
         self._lock = threading.RLock()
         self._kind = next(kind for kind, its_class in TERMINALS.items() if its_class is terminal_class)
         self.memory = self._factory_new()
+        self.deceiver: Deceiver | None = None  # says yes and does not, for those who test what a yes is worth
         self._service = TerminalService(self, socket_path) if socket_path is not None else None
 
     def start(self) -> None:
@@ -84,11 +87,14 @@ class SimulatedTerminal:
     def call(self, call: str, args: terminal_calls.Args) -> object:
         """One call of the service; raises `terminal_calls.CallRefused`."""
         with self._lock:
+            if self.deceiver is not None:
+                return self.deceiver.answer(self, call, args)
             return terminal_calls.answer(self, call, args)
 
     def tick(self) -> None:
         """Lets the terminal trade: called about once a second while it serves."""
         with self._lock:
+            terminal_software.fall_back(self, is_boot=False)
             terminal_payments.trade_when_due(self)
 
     def snapshot(self) -> dict[str, Any]:
@@ -142,6 +148,17 @@ class SimulatedTerminal:
             memory.app.is_dead = False
             memory.radio.is_registered = True
             memory.faults = {name: at for name, at in memory.faults.items() if name not in _ENDED_BY_REBOOT}
+            terminal_software.fall_back(self, is_boot=True)
+            memory.app.started_s = memory.down_until_s + self.app_start_s
+            if self.deceiver is not None:
+                self.deceiver.on_boot(self)
+
+    def restart_app(self, version: str, *, works: bool) -> None:
+        """Another version of the application comes up, or does not."""
+        app = self.memory.app
+        app.version, app.is_dead, app.leaked_mb = version, not works, 0.0
+        app.started_s = self._monotonic() + self.app_start_s
+        app.restarts += 1
 
     def now(self) -> Moment:
         return Moment(self._monotonic(), self._wall())
@@ -222,4 +239,5 @@ class SimulatedTerminal:
             radio=Radio(),
             trade=Trade(1000, now_s - 5 * hour, settled_s=now_s - 10 * hour, last_payment_s=now_s - 60),
             config=dict(DEFAULT_CONFIG),
+            software=Software.factory(model.app_version),
         )

@@ -1,15 +1,16 @@
 """The calls of the terminal service, answered from the simulated terminal's memory.
 
 Each call that reads leaves the memory as it is. Each call that changes does what a terminal does, and ends those faults
-that such a call can end. Which calls exist is the table at the end.
+that such a call can end; while a payment runs it is refused. Which calls exist is the table at the end.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulators import terminal_faults
+from simulators import terminal_faults, terminal_software
 from simulators.fault_plan import APP_DEAD, QUEUE_STUCK, REGISTRATION_LOST
 from simulators.terminal_models import DEFAULT_CONFIG
 from simulators.terminal_readings import free_mb, is_online_by_radio, memory_available_pct
@@ -41,7 +42,13 @@ def answer(terminal: SimulatedTerminal, call: str, args: Args) -> object:
     found = _CALLS.get(call)
     if found is None:
         raise CallRefused("unknown_call", f"expected one of {len(_CALLS)} calls, came {call!r}")
+    if call in CHANGING and is_paying(terminal):
+        raise CallRefused("transaction_running", f"{call}: a payment is running")
     return found(terminal, args)
+
+
+def is_paying(terminal: SimulatedTerminal) -> bool:
+    return terminal.now().mono_s < terminal.memory.trade.busy_until_s
 
 
 def _describe(terminal: SimulatedTerminal, _: Args) -> object:
@@ -65,7 +72,7 @@ def _signs(terminal: SimulatedTerminal, _: Args) -> object:
 def _safety(terminal: SimulatedTerminal, _: Args) -> object:
     trade = terminal.memory.trade
     return {
-        "transaction_running": terminal.now().mono_s < trade.busy_until_s,
+        "transaction_running": is_paying(terminal),
         "batch_open": trade.batch_count > 0,
         "payments_unsent": any(item.kind is QueuedKind.OFFLINE_PAYMENT for item in trade.queue),
         "reversals_pending": any(item.kind is QueuedKind.REVERSAL for item in trade.queue),
@@ -207,6 +214,21 @@ def _sign_in(terminal: SimulatedTerminal, _: Args) -> object:
     return {"approved": True, "response_code": APPROVED}
 
 
+def _settle(terminal: SimulatedTerminal, _: Args) -> object:
+    """What waits goes first: an acquirer's totals hold everything that was paid in the batch."""
+    if terminal.host_code() is not None:
+        return {"settled": False, "response_code": ""}
+    if QUEUE_STUCK in terminal.memory.faults:
+        raise CallRefused("queue_not_sent", "what waits to be sent does not go, so the batch cannot be settled")
+    refusal = next(iter(terminal.response_codes(except_for="batch_full")), None)
+    if refusal is not None:
+        return {"settled": False, "response_code": refusal}
+    terminal_faults.send_queue(terminal.situation())
+    terminal_faults.settle(terminal.situation())
+    terminal.mended("batch_full")
+    return {"settled": True, "response_code": APPROVED}
+
+
 def _storage(terminal: SimulatedTerminal, _: Args) -> object:
     free = free_mb(terminal.memory)
     return {"free_pct": round(100 * free / terminal.memory.disk.total_mb, 1), "free_mb": round(free, 1)}
@@ -244,7 +266,54 @@ def _net_probe(terminal: SimulatedTerminal, _: Args) -> object:
     return {"dns": dns, "tcp": stage, "tls": stage}
 
 
+def _software(do: Callable[[SimulatedTerminal, Args], object]) -> Callable[[SimulatedTerminal, Args], object]:
+    def answered(terminal: SimulatedTerminal, args: Args) -> object:
+        try:
+            return do(terminal, args) or {}
+        except terminal_software.SlotRefused as error:
+            raise CallRefused(error.code, str(error)) from error
+
+    return answered
+
+
+def _software_write(terminal: SimulatedTerminal, args: Args) -> object:
+    try:
+        data = base64.b64decode(str(args.get("data", "")), validate=True)
+    except ValueError as error:
+        raise CallRefused("bad_argument", "data: expected base64") from error
+    return terminal_software.write(terminal, args.get("of"), _count(args, "offset"), data)
+
+
+def _count(args: Args, name: str) -> int:
+    value = args.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise CallRefused("bad_argument", f"{name}: expected a number of bytes")
+    return value
+
+
+_SOFTWARE: Mapping[str, Callable[[SimulatedTerminal, Args], object]] = {
+    "software_status": lambda terminal, args: terminal_software.status(terminal, args.get("of")),
+    "software_begin": lambda terminal, args: terminal_software.begin(
+        terminal, args.get("of"), str(args.get("sha256", "")), _count(args, "length")
+    ),
+    "software_write": _software_write,
+    "software_activate": lambda terminal, args: terminal_software.activate(
+        terminal, args.get("of"), str(args.get("sha256", ""))
+    ),
+    "software_keep": lambda terminal, args: terminal_software.keep(terminal, args.get("of")),
+    "software_give_up": lambda terminal, args: terminal_software.give_up(terminal, args.get("of")),
+}
+
+# What a real terminal does not do while somebody pays. Its screen shows what it is told all the same.
+CHANGING: frozenset[str] = frozenset(
+    {
+        *("app_restart", "queue_send", "logs_purge", "clock_set", "modem_reregister", "config_set", "reboot"),
+        *("print_test", "network_scan", "sign_in", "settle"),
+        *("software_begin", "software_write", "software_activate", "software_keep", "software_give_up"),
+    }
+)
 _CALLS: Mapping[str, Callable[[SimulatedTerminal, Args], object]] = {
+    **{call: _software(do) for call, do in _SOFTWARE.items()},
     "describe": _describe,
     "readings": _readings,
     "signs": _signs,
@@ -265,6 +334,7 @@ _CALLS: Mapping[str, Callable[[SimulatedTerminal, Args], object]] = {
     "show_text": _show_text,
     "network_scan": _network_scan,
     "sign_in": _sign_in,
+    "settle": _settle,
     "storage": _storage,
     "memory": _memory,
     "certificate": _certificate,

@@ -22,6 +22,9 @@ from simulators.terminal_state import MAX_QUEUE, QueuedItem, QueuedKind, Termina
 WRONG_CLOCK_S = 1200.0
 STUCK_ITEMS = 4
 STUCK_FOR_S = 1800.0
+# Of the 500 payments that a batch takes on most terminals.
+FULL_BATCH = 497
+UNSETTLED_FOR_S = 100 * 3600.0
 WRONG_APN = "internet"
 DEAD_DNS_SERVER = "192.0.2.53"
 _DAY_S = 86_400.0
@@ -158,6 +161,16 @@ def sign_in(now: Situation) -> None:
     now.memory.trade.signed_in_s = now.now_s
 
 
+def _fill_batch(now: Situation) -> None:
+    now.memory.trade.batch_count = FULL_BATCH
+    now.memory.trade.settled_s = now.now_s - UNSETTLED_FOR_S
+
+
+def settle(now: Situation) -> None:
+    now.memory.trade.batch_count = 0
+    now.memory.trade.settled_s = now.now_s
+
+
 def _set_clock_offset(offset_s: float) -> Change:
     def change(now: Situation) -> None:
         now.memory.clock_offset_s = offset_s
@@ -210,6 +223,7 @@ _BEGINS: Mapping[str, Change] = {
     "sim_dead": _set_sim("failure"),
     "sim_loose": _set_sim("absent"),
     "sign_in_expired": _expire_sign_in,
+    "batch_full": _fill_batch,
     "battery_aged": _age_battery,
     "tls_cert_expired": _set_certificate(-2),
     "apn_wrong": _set_config("apn", WRONG_APN),
@@ -225,6 +239,7 @@ _ENDS: Mapping[str, Change] = {
     "sim_dead": _set_sim("ready"),
     "sim_loose": _set_sim("ready"),
     "sign_in_expired": sign_in,
+    "batch_full": settle,
     "battery_aged": _new_battery,
     "tls_cert_expired": _set_certificate(400),
     "apn_wrong": _set_config("apn", DEFAULT_CONFIG["apn"]),
@@ -240,6 +255,7 @@ _FROM_MEMORY: Mapping[str, frozenset[str]] = {
     "sim_dead": _RADIO,
     "sim_loose": _RADIO,
     "sign_in_expired": frozenset({"biz.sign_in_ok"}),
+    "batch_full": frozenset({"biz.batch_count", "biz.settle_age_h"}),
     "battery_aged": frozenset({"batt.health_pct", "batt.drain_pct_h", "batt.level_pct"}),
     "tls_cert_expired": frozenset({"cert.tls_days_left"}),
 }

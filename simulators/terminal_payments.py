@@ -77,5 +77,6 @@ def _keep(terminal: SimulatedTerminal, entry: JournalEntry) -> None:
     if entry.response_code == "00":
         trade.last_payment_s = terminal.now().mono_s
         trade.batch_count += 1
-        if trade.batch_count >= terminal.settle_after:
+        # The cause of a full batch is that it is not settled by itself.
+        if trade.batch_count >= terminal.settle_after and "batch_full" not in terminal.memory.faults:
             trade.batch_count, trade.settled_s = 0, trade.last_payment_s

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from device_agent.drivers.terminal import wire
 from simulators.terminal_service import reply_to
+from simulators.terminal_software import PowerCut
 
 if TYPE_CHECKING:
     from simulators.terminal import SimulatedTerminal
@@ -37,7 +38,10 @@ class TerminalPort:
     def write(self, data: bytes) -> None:
         self._fail_if_down()
         for event in self._reader.feed(data):
-            self._waiting += reply_to(self._terminal, event)
+            try:
+                self._waiting += reply_to(self._terminal, event)
+            except PowerCut:
+                self._fail_if_down()
 
     def close(self) -> None:
         self._waiting.clear()

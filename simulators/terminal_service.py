@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from device_agent.drivers.terminal import wire
 from simulators.terminal_calls import CallRefused
+from simulators.terminal_software import PowerCut
 
 if TYPE_CHECKING:
     from simulators.terminal import SimulatedTerminal
@@ -115,7 +116,11 @@ class TerminalService:
                 self._drop(connection)
                 return
             for event in self._readers[connection].feed(chunk):
-                connection.sendall(reply_to(self._terminal, event))
+                try:
+                    reply = reply_to(self._terminal, event)
+                except PowerCut:
+                    return
+                connection.sendall(reply)
                 if self._terminal.is_down():
                     return
         except OSError:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from simulators.terminal_software import Software
+
 # A terminal's own limit is 500 payments a batch; older ones are settled and live with the acquirer.
 MAX_JOURNAL = 2000
 MAX_QUEUE = 500
@@ -102,6 +104,7 @@ class TerminalMemory:
     radio: Radio
     trade: Trade
     config: dict[str, str]
+    software: Software
     faults: dict[str, float] = field(default_factory=dict)  # name of a cause -> monotonic moment it began
     printed: list[str] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)  # on the screen, until something else is

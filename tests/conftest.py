@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 settings.register_profile("steady", deadline=None, print_blob=True)
 # The same examples each time, so that a red run says something about the change and can be repeated.
 settings.register_profile("repeatable", deadline=None, print_blob=True, derandomize=True)
+# Whoever starts a run in the background has it ignore Ctrl-C, and all programs that tests start would do so too.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.load_profile("repeatable" if os.environ.get("CI") == "true" else "steady")
 
 

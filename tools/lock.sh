@@ -6,5 +6,5 @@ compile() { .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-
 compile --extra agent --extra server --extra simulators --group build pyproject.toml -o requirements/run.txt
 compile --extra agent --extra server --extra simulators --group build --group test pyproject.toml -c requirements/run.txt -o requirements/test.txt
 compile --group supply -c requirements/test.txt pyproject.toml -o requirements/supply.txt
-compile --group fuzz pyproject.toml -o requirements/fuzz.txt
+compile --group fuzz -c requirements/test.txt pyproject.toml -o requirements/fuzz.txt
 compile --group node pyproject.toml -o requirements/node.txt

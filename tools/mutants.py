@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,12 +82,13 @@ def try_tests(tree: Path, tests: str) -> bool:
     return run.returncode == _TESTS_FAILED
 
 
-def killer_of(mutant: Mutant, tree: Path) -> str | None:
+def killer_of(mutant: Mutant, tree: Path, unfit: Collection[str] = ()) -> str | None:
     file = tree / mutant.file
     sound = file.read_text("utf-8")
     file.write_text(mutant.applied_to(sound), "utf-8")
     try:
-        return next((tests for tests in mutant.killers if try_tests(tree, tests)), None)
+        fit = (tests for tests in mutant.killers if tests not in unfit)
+        return next((tests for tests in fit if try_tests(tree, tests)), None)
     finally:
         file.write_text(sound, "utf-8")
 
@@ -97,14 +98,15 @@ def run(mutants: Sequence[Mutant]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         copy_tree(tree)
+        unfit = set()
         for tests in sorted({tests for mutant in mutants for tests in mutant.killers}):
             if try_tests(tree, tests):
-                print(f"{tests} fails without any mutant: nothing can be told")
-                return 1
+                unfit.add(tests)
+                print(f"{tests} fails without any mutant: it kills none", flush=True)
         for mutant in mutants:
             began_s = time.monotonic()
             try:
-                killer = killer_of(mutant, tree)
+                killer = killer_of(mutant, tree, unfit)
                 verdict = "SURVIVED" if killer is None else f"killed by {killer}"
             except subprocess.TimeoutExpired:
                 killer, verdict = None, f"SURVIVED: the tests took more than {TRY_TIMEOUT_S} s"

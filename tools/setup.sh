@@ -7,6 +7,8 @@ PY="${PY:-python3}"
 BIN=.venv/bin
 ROOT=$PWD
 mkdir -p .stamps
+# An environment that somebody has open elsewhere is not the one to install into.
+unset VIRTUAL_ENV CONDA_PREFIX
 
 die() { echo "set-up stopped: $*" >&2; exit 1; }
 is_root() { [ "$(id -u)" = 0 ]; }

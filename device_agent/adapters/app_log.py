@@ -17,7 +17,9 @@ from typing import BinaryIO
 import msgspec
 
 from device_agent.app_log_rules import RULES, LogSign, is_approval, is_ended_by_approval, sign_in
+from protocol.bundles.texts import decoded
 from protocol.catalogue.vocabulary import TerminalClass
+from protocol.codec import UNREADABLE
 from protocol.identifiers import CodeId
 
 MAX_READ_BYTES = 256 * 1024
@@ -165,7 +167,7 @@ class AppLog:
 
     def _read_line(self, line: bytes, signs: dict[str, LogSign]) -> None:
         self.counts.lines += 1
-        text = _decoded(line)
+        text = decoded(line)
         sign = sign_in(text, self._rules, acquirer_profile=self._profile)
         if sign is None:
             if self._open_codes and is_approval(text, self._rules):
@@ -192,20 +194,12 @@ class AppLog:
             self._saved = place
 
 
-def _decoded(line: bytes) -> str:
-    """UTF-8, else what Chinese terminals write instead."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("gb18030", errors="replace")
-
-
 def _remembered(place_file: Path | None) -> Place | None:
     if place_file is None:
         return None
     try:
         return msgspec.json.decode(place_file.read_bytes(), type=Place)
-    except (OSError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, *UNREADABLE):
         return None
 
 

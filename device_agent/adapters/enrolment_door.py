@@ -11,7 +11,8 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -52,20 +53,30 @@ class EnrolmentFailed(AgentError):
 @dataclass(frozen=True, slots=True)
 class Server:
     """``ca_pem`` None: nothing is believed of what it says. ``has_public_name``: a proxy with a certificate of a public
-    authority stands in front.
+    authority stands in front. ``hears_no_secret``: what it is told is worth nothing to another, and what it says is
+    believed for other reasons; then this machine's clock decides nothing either.
     """
 
     url: str
     ca_pem: str | None = None
     has_public_name: bool = False
+    hears_no_secret: bool = False
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        headers = {"Content-Type": "application/json"} if body else {}
+        with self.answering(method, path, body, headers) as answer:
+            return answer.status, answer.read(MAX_ANSWER)
+
+    @contextmanager
+    def answering(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer as it comes; what breaks while it is read is told as ``EnrolmentFailed`` too."""
         parts = urlsplit(self.url)
         link = self._link(parts.scheme, parts.hostname or "", parts.port)
         try:
-            link.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = link.getresponse()
-            return answer.status, answer.read(MAX_ANSWER)
+            link.request(method, path, body, dict(headers))
+            yield link.getresponse()
         except ssl.SSLCertVerificationError as error:
             raise EnrolmentFailed(
                 f"{self.url} does not show a certificate of the authority in the code: {error.verify_message}; "
@@ -94,7 +105,7 @@ class Server:
             context.verify_mode = ssl.CERT_NONE
         if self.ca_pem is not None:
             context.load_verify_locations(cadata=self.ca_pem)
-            if not self.has_public_name:
+            if self.hears_no_secret or not self.has_public_name:
                 # A device that has just left its box may think that it is 1970.
                 context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
         return context
@@ -171,6 +182,6 @@ def _refused(status: int, answer: bytes) -> NoReturn:
     try:
         said = json.loads(answer)
         code, detail = str(said["code"])[:60], str(said["detail"])[:300]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         code, detail = "", f"answer {status}"
     raise EnrolmentFailed(f"the server refuses: {detail}", code)

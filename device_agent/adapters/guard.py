@@ -31,11 +31,12 @@ from device_agent.core.consent import Budget
 from device_agent.core.ports import Fill
 from device_agent.core.records import Changes
 from device_agent.core.replay import ReplayWindow
+from device_agent.core.trusted_time import FLOOR, Floor
+from protocol.codec import UNREADABLE
 from protocol.session import StreamPosition
 from protocol.streams import StreamKind
 
 GENERATION: Final = "guard_generation"
-FLOOR: Final = "floor_ms"
 COUNTERS: Final = "counter/"
 _NAMES: Final = {FLOOR, trust.VERSION, trust.CHAIN, trust.STOP}
 _PREFIXES: Final = (COUNTERS, USES, CONSENT_FACT)
@@ -185,6 +186,8 @@ def _later(name: str, one: str | None, other: str | None) -> str:
         return "/".join(str(max(int(mine), int(theirs))) for mine, theirs in pairs)
     if name == trust.CHAIN:
         return one
+    if name == FLOOR:
+        return max(Floor.from_text(one), Floor.from_text(other)).to_text()
     return max(one, other, key=lambda text: int(text.partition("@")[0]))
 
 
@@ -196,6 +199,6 @@ def _read(path: Path) -> _Slot | None:
     """None for a slot that is missing, torn or not ours."""
     try:
         slot = msgspec.json.decode(path.read_bytes(), type=_Slot)
-    except (OSError, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *UNREADABLE):
         return None
     return slot if hashlib.sha256(_body(slot.generation, slot.facts)).hexdigest() == slot.sha256 else None

@@ -29,6 +29,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_agent.adapters.carried import Carried
 from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Publish
 from protocol.identifiers import LinkId
 from protocol.topics import down_filter, parse_down, up
@@ -74,6 +75,8 @@ class MqttLink:
         # Connections in a row that ended between TLS and the broker's first word.
         self.refused = 0
         self._is_let_in = False
+        # Bytes of all connections of this process.
+        self.carried = Carried()
 
     def connect(self, order: Connect) -> None:
         """Opens a connection in the background; answers with `LinkUp` or `LinkDown`."""
@@ -130,7 +133,8 @@ class MqttLink:
                 properties=_session_properties(),
             )
         except (OSError, ValueError) as error:
-            self.refused += isinstance(error, ssl.SSLError)
+            # A broker that this device does not believe has not refused it.
+            self.refused += isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
             own = isinstance(error, socket.gaierror) or getattr(error, "errno", None) in _OWN_LINK_ERRORS
             self._client = None
             _log.info("no connection to %s:%d: %s", self._broker.host, self._broker.port, _in_words(error))
@@ -146,7 +150,7 @@ class MqttLink:
             reconnect_on_failure=False,
         )
         client.connect_timeout = CONNECT_TIMEOUT_S
-        client.tls_set_context(tls_context(self._broker))
+        client.tls_set_context(tls_context(self._broker, self.carried))
         topic = up(self._link, order.will.kind)
         client.will_set(
             topic, order.will.payload, 1, properties=_content(order.will.content_type, PacketTypes.WILLMESSAGE)
@@ -201,9 +205,32 @@ class MqttLink:
                 pass
 
 
-def tls_context(broker: Broker) -> ssl.SSLContext:
-    """TLS 1.3 only, the broker's certificate by our own CA alone, whatever this machine's clock says."""
+class _Socket(ssl.SSLSocket):
+    """Closed when the handshake fails: paho lets go of it then, and leaves the rest to the collector."""
+
+    carried: Carried | None = None
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as its base
+        if self.carried is not None:
+            self.carried.add(self)
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self.carried is not None:
+            self.carried.drop(self)
+        super().close()
+
+
+def tls_context(broker: Broker, carried: Carried | None = None) -> ssl.SSLContext:
+    """TLS 1.3 only, the broker's certificate by our own CA alone, whatever this machine's clock says. ``carried``:
+    where what its connections carry is counted.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = type("_CountedSocket", (_Socket,), {"carried": carried})
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
     context.load_verify_locations(broker.ca)

@@ -15,6 +15,7 @@ from protocol.safety import Effect
 
 @visible_test(
     "app.sign_in",
+    may_repeat=True,
     zh="签到",
     en="Sign in",
     families=(TERMINAL,),

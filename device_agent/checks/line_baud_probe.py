@@ -33,6 +33,7 @@ class SpeedOpener(Protocol):
 
 @visible_test(
     "line.baud_probe",
+    may_repeat=True,
     zh="波特率探测",
     en="Baud rate probe",
     families=ON_A_LINE,

@@ -1,4 +1,4 @@
-"""How well the line to the device works: damaged frames, missing answers, refused frames, since the agent started."""
+"""How well the line to the device works: damaged frames, missing answers, refused frames among the last exchanges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from device_agent.actions import ActionContext, Finding, check
 from device_agent.checks.judging import judge
-from device_agent.drivers.results import LineStatistics
+from device_agent.drivers.results import LineStatistics, RecentExchanges
 from device_agent.families import ON_A_LINE
 from protocol.records import Outcome
 
@@ -22,25 +22,27 @@ from protocol.records import Outcome
 )
 def definition(ctx: ActionContext) -> Sequence[Finding]:
     line: LineStatistics = ctx.device.line_statistics
-    if not line.requests:
+    recent: RecentExchanges = ctx.device.recent_exchanges
+    if not recent.exchanges:
         return [Finding(Outcome.ERROR, evidence="nothing has been asked on this line yet")]
-    frames = line.frames + line.bad_frames
     return [
-        judge(
-            ctx, "serial.crc_err_pct", _share(line.bad_frames, frames), evidence=f"{line.noise_bytes} bytes of noise"
-        ),
-        judge(ctx, "serial.timeout_pct", _share(line.timeouts, line.requests)),
-        judge(ctx, "serial.nak_pct", _share(line.naks, line.requests)),
+        _rate(ctx, "serial.crc_err_pct", recent, recent.damaged, f"{line.noise_bytes} bytes of noise since the start"),
+        _rate(ctx, "serial.timeout_pct", recent, recent.timed_out),
+        _rate(ctx, "serial.nak_pct", recent, recent.refused),
         Finding(Outcome.PASS, "frames", line.frames, evidence=_counts(line)),
     ]
 
 
-def _share(part: int, whole: int) -> float:
-    return round(100 * part / whole, 2) if whole else 0.0
+def _rate(ctx: ActionContext, metric: str, recent: RecentExchanges, wrong: int, more: str = "") -> Finding:
+    said = f"{wrong} of the last {recent.exchanges} exchanges" + (f", {more}" if more else "")
+    rate = recent.rate(wrong)
+    if rate is None:
+        return Finding(Outcome.PASS, metric, evidence=f"{said}: too few to tell a rate from")
+    return judge(ctx, metric, rate, evidence=said)
 
 
 def _counts(line: LineStatistics) -> str:
     return (
-        f"{line.requests} requests, {line.received_bytes} bytes in, {line.sent_bytes} bytes out, "
-        f"{line.timeouts} without an answer, reopened {line.reopened} times"
+        f"since the start {line.requests} requests, {line.received_bytes} bytes in, {line.sent_bytes} bytes out, "
+        f"{line.timeouts} without an answer, {line.bad_frames} damaged frames, reopened {line.reopened} times"
     )

@@ -15,6 +15,7 @@ _MAX_SHOWN_CHARS = 480
 
 @visible_test(
     "modem.network_scan",
+    may_repeat=True,
     zh="搜索网络",
     en="Network scan",
     families=(MODEM, TERMINAL),

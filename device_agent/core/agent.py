@@ -12,15 +12,16 @@ the command is delivered again. Threads, sockets, files and clocks are the runne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from device_agent.core.command_gate import USES, Accepted, AlreadyKnown, CommandGate, Refused, Standing
 from device_agent.core.connection import Connection
 from device_agent.core.consent import Tried
+from device_agent.core.data_budget import DataBudget
 from device_agent.core.declaration import Declaration, hello
 from device_agent.core.effects import (
     Arrived,
+    Carried,
     Effect,
     Event,
     JobDone,
@@ -33,13 +34,14 @@ from device_agent.core.effects import (
     Publish,
 )
 from device_agent.core.executions import Executions
+from device_agent.core.identity import Identity
 from device_agent.core.instant import Instant, earliest
 from device_agent.core.live import Live
 from device_agent.core.outbox import Outbox
 from device_agent.core.pace import Pacing
 from device_agent.core.ports import Dice, Store
 from device_agent.core.records import Changes, RecordMaker
-from device_agent.core.refusals import Refusals
+from device_agent.core.refusals import Refusals, glass_broken
 from device_agent.core.session import Session, State
 from device_agent.core.spool_readings import of_the_spool
 from device_agent.core.trust import Trust
@@ -48,9 +50,9 @@ from device_agent.core.turns import Moment, Turn
 from device_agent.core.watch import DeviceSpec, Watch
 from device_agent.drivers.results import FaultSign
 from device_agent.families import SHOWING as SHOWING_FAMILIES
-from protocol.commands import CONSENT, Command, DangerClass
+from protocol.commands import CONSENT
 from protocol.errors import Malformed
-from protocol.identifiers import DeviceId, ExecutionId, LinkId, Nonce, SessionId
+from protocol.identifiers import DeviceId, ExecutionId, Nonce, SessionId
 from protocol.records import RecordBody, SecurityEvent
 from protocol.session import Flow, Hello, PresenceStatus, Welcome
 from protocol.streams import Ack
@@ -59,22 +61,6 @@ from protocol.topics import Down, Up
 # How long a check's intent waits for its result: longer than a quick check takes, shorter than a person notices.
 CHECK_HOLD_S: Final = 0.02
 SPOOL_SHED_CODE: Final = "agent.SPOOL_SHED"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    link: LinkId
-    tenant: str
-    boot: str
-    agent_version: str
-    unregistered: tuple[str, ...] = ()
-    highest_class: DangerClass = DangerClass.SOFTWARE  # what the device's own configuration lets through
-
-
-def _glass_broken(command: Command) -> SecurityEvent:
-    """Loud on purpose: no approver stands behind it."""
-    words = f"{command.action} on {command.audience}, asked for by {command.requester or 'nobody named'}"
-    return SecurityEvent("break_glass.used", f"{words}, execution {command.execution}")
 
 
 class AgentCore:
@@ -98,11 +84,10 @@ class AgentCore:
         self._changes = Changes()
         self._effects: list[Effect] = []
         self.pacing = Pacing(floor, store.fact(Pacing.FACT))
-        self.watches = {
-            spec.device: Watch(spec, self.pacing.pace, store.fact(f"faults/{spec.device}"), now) for spec in specs
-        }
-        definitions = {spec.device: spec.definitions for spec in specs}
-        self._definitions = definitions
+        self.budget = DataBudget(identity.limits, store.fact(DataBudget.FACT))
+        pace = self.budget.slowed(self.pacing.pace)
+        self.watches = {spec.device: Watch(spec, pace, store.fact(f"faults/{spec.device}"), now) for spec in specs}
+        self._definitions = definitions = {spec.device: spec.definitions for spec in specs}
         self._declaration = Declaration(specs, store.fact, self.maker.clean)
         self.session = Session(dice, self._hello, self.pacing.keepalive_s, trust.policy)
         self.connection = Connection(self.session, dice, now)
@@ -110,11 +95,11 @@ class AgentCore:
         self.outbox = Outbox(store, dice, db_epoch=store.fact("db_epoch"))
         self.outbox.set_rate(self.pacing.flow.drain_records_per_s)
         self.gate = CommandGate(trust.policy, store.fact, dice.hex128)
-        self.executions = Executions(definitions, store.journal(), self._displays)
+        self.executions = Executions(definitions, store.journal(), self._displays, identity.hours, self._open_faults)
         self.refusals = Refusals()
         self.live = Live()
-        trusted_ms = clock.now_ms(now)
-        self._changes.facts.update(dict.fromkeys(CommandGate.outlived(store.facts(USES), trusted_ms)))
+        self._told_time(now)
+        self._changes.facts.update(dict.fromkeys(CommandGate.outlived(store.facts(USES), clock.now_ms(now))))
         self._apply(self.executions.recover(self._moment(now)), now)
         if trust.stop.is_stopped:
             self._apply(self.executions.stop(self._moment(now)), now)
@@ -122,7 +107,7 @@ class AgentCore:
     def handle(self, event: Event, now: Instant) -> None:
         match event:
             case JobDone():
-                self._apply(self.executions.on_done(event, self._moment(now)), now)
+                self._apply(self.executions.on_done(self.budget.beside(event), self._moment(now)), now)
             case JobStarted():
                 self.executions.on_started(event.execution, event.serial, self._moment(now))
             case Arrived():
@@ -133,6 +118,8 @@ class AgentCore:
                 self._watched(self.watches[event.device], self.watches[event.device].on_noticed(event, now), now)
             case JobProgress():
                 self.live.on_progress(event, self.executions.device_of(event.execution))
+            case Carried():
+                self._carried(event, now)
             case LinkUp():
                 self._effects += self.session.on_connected(now)
             case LinkDown():
@@ -157,9 +144,7 @@ class AgentCore:
             latest = {device: watch.sampler.latest for device, watch in self.watches.items()}
             self._effects += self.live.on_tick(latest, now)
             self._redeclare(now)
-        floor_ms = self.clock.to_persist(now)
-        if floor_ms is not None:
-            self._changes.facts["floor_ms"] = str(floor_ms)
+        self._changes.facts.update(self.clock.facts_due(now))
 
     def settle(self, now: Instant) -> list[Effect]:
         """Makes durable what must be, and gives out what may now be done."""
@@ -168,10 +153,8 @@ class AgentCore:
             if self._store.commit(changes, self.clock.now_ms(now)):
                 self._shed(now)
         effects, self._effects = self._effects, []
-        for outgoing in self.outbox.pump(now):
-            encoded = outgoing.encoded
-            effects.append(Publish(Up(outgoing.kind.value), encoded.payload, encoded.content_type))
-        return effects
+        sent = ((Up(one.kind.value), one.encoded) for one in self.outbox.pump(now))
+        return [*effects, *(Publish(kind, encoded.payload, encoded.content_type) for kind, encoded in sent)]
 
     def _shed(self, now: Instant) -> None:
         """Records were given up: batches are cut anew, and the loss is a fault of this link until it has been quiet."""
@@ -193,9 +176,8 @@ class AgentCore:
 
     def goodbye(self) -> Publish | None:
         """The word on a clean stop, when there is anybody to hear it."""
-        if self.session.state not in {State.GREETING, State.ESTABLISHED}:
-            return None
-        return self.session.presence(PresenceStatus.OFFLINE, "stopped")
+        is_heard = self.session.state in {State.GREETING, State.ESTABLISHED}
+        return self.session.presence(PresenceStatus.OFFLINE, "stopped") if is_heard else None
 
     def _arrived(self, event: Arrived, now: Instant) -> None:
         match event.kind:
@@ -204,6 +186,7 @@ class AgentCore:
             case Down.ACK:
                 ack = self.session.on_ack(event.payload, event.content_type)
                 if ack is not None:
+                    self.session.on_heard(now)
                     self._acknowledged(ack, now)
             case Down.WELCOME:
                 was_established = self.session.state is State.ESTABLISHED
@@ -213,6 +196,7 @@ class AgentCore:
             case Down.FLOW:
                 flow = self.session.on_flow(event.payload, event.content_type)
                 if flow is not None:
+                    self.outbox.on_heard()
                     self._paced(flow, now)
             case Down.TRUST:
                 self._trusted(event, now)
@@ -228,15 +212,22 @@ class AgentCore:
         self.gate.policy = self.session.policy = self.trust.policy
         self._changes.facts.update(self.trust.facts)
         self._add(self._own_device, [taken], now)
+        self._told_time(now)
         if self.trust.stop.is_stopped and not was_stopped:
             self._apply(self.executions.stop(self._moment(now)), now)
+
+    def _told_time(self, now: Instant) -> None:
+        if told := self.clock.on_policy(self.trust.policy, now):
+            self.outbox.offset_ms = None
+            self.budget.set_back(self.clock.now_ms(now))
+        self._changes.facts.update(self.clock.facts_due(now))
+        self._add(self._own_device, told, now)
 
     def _welcomed(self, welcome: Welcome, now: Instant, *, is_first: bool) -> None:
         """``is_first``: of its connection. One more answers a repeated hello and may be older than the newest ack."""
         if is_first:
             self.connection.on_established(now)
-            self.clock.on_signed_time(welcome.ack.server_time_ms, now)
-            self.outbox.on_established(self.clock.offset_ms if self.session.is_welcomed_late else None)
+            self.outbox.on_established()
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow, now)
         if welcome.want_capabilities:
@@ -245,6 +236,9 @@ class AgentCore:
 
     def _acknowledged(self, ack: Ack, now: Instant) -> None:
         self.clock.on_signed_time(ack.server_time_ms, now)
+        if self.session.is_welcomed_late:
+            # The quickest answer so far tells it best.
+            self.outbox.offset_ms = self.clock.offset_ms
         before = self.outbox.db_epoch
         result = self.outbox.on_ack(ack, now)
         for kind, upto in result.moved.items():
@@ -261,15 +255,23 @@ class AgentCore:
             self._effects += self.session.greet_again(now)
 
     def _paced(self, flow: Flow, now: Instant) -> None:
-        self.live.on_flow(flow, now)
+        self.live.on_flow(self.budget.allowed(flow), now)
         if not self.pacing.on_flow(flow):
             return
         self._changes.facts[Pacing.FACT] = self.pacing.to_text()
         self.connection.set_pace(flow)
         self.outbox.set_rate(flow.drain_records_per_s)
         self.session.asked_keepalive_s = self.pacing.keepalive_s
+        self._set_pace(now)
+
+    def _set_pace(self, now: Instant) -> None:
         for watch in self.watches.values():
-            watch.sampler.set_pace(self.pacing.pace, now)
+            watch.sampler.set_pace(self.budget.slowed(self.pacing.pace), now)
+
+    def _carried(self, event: Carried, now: Instant) -> None:
+        if self.budget.on_carried(event.total_bytes, self.clock.now_ms(now)):
+            self._set_pace(now)
+        self._changes.facts.update(self.budget.to_save(is_last=event.is_last))
 
     def _commanded(self, payload: bytes, now: Instant) -> None:
         moment = self._moment(now)
@@ -298,7 +300,7 @@ class AgentCore:
                 turn = self.executions.accept(decision, moment)
                 self._changes.facts.update(decision.facts)
                 if decision.is_broken_glass:
-                    self._add(self._own_device, [_glass_broken(decision.command)], now)
+                    self._add(self._own_device, [glass_broken(decision.command)], now)
                 self._apply(turn, now, may_wait=not turn.is_durable)
 
     def _consented(self, accepted: Accepted, moment: Moment) -> None:
@@ -318,6 +320,9 @@ class AgentCore:
         wanted = [device, self._own_device, *self.watches]
         return [one for one in dict.fromkeys(wanted) if self.watches[one].spec.family in SHOWING_FAMILIES]
 
+    def _open_faults(self, device: DeviceId) -> list[str]:
+        return list(self.watches[device].faults.open_faults())
+
     def _polled(self, event: Polled, now: Instant) -> None:
         watch = self.watches.get(event.device)
         if watch is None:
@@ -328,13 +333,14 @@ class AgentCore:
             if self.session.state is State.ESTABLISHED:
                 self._redeclare(now)
         is_own = event.device == self._own_device
-        own = of_the_spool(self._store, self.clock.now_ms(now)) if is_own else {}
+        own = of_the_spool(self._store, self.clock.now_ms(now)) | self.budget.readings() if is_own else {}
         self._watched(watch, watch.on_polled(event, own, now), now)
 
     def _watched(self, watch: Watch, bodies: Sequence[RecordBody], now: Instant) -> None:
         if not bodies:
             return
         self._add(watch.spec.device, bodies, now)
+        self._apply(self.executions.on_watched(watch.spec.device, bodies, self._moment(now)), now)
         faults = watch.changed_faults()
         if faults is not None:
             self._changes.facts[watch.fact_name] = faults

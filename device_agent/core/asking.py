@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import msgspec
-
 from device_agent.actions import Definition
+from device_agent.core import journal
 from device_agent.core.consent import WAIT_S, Consent, Tried, lines_for
 from device_agent.core.effects import AbandonWorker, CancelJobs, Job, JobDone, JobKind, RunJob
 from device_agent.core.journal import Row
 from device_agent.core.turns import Moment, Stage, Turn
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 
 # A printer takes less than half of it to say that its paper did not move.
 SHOW_TIMEOUT_S: Final = 40.0
@@ -113,6 +112,6 @@ class Asking:
         self._serial += 1
         self._move(turn, state=state, code=code, detail=detail[:512])
 
-    def _move(self, turn: Turn, **changed: object) -> None:
-        self.row = msgspec.structs.replace(self.row, **changed)
+    def _move(self, turn: Turn, state: ExecutionState | None = None, **changed: object) -> None:
+        self.row = journal.moved(self.row, self.row.state if state is None else state, **changed)
         turn.bodies.append(self.row.report())

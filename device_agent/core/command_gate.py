@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from device_agent.actions import Definition
 from device_agent.core.consent import FACT as CONSENT_FACT
 from device_agent.core.consent import Budget, code_of
@@ -49,7 +51,8 @@ _ORDERS: Final = {CANCEL: [_EXECUTION], CONSENT: [_EXECUTION, _CODE]}
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """``definition`` is None for `CANCEL` and `CONSENT`. ``facts``: what must be durable before anything is changed.
+    """``definition`` is None for `CANCEL` and `CONSENT`. ``params``: of class 2 also path, length and sha256 of the
+    artifact that people signed for. ``facts``: what must be durable before anything is changed.
     ``code``: that the merchant must read out first.
     """
 
@@ -99,6 +102,7 @@ class _Allowance:
     facts: Mapping[str, str]
     code: str | None = field(default=None, repr=False)
     is_broken_glass: bool = False
+    artifact: Artifact | None = None
 
 
 class CommandGate:
@@ -178,7 +182,8 @@ class CommandGate:
         # Only what is accepted uses its counter up: a refused command may be mended and sent again.
         self._windows[counter] = self._window(counter).with_used(command.counter)
         facts = {**allowed.facts, counter: self._windows[counter].to_text()}
-        return Accepted(command, definition, params, facts, allowed.code, allowed.is_broken_glass)
+        given = params if allowed.artifact is None else {**params, **msgspec.structs.asdict(allowed.artifact)}
+        return Accepted(command, definition, given, facts, allowed.code, allowed.is_broken_glass)
 
     def burnt(self, device: DeviceId, trusted_ms: int) -> dict[str, str]:
         """A code was tried wrongly too often: what must be kept so that guessing cannot go on."""
@@ -192,7 +197,9 @@ class CommandGate:
         if isinstance(allowed, tuple):
             return allowed
         is_broken_glass = allowed.kind is AuthorisationKind.BREAK_GLASS
-        return _Allowance(self._used(allowed, device, standing.trusted_ms), is_broken_glass=is_broken_glass)
+        used = self._used(allowed, device, standing.trusted_ms)
+        artifact = allowed.artifact if command.danger_class is DangerClass.SOFTWARE else None
+        return _Allowance(used, is_broken_glass=is_broken_glass, artifact=artifact)
 
     def _consented(self, command: Command, device: DeviceId, standing: Standing) -> _Allowance | tuple[Refusal, str]:
         """What the merchant's code may stand for, if the terminal may ask for it now."""

@@ -34,7 +34,9 @@ class Tried(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``made_ms``: when the codes of the last hour were made. ``locked_until_ms``: none is made before."""
+    """``made_ms``: when the codes of the last hour were made. ``locked_until_ms``: none is made before, unless it is
+    further away than a lock lasts: then the clock was set back since.
+    """
 
     made_ms: tuple[int, ...] = ()
     locked_until_ms: int = 0
@@ -49,7 +51,7 @@ class Budget:
 
     def refuses(self, now_ms: int) -> str | None:
         """Why no code is made now."""
-        if now_ms < self.locked_until_ms:
+        if now_ms < self.locked_until_ms <= now_ms + LOCKED_FOR_MS:
             return "a code was tried wrongly too often; no other is made within a day"
         if len(self._lately(now_ms)) >= CONSENT_CODES_PER_HOUR:
             return f"{CONSENT_CODES_PER_HOUR} codes were made within an hour"
@@ -66,7 +68,7 @@ class Budget:
         return Budget(made, max(self.locked_until_ms, other.locked_until_ms))
 
     def _lately(self, now_ms: int) -> tuple[int, ...]:
-        return tuple(one for one in self.made_ms if one > now_ms - _HOUR_MS)[-CONSENT_CODES_PER_HOUR:]
+        return tuple(one for one in self.made_ms if now_ms - _HOUR_MS < one <= now_ms)[-CONSENT_CODES_PER_HOUR:]
 
 
 @dataclass(slots=True)

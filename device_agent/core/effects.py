@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from device_agent.actions import Definition, Finding
+from device_agent.core.safe_moment import Guard
 from device_agent.drivers.results import FaultSign
 from protocol.codec import JSON
 from protocol.identifiers import DeviceId, ExecutionId
@@ -55,7 +56,10 @@ class JobKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One blocking call on a device's worker. ``serial`` tells its answer from a late one of an earlier job."""
+    """One blocking call on a device's worker. ``serial`` tells its answer from a late one of an earlier job.
+
+    ``guard``: asked by the worker before it begins. ``identity``: of the device that must be the one that answers.
+    """
 
     execution: ExecutionId
     serial: int
@@ -65,7 +69,10 @@ class Job:
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     step_index: int = 0
     boot_before: str = ""
+    mark: str = ""  # what the device had told before the test began
     trusted_ms: int = 0
+    guard: Guard | None = None
+    identity: str = ""
     lines: tuple[str, ...] = field(default=(), repr=False)  # what a merchant is to read
 
 
@@ -146,17 +153,23 @@ class JobStarted:
 
 @dataclass(frozen=True, slots=True)
 class JobDone:
-    """What a job answered: the part that belongs to its kind, or ``error`` (a code) with ``detail`` in words."""
+    """What a job answered: the part that belongs to its kind, or ``error`` (a code) with ``detail`` in words.
+
+    ``is_begun`` false: it changed nothing, for its guard found what it has to wait for (`conditions`) or could not ask.
+    """
 
     execution: ExecutionId
     serial: int
     findings: tuple[Finding, ...] = ()
     conditions: frozenset[Condition] = frozenset()
     probe: bool | None = None
+    mark: str = ""
     boot: str = ""
+    identity: str = ""
     error: str = ""
     detail: str = ""
     duration_ms: int = 0
+    is_begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +179,12 @@ class JobProgress:
     note: str
 
 
-Event = LinkUp | LinkDown | Arrived | Polled | Noticed | JobStarted | JobDone | JobProgress
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """``total_bytes``: what the link has carried both ways since the process began. ``is_last``: the process ends."""
+
+    total_bytes: int
+    is_last: bool = False
+
+
+Event = LinkUp | LinkDown | Arrived | Polled | Noticed | JobStarted | JobDone | JobProgress | Carried

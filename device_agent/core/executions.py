@@ -8,7 +8,8 @@ that row. Deciding whether to obey is `command_gate`'s part.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from device_agent.actions import Definition
@@ -18,12 +19,15 @@ from device_agent.core.command_gate import Accepted, Refused
 from device_agent.core.consent import Consent, Tried
 from device_agent.core.effects import JobDone
 from device_agent.core.execution import Execution
+from device_agent.core.hours import Hours
 from device_agent.core.instant import earliest
 from device_agent.core.journal import Row
+from device_agent.core.relapse import Relapses
 from device_agent.core.turns import Moment, Stage, Turn
-from protocol.commands import CANCEL, ActionKind, ExecutionState
+from protocol.commands import CANCEL, ActionKind
+from protocol.executions import ExecutionState, has_reached
 from protocol.identifiers import DeviceId, ExecutionId
-from protocol.records import RecordBody
+from protocol.records import FaultRaised, RecordBody
 
 MAX_QUEUED: Final = 16
 # Finished rows kept in memory to answer a command that is delivered again; the store keeps more.
@@ -31,21 +35,28 @@ MAX_REMEMBERED: Final = 1000
 
 
 class Executions:
-    """``displays``: where a merchant at a device may read something, best first."""
+    """``displays``: where a merchant at a device may read something, best first. ``hours``: the maintenance window.
+    ``open_faults``: codes of the faults that a device has at the moment.
+    """
 
     def __init__(
         self,
         devices: Mapping[DeviceId, Mapping[str, Definition]],
         stored: Mapping[str, bytes],
         displays: Callable[[DeviceId], Sequence[DeviceId]] = lambda device: [device],
+        hours: Hours | None = None,
+        open_faults: Callable[[DeviceId], Collection[str]] = lambda _device: (),
     ) -> None:
+        self._open_faults = open_faults
         self._devices = devices
+        self._hours = hours
         self._displays = displays
         self._rows: dict[str, Row] = {}
         for execution, body in list(stored.items())[-MAX_REMEMBERED:]:
             row = journal.decode(body)
             if row is not None:
                 self._rows[execution] = row
+        self._relapses = Relapses(self._rows.values())
         self._running: dict[ExecutionId, Execution | Asking] = {}
         self._waiting: dict[DeviceId, deque[Execution]] = {device: deque() for device in devices}
         self._slot: dict[DeviceId, Execution] = {}
@@ -76,7 +87,7 @@ class Executions:
                 gone = journal.ended(row, ExecutionState.FAILED, "unknown_action", "no longer an action of this device")
                 self._keep(gone, turn.bodies)
                 continue
-            execution = Execution(row, definition, self._devices[row.device])
+            execution = self._made(row, definition)
             self._running[row.execution] = execution
             if execution.is_mutating:
                 self._waiting[row.device].append(execution)
@@ -92,7 +103,7 @@ class Executions:
         turn = Turn(is_durable=False)
         if command.action == CANCEL or accepted.definition is None:
             return self._cancel(ExecutionId(str(accepted.params["execution"])), device, moment)
-        if command.supersedes is not None and command.supersedes in self._running:
+        if command.supersedes is not None:
             self._supersede(turn, ExecutionId(command.supersedes), device, moment)
         row = Row(
             execution=ExecutionId(command.execution),
@@ -103,10 +114,11 @@ class Executions:
             not_after_ms=command.not_after_ms,
             params=dict(accepted.params),
             skip_if_passing=command.skip_if_passing,
+            overrides=command.override_holds,
             is_agreed=accepted.code is None,
             step_count=len(accepted.definition.steps),
         )
-        execution = Execution(row, accepted.definition, self._devices[device])
+        execution = self._made(row, accepted.definition)
         if self._is_busy(execution):
             words = f"{MAX_QUEUED} executions are waiting already"
             self._keep(journal.ended(row, ExecutionState.REJECTED, "busy", words), turn.bodies)
@@ -145,7 +157,7 @@ class Executions:
         part, tried = asking.try_code(code)
         self._take(turn, asking, part)
         if tried is Tried.RIGHT:
-            agreed = Execution(asking.row, asking.definition, self._devices[device])
+            agreed = self._made(asking.row, asking.definition)
             self._running[execution] = agreed
             self._waiting[device].append(agreed)
             self._fill_slot(turn, device, moment)
@@ -186,8 +198,23 @@ class Executions:
             self._fill_slot(turn, execution.row.device, moment)
         return turn
 
+    def on_watched(self, device: DeviceId, bodies: Sequence[RecordBody], moment: Moment) -> Turn:
+        """What a look at a device, or its log, has told: a fault that a fix had mended may be back."""
+        turn = Turn()
+        slot = self._slot.get(device)
+        if slot is not None and slot.stage is not Stage.ENDED and has_reached(slot.row.state, ExecutionState.RUNNING):
+            return turn
+        for raised in (body for body in bodies if isinstance(body, FaultRaised)):
+            for row in self._relapses.by(device, raised, moment.trusted_ms):
+                self._keep(journal.came_back(row, f"{raised.code} was seen again"), turn.bodies)
+        return turn
+
     def next_due_ns(self) -> int | None:
         return earliest(*(execution.due_ns for execution in self._running.values()))
+
+    def _made(self, row: Row, definition: Definition) -> Execution:
+        open_faults = partial(self._open_faults, row.device)
+        return Execution(row, definition, self._devices[row.device], self._hours, open_faults)
 
     def _cancel(self, execution: ExecutionId, device: DeviceId, moment: Moment) -> Turn:
         turn = Turn()
@@ -204,8 +231,13 @@ class Executions:
         return turn
 
     def _supersede(self, turn: Turn, execution: ExecutionId, device: DeviceId, moment: Moment) -> None:
-        old = self._running[execution]
-        if old.row.device == device:
+        old = self._running.get(execution)
+        if old is None and execution not in self._rows:
+            # It was overtaken: when it comes, it is answered with this row.
+            row = Row(execution, device, "", ActionKind.CHECK, ExecutionState.STORED)
+            words = "another took its place before it arrived"
+            self._keep(journal.ended(row, ExecutionState.SUPERSEDED, "", words), turn.bodies)
+        elif old is not None and old.row.device == device:
             self._take(turn, old, old.cancel(state=ExecutionState.SUPERSEDED))
             self._fill_slot(turn, device, moment)
 
@@ -240,6 +272,7 @@ class Executions:
 
     def _keep(self, row: Row, bodies: list[RecordBody]) -> None:
         self._rows[row.execution] = row
+        self._relapses.note(row)
         self._changed.append(row)
         bodies.append(row.report())
         for execution in list(self._rows)[: max(len(self._rows) - MAX_REMEMBERED, 0)]:

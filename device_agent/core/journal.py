@@ -1,23 +1,28 @@
 """The rows of the journal: what is known of an execution, written before anything of it is done.
 
-Invariant: a row that says `step_begun` was durable before that step's effect could begin; a final row never changes.
-Keeping the rows is the store's part, moving them on is `execution`'s.
+Invariant: a row that says `step_begun` was durable before that step's effect could begin; a row moves only as
+`protocol.executions` allows. Keeping the rows is the store's part, moving them on is `execution`'s.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from protocol.commands import FINAL, ActionKind, ExecutionState
+from protocol.codec import UNREADABLE
+from protocol.commands import ActionKind
+from protocol.executions import CAME_BACK_CODE, FINAL, CancelAnswer, ExecutionState, may_follow
 from protocol.identifiers import DeviceId, ExecutionId
 from protocol.parameters import ParamValue
 from protocol.records import ExecutionReport, Outcome
+from protocol.safety import Condition
 
 _encoder = msgspec.json.Encoder()
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``boot``: the device's boot when the step at ``step_index`` was begun. ``hold_until_ms``: end of the soak."""
+    """``boot`` and ``identity``: the device's when the step at ``step_index`` was begun. ``hold_until_ms``: end of the
+    soak. ``treated``: codes of the faults that a fix was for; ``proved_ms``: since when they are known to be gone.
+    """
 
     execution: ExecutionId
     device: DeviceId
@@ -28,15 +33,26 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     params: dict[str, ParamValue] = {}
     skip_if_passing: bool = True
     is_agreed: bool = True  # False while the merchant's consent is waited for
+    overrides: bool = False  # who asks takes it upon themselves that it does not wait
     step: str = ""
     step_index: int = 0
     step_count: int = 0
     step_begun: bool = False
     boot: str = ""
+    identity: str = ""
+    mark: str = ""  # what the device told before a test began that shows whether it ran
+    holds: list[Condition] = []
+    earliest_start_ms: int | None = None
+    overridden: list[Condition] = []
+    is_forced: bool = False  # its pre-check passed, and it goes on all the same
+    cancel: CancelAnswer | None = None
+    retries: int = 0
     hold_until_ms: int | None = None
     outcome: Outcome | None = None
     code: str = ""
     detail: str = ""
+    treated: list[str] = []
+    proved_ms: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -54,6 +70,12 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
             code=self.code,
             detail=self.detail[:512],
             hold_until_ms=self.hold_until_ms,
+            holds=self.holds,
+            earliest_start_ms=self.earliest_start_ms,
+            overridden=self.overridden,
+            is_forced=self.is_forced,
+            cancel=self.cancel,
+            retries=self.retries,
         )
 
     def encoded(self) -> bytes:
@@ -67,9 +89,22 @@ def decode(body: bytes) -> Row | None:
     """None for a row of an unknown shape: an older or a damaged spool; it is then as if it had never been."""
     try:
         return _decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
-def ended(row: Row, state: ExecutionState, code: str, detail: str) -> Row:
-    return msgspec.structs.replace(row, state=state, code=code, detail=detail[:512])
+def moved(row: Row, state: ExecutionState, **changed: object) -> Row:
+    """The same state again is progress. Raises ValueError where the table has no such move."""
+    if state is not row.state and not may_follow(row.state, state):
+        raise ValueError(f"execution {row.execution}: expected a move from {row.state}, came {state}")
+    return msgspec.structs.replace(row, state=state, **changed)
+
+
+def ended(row: Row, state: ExecutionState, code: str, detail: str, outcome: Outcome | None = None) -> Row:
+    what = {"code": code, "detail": detail[:512], "outcome": outcome}
+    return moved(row, state, **what, holds=[], earliest_start_ms=None)
+
+
+def came_back(row: Row, detail: str) -> Row:
+    """What was proved gone was seen again: the end stays, with that beside it, and is told once."""
+    return moved(row, row.state, code=CAME_BACK_CODE, detail=detail[:512], proved_ms=None)

@@ -2,7 +2,9 @@
 
 Layout: for each stream ``acked`` < in flight < ``cursor`` <= ``last + 1``. At most `WINDOW_BATCHES` batches of a
 stream are in flight; a batch without the server's ack after 15 s (doubling to 300 s, within 25 % of jitter) is sent
-again, oldest first, and counts once. Urgent goes before bulk, and the server's drain rate holds both.
+again, oldest first, and counts once. The doubling spares a server that does not answer: when it says anything at all,
+what waits longer than after a first try is sent again. Urgent goes before bulk, and the server's drain rate holds both,
+what goes again included.
 
 Invariants: a record is forgotten only by the server's ack; what lies between ``acked`` and ``cursor`` is in a batch in
 flight, or the server has said that it has it, or it is a hole that a tombstone declares. Reading records is the store's
@@ -97,7 +99,7 @@ class Outbox:
         self._credit_at_ns: int | None = None
         self.is_open = False
         self.resent = 0
-        self._offset_ms: int | None = None
+        self.offset_ms: int | None = None  # what the next batches say of the clock, see `protocol.streams.Batch`
 
     def in_flight(self, kind: StreamKind) -> list[InFlight]:
         return list(self._streams[kind].in_flight)
@@ -105,13 +107,10 @@ class Outbox:
     def set_rate(self, records_per_s: int) -> None:
         self.rate_per_s = max(records_per_s, 1)
 
-    def on_established(self, offset_ms: int | None = None) -> None:
-        """A new session: the broker may have forgotten what it was handed, so everything unacknowledged goes again.
-
-        ``offset_ms``: what its batches say of the clock, see `protocol.streams.Batch`.
-        """
+    def on_established(self) -> None:
+        """A new session: the broker may have forgotten what it was handed, so everything unacknowledged goes again."""
         self.is_open = True
-        self._offset_ms = offset_ms
+        self.offset_ms = None
         self._newest_ack_ms = 0
         for stream in self._streams.values():
             stream.rewind(stream.acked)
@@ -159,7 +158,17 @@ class Outbox:
             _advance(stream, one, now)
             if stream.acked != before:
                 moved[kind] = stream.acked
+        self.on_heard()
         return Acknowledged(went_back=went_back, moved=moved, conflicts=tuple(conflicts))
+
+    def on_heard(self) -> None:
+        """The server is there again, whatever it said: nothing waits longer than after a first try."""
+        for stream in self._streams.values():
+            for batch in stream.in_flight:
+                if batch.interval_s > RESEND_FIRST_S:
+                    batch.interval_s = RESEND_FIRST_S
+                    again_ns = batch.sent_at_ns + int(self._spread(RESEND_FIRST_S) * NS_PER_S)
+                    batch.due_ns = min(batch.due_ns, again_ns)
 
     def pump(self, now: Instant) -> list[Outgoing]:
         """What to publish now."""
@@ -169,8 +178,11 @@ class Outbox:
         out: list[Outgoing] = []
         for kind in _ORDER:
             stream = self._streams[kind]
-            due = [batch for batch in stream.in_flight if batch.due_ns <= now.monotonic_ns]
-            out += [self._again(kind, stream, batch, now) for batch in due]
+            out.extend(
+                self._again(kind, stream, batch, now)
+                for batch in stream.in_flight
+                if batch.due_ns <= now.monotonic_ns and self._credit > 0
+            )
             while len(stream.in_flight) < WINDOW_BATCHES and self._credit > 0:
                 fresh = self._next(kind, stream, now)
                 if fresh is None:
@@ -182,8 +194,11 @@ class Outbox:
         if not self.is_open:
             return None
         due = [batch.due_ns for stream in self._streams.values() for batch in stream.in_flight]
-        if self._credit <= 0 and self._credit_at_ns is not None and self._has_waiting():
-            due.append(self._credit_at_ns + int((1 - self._credit) / self.rate_per_s * NS_PER_S))
+        if self._credit <= 0 and self._credit_at_ns is not None:
+            credit_ns = self._credit_at_ns + int((1 - self._credit) / self.rate_per_s * NS_PER_S)
+            due = [max(one, credit_ns) for one in due]
+            if self._has_waiting():
+                due.append(credit_ns)
         return earliest(*due)
 
     def _has_waiting(self) -> bool:
@@ -228,11 +243,12 @@ class Outbox:
         batch.sent_at_ns = now.monotonic_ns
         batch.due_ns = now.in_s(self._spread(batch.interval_s))
         self.resent += 1
+        self._credit -= len(rows)
         return Outgoing(kind, self._encoded(stream.id, rows))
 
     def _encoded(self, stream_id: str, rows: Sequence[tuple[int, bytes]]) -> codec.Encoded:
         records = [msgspec.Raw(payload) for _, payload in rows]
-        return codec.encode(Batch(stream_id, rows[0][0], records, self._offset_ms), deflate=True)
+        return codec.encode(Batch(stream_id, rows[0][0], records, self.offset_ms), deflate=True)
 
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + RESEND_JITTER * (2 * self._dice.uniform() - 1))

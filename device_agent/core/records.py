@@ -30,7 +30,7 @@ from protocol.records import (
     Tombstone,
     Verdict,
 )
-from protocol.redaction import is_card_value, scrub
+from protocol.redaction import IdentifierField, is_card_value, pass_identifier, scrub
 from protocol.streams import StreamKind
 
 # A record must fit a batch with room for the batch's own fields; columns are split to keep under it.
@@ -40,6 +40,8 @@ RANK_HEALTH: Final = 1
 RANK_RESULT: Final = 2
 RANK_DECLARATION: Final = 9  # tombstones and losses: without them a gap would stay open for ever
 _SHORTEST_CARD_TEXT: Final = 8
+# The only texts that leave unlooked-at: digits, as many as a card number has, that must stay readable.
+_IDENTIFIERS: Final = {"modem.imei": IdentifierField.IMEI, "modem.iccid": IdentifierField.ICCID}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,8 @@ class RecordMaker:
                 return msgspec.structs.replace(body, detail=self.clean(body.detail))
             case HealthColumns():
                 columns = {
-                    name: [self._clean_sample(sample) for sample in column] for name, column in body.columns.items()
+                    name: [self._clean_sample(sample, _IDENTIFIERS.get(name)) for sample in column]
+                    for name, column in body.columns.items()
                 }
                 return msgspec.structs.replace(body, columns=columns)
             case Tombstone():
@@ -133,9 +136,14 @@ class RecordMaker:
             case SpoolLost():
                 return body
 
-    def _clean_sample(self, sample: Sample) -> Sample:
-        """A number that may be a card's is not measured: no metric counts that far by chance."""
+    def _clean_sample(self, sample: Sample, identifier: IdentifierField | None = None) -> Sample:
+        """A number that may be a card's is not measured: no metric counts that far by chance.
+
+        What a driver asked its device for by name stays as it is when it has exactly that identifier's shape.
+        """
         if isinstance(sample, str):
+            if identifier is not None and pass_identifier(identifier, sample) == sample:
+                return sample
             return self.clean(sample, MAX_SAMPLE_CHARS) if len(sample) >= _SHORTEST_CARD_TEXT else sample
         if sample is None or not is_card_value(sample):
             return sample

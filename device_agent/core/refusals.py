@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from device_agent.core.instant import Instant, earliest
+from protocol.commands import Command
 from protocol.records import SecurityEvent
 
 TELL_EVERY_S: Final = 60.0
@@ -39,3 +40,9 @@ class Refusals:
 
     def next_due_ns(self) -> int | None:
         return earliest(*(self._next_ns[code] for code in self._waiting))
+
+
+def glass_broken(command: Command) -> SecurityEvent:
+    """Loud on purpose: no approver stands behind it."""
+    words = f"{command.action} on {command.audience}, asked for by {command.requester or 'nobody named'}"
+    return SecurityEvent("break_glass.used", f"{words}, execution {command.execution}")

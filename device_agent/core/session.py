@@ -2,7 +2,8 @@
 
     IDLE -connect-> CONNECTING -connected-> GREETING -welcome-> ESTABLISHED; a loss leads back to IDLE from anywhere.
 
-Hello is repeated after 5 s, doubling to 300 s, until a welcome with its nonce and the server key's signature arrives.
+Hello is repeated after 5 s, doubling to 300 s, until a welcome with its nonce and the server key's signature arrives; a
+sign that the server is there again ends the doubling.
 Invariants: no welcome, flow or ack without such a signature changes anything; a welcome with another nonce changes
 nothing; each connection has a session id and a nonce of its own; what was signed before the last flow that was taken on
 this connection changes nothing, so that a broker cannot play an old one again. Backing off between connections and the
@@ -89,6 +90,7 @@ class Session:
     nonce: Nonce = _NO_NONCE
     refused: Counter[str] = field(default_factory=Counter)  # by reason; the reasons are a closed set of codes
     _hello_due_ns: int | None = None
+    _hello_at_ns: int = 0
     _hello_wait_s: float = HELLO_RETRY_FIRST_S
     _silent_losses: int = 0
     _halvings: int = 0
@@ -168,6 +170,13 @@ class Session:
             return []
         return [self._hello(now)]
 
+    def on_heard(self, now: Instant) -> None:
+        """The server is there: a hello that nobody has answered waits no longer than after the first one."""
+        if self._hello_due_ns is not None and self._hello_wait_s > HELLO_RETRY_FIRST_S:
+            self._hello_wait_s = HELLO_RETRY_FIRST_S
+            again_ns = self._hello_at_ns + int(HELLO_RETRY_FIRST_S * NS_PER_S)
+            self._hello_due_ns = min(self._hello_due_ns, max(again_ns, now.monotonic_ns))
+
     def greet_again(self, now: Instant) -> list[Publish]:
         """The server's database changed under the session: it may not know this link's hello any more."""
         return [self._hello(now)] if self.state is State.ESTABLISHED else []
@@ -180,6 +189,7 @@ class Session:
         return Publish(Up.PRESENCE, encoded.payload, encoded.content_type)
 
     def _hello(self, now: Instant) -> Publish:
+        self._hello_at_ns = now.monotonic_ns
         self._hello_due_ns = now.monotonic_ns + int(self._hello_wait_s * NS_PER_S)
         self._hello_wait_s = min(self._hello_wait_s * 2, HELLO_RETRY_CAP_S)
         encoded = codec.encode(self.make_hello(self.nonce, self.id, now), deflate=True)

@@ -138,7 +138,7 @@ def read_chain(text: str | None) -> list[str]:
     """Empty for what was not written here; then the enrolment's own policy is where it begins."""
     try:
         return msgspec.json.decode((text or "[]").encode(), type=list[str])
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+    except codec.UNREADABLE:
         return []
 
 
@@ -152,6 +152,7 @@ def _changes(before: Policy, after: Policy) -> str:
             ("approvers", before.approvers, after.approvers),
             ("root", before.roots, after.roots or before.roots),
             ("break-glass keys", before.break_glass_keys, after.break_glass_keys),
+            ("root of software", before.artifact_roots, after.artifact_roots),
         )
         if old != new
     ]

@@ -22,6 +22,7 @@ class Stage(Enum):
     STEP = "step"
     PROBE = "probe"
     PROBE_LATER = "probe_later"
+    RETRY = "retry"
     POST_CHECK = "post_check"
     SETTLING = "settling"
     SOAK = "soak"
@@ -29,9 +30,9 @@ class Stage(Enum):
     ENDED = "ended"
 
 
-# Before anything was changed: a cancel ends it at once.
-BEFORE_ANYTHING: Final = frozenset(
-    {Stage.QUEUED, Stage.SHOWING, Stage.CONSENT, Stage.ASKING, Stage.HELD, Stage.PRE_CHECK, Stage.CHECK}
+# No part that changes anything is out: a cancel ends it at once.
+BETWEEN: Final = frozenset(
+    {Stage.QUEUED, Stage.SHOWING, Stage.CONSENT, Stage.ASKING, Stage.HELD, Stage.PRE_CHECK, Stage.RETRY}
 )
 
 

@@ -1,4 +1,4 @@
-"""Findings of a check as verdict records, bounded; and the parameters a check gets when a fix asks for it."""
+"""Parts of an execution for the device's worker, with the parameters each gets; findings as bounded verdict records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from device_agent.actions import Definition
-from device_agent.core.effects import JobDone
+from device_agent.core.effects import Job, JobDone, JobKind
+from device_agent.core.journal import Row
 from protocol.capabilities import Action
 from protocol.identifiers import ExecutionId
 from protocol.parameters import ParamValue
@@ -34,6 +35,22 @@ def verdicts(execution: ExecutionId, action: Action, phase: Phase, done: JobDone
         )
         for finding in done.findings[:MAX_FINDINGS]
     ]
+
+
+def job_of(row: Row, kind: JobKind, definition: Definition, *, is_own: bool, trusted_ms: int) -> Job:
+    """``is_own``: the execution's own action, not a check that its fix asks for."""
+    return Job(
+        execution=row.execution,
+        serial=0,
+        device=row.device,
+        kind=kind,
+        definition=definition,
+        params=params_for(definition, row.params, is_own=is_own),
+        step_index=row.step_index,
+        boot_before=row.boot,
+        mark=row.mark,
+        trusted_ms=trusted_ms,
+    )
 
 
 def params_for(definition: Definition, given: Mapping[str, ParamValue], *, is_own: bool) -> dict[str, ParamValue]:

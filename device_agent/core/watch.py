@@ -20,6 +20,7 @@ from device_agent.core.sampler import Follow, Pace, Sampler
 from protocol.catalogue import codes, metrics
 from protocol.catalogue.sides import Side
 from protocol.catalogue.vocabulary import TerminalClass
+from protocol.codec import UNREADABLE
 from protocol.identifiers import DeviceId
 from protocol.records import RecordBody, Sample, Severity
 
@@ -87,7 +88,7 @@ class Watch:
 def _decoded(text: str) -> dict[str, OpenFault]:
     try:
         return _open_faults.decode(text)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return {}
 
 

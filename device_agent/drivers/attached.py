@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from device_agent.drivers.line import Line
 from device_agent.drivers.port import PortOpener
-from device_agent.drivers.results import LineStatistics
+from device_agent.drivers.results import LineStatistics, RecentExchanges
 
 # Firmware changes by an update, after which a device is silent for a while or its line is opened anew.
 FIRMWARE_EVERY_S = 6 * 3600.0
@@ -27,6 +27,10 @@ class AttachedDevice:
     @property
     def line_statistics(self) -> LineStatistics:
         return self._line.statistics
+
+    @property
+    def recent_exchanges(self) -> RecentExchanges:
+        return self._line.recent
 
     def _is_firmware_due(self) -> bool:
         """Once on each connection and every few hours: a look asks for what changes."""

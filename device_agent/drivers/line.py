@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from device_agent.drivers.results import LineStatistics, Reading
+from device_agent.drivers.results import LineStatistics, Reading, RecentExchanges
 from device_agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -117,16 +117,25 @@ class Line:
         if self._recent:
             self._recent[-1].refused = True
 
+    @property
+    def recent(self) -> RecentExchanges:
+        return RecentExchanges(
+            WINDOW_EXCHANGES,
+            len(self._recent),
+            sum(each.damaged for each in self._recent),
+            sum(each.timed_out for each in self._recent),
+            sum(each.refused for each in self._recent),
+        )
+
     def readings(self) -> Mapping[str, Reading]:
-        """Line quality over the recent exchanges, under the catalogue's metric ids."""
-        count = len(self._recent)
-        if not count:
-            return {}
-        return {
-            "serial.crc_err_pct": 100.0 * sum(each.damaged for each in self._recent) / count,
-            "serial.timeout_pct": 100.0 * sum(each.timed_out for each in self._recent) / count,
-            "serial.nak_pct": 100.0 * sum(each.refused for each in self._recent) / count,
+        """Line quality over the recent exchanges, under the catalogue's metric ids; too few to tell is left out."""
+        recent = self.recent
+        rates = {
+            "serial.crc_err_pct": recent.rate(recent.damaged),
+            "serial.timeout_pct": recent.rate(recent.timed_out),
+            "serial.nak_pct": recent.rate(recent.refused),
         }
+        return {name: rate for name, rate in rates.items() if rate is not None}
 
     def last_exchanges_damaged(self, count: int) -> int:
         """How many of the newest `count` exchanges met damaged bytes."""

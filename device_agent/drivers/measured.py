@@ -12,6 +12,8 @@ from protocol.catalogue.vocabulary import TerminalClass
 
 # What the agent knows of itself, reported with the device it runs on.
 OF_THE_AGENT = ("agent.queue_depth", "agent.spool_used_pct", "agent.spool_oldest_h")
+# Where its link has a budget.
+OF_THE_BUDGET = ("agent.data_month_mb", "agent.data_budget_pct")
 _CLASSES = {each.value: each for each in TerminalClass}
 _LINE = ("serial.crc_err_pct", "serial.timeout_pct", "serial.nak_pct")
 _BY_FAMILY: dict[str, tuple[str, ...]] = {

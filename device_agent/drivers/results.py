@@ -22,6 +22,8 @@ LINE_SILENT_CODE = "agent.LINE_SILENT"
 LINE_NOISE_CODE = "term.SERIAL_FRAME"
 # A terminal that the agent runs on has no cable to look at: its own service is what is silent.
 SERVICE_SILENT_CODE = "agent.SERVICE_SILENT"
+# One lost answer happens to every line; so many of a kind do not happen by chance among few.
+_TELLING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,23 @@ class LineStatistics:
     timeouts: int = 0
     naks: int = 0
     reopened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecentExchanges:
+    """The last ``exchanges`` of a line, at most ``window``, and how many of them went wrong, each in its way."""
+
+    window: int
+    exchanges: int = 0
+    damaged: int = 0
+    timed_out: int = 0
+    refused: int = 0
+
+    def rate(self, wrong: int) -> float | None:
+        """``wrong`` of them in %; None while one or two among few exchanges would make a rate of chance."""
+        if not self.exchanges or (0 < wrong < _TELLING and self.exchanges < self.window):
+            return None
+        return round(100.0 * wrong / self.exchanges, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ def _restart(ctx: ActionContext) -> None:
 
 
 def _await_start(ctx: ActionContext) -> None:
-    wait_until(lambda: ctx.device.app_status().alive, timeout_s=STARTS_WITHIN_S, awaited="application running")
+    wait_until(ctx, lambda: ctx.device.app_status().alive, timeout_s=STARTS_WITHIN_S, awaited="application running")
 
 
 definition = fix(

@@ -24,7 +24,9 @@ def _reboot(ctx: ActionContext) -> None:
     # Going down it may cut off its own answer; only the boot id tells.
     with suppress(DeviceNotAnswering):
         ctx.device.reboot()
-    wait_until(lambda: ctx.device.boot() != before, timeout_s=BACK_WITHIN_S, awaited="terminal back with a new boot")
+    wait_until(
+        ctx, lambda: ctx.device.boot() != before, timeout_s=BACK_WITHIN_S, awaited="terminal back with a new boot"
+    )
 
 
 def _was_rebooted(ctx: ActionContext) -> bool | None:

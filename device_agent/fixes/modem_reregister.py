@@ -27,7 +27,7 @@ def _is_online(ctx: ActionContext) -> bool:
 def _await_registration(ctx: ActionContext) -> None:
     # The modem's own driver has waited already.
     if ctx.device.family == TERMINAL:
-        wait_until(lambda: _is_online(ctx), timeout_s=REGISTERED_WITHIN_S, awaited="registered with data context")
+        wait_until(ctx, lambda: _is_online(ctx), timeout_s=REGISTERED_WITHIN_S, awaited="registered with data context")
 
 
 definition = fix(

@@ -25,7 +25,7 @@ def _is_empty(ctx: ActionContext) -> bool:
 
 
 def _await_empty(ctx: ActionContext) -> None:
-    wait_until(lambda: _is_empty(ctx), timeout_s=SENT_WITHIN_S, awaited="queue sent")
+    wait_until(ctx, lambda: _is_empty(ctx), timeout_s=SENT_WITHIN_S, awaited="queue sent")
 
 
 definition = fix(

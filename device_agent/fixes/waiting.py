@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from device_agent.actions import ActionContext
 from device_agent.errors import ActionFailed, DeviceNotAnswering
 
 ASK_EVERY_S = 0.25
 
 
-def wait_until(holds: Callable[[], bool], *, timeout_s: float, awaited: str) -> None:
+def wait_until(ctx: ActionContext, holds: Callable[[], bool], *, timeout_s: float, awaited: str) -> None:
     """A device that does not answer is not there yet. Raises `ActionFailed` when the time is over."""
-    deadline_s = time.monotonic() + timeout_s
+    deadline_s = ctx.monotonic() + timeout_s
     while True:
         try:
             if holds():
@@ -20,6 +20,6 @@ def wait_until(holds: Callable[[], bool], *, timeout_s: float, awaited: str) -> 
         except DeviceNotAnswering:
             # Restarting things are silent for a while: that is what is being waited for.
             pass
-        if time.monotonic() >= deadline_s:
+        if ctx.monotonic() >= deadline_s:
             raise ActionFailed("not_in_time", f"{awaited}: not within {timeout_s:g} s")
-        time.sleep(ASK_EVERY_S)
+        ctx.sleep(ASK_EVERY_S)

@@ -27,11 +27,11 @@ from fleet_server.approvals.errors import (
     PermitRefused,
     SignatureRefused,
 )
-from fleet_server.approvals.models import Approval, ApprovalSignature, ShiftPermit
+from fleet_server.approvals.models import BREAK_GLASS, Approval, ApprovalSignature, ShiftPermit
 from fleet_server.approvals.repository import ApprovalRepository
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import from_ms, to_ms
-from protocol import codec
+from protocol import codec, merkle
 from protocol.authorisations import (
     APPROVERS_NEEDED,
     LONGEST,
@@ -41,15 +41,13 @@ from protocol.authorisations import (
     Grant,
     same_person,
 )
-from protocol.commands import AUTHORISATION_TYPE, DangerClass
+from protocol.commands import AUTHORISATION_TYPE, DangerClass, TargetProof
 from protocol.errors import Malformed
 from protocol.parameters import ParamValue
 from protocol.signing import Approver, Envelope, Policy, Signature, key_ids, open_envelope, public_keys, verify
 
 # Terminals compare with their own trusted clock, which may run a little behind the server's.
 AUTHORISED_BEFORE = timedelta(minutes=5)
-# In the place of people's names.
-BREAK_GLASS = "(break-glass)"
 _PERMITS_SHOWN_FOR = timedelta(days=30)
 
 
@@ -168,14 +166,24 @@ class Documents:
         payload = base64.b64encode(row.payload.encode()).decode()
         return codec.to_json(Envelope(AUTHORISATION_TYPE, payload, signatures)).decode()
 
-    def add_permit(self, envelope: str, policy: Policy, now: datetime) -> ShiftPermit:
-        """Raises ``PermitRefused``."""
+    def target_proof(self, permit_id: str | None, device_id: str) -> TargetProof | None:
+        """That the device is in the list whose root the permit names; None where the permit names devices."""
+        permit = None if permit_id is None else self._repository.permit(permit_id)
+        if permit is None or permit.devices is None or device_id not in permit.devices:
+            return None
+        entries = [str(one).encode() for one in permit.devices]
+        index = permit.devices.index(device_id)
+        return TargetProof(index, [one.hex() for one in merkle.path(entries, index)])
+
+    def add_permit(self, envelope: str, policy: Policy, now: datetime, devices: Sequence[str] = ()) -> ShiftPermit:
+        """``devices``: the list whose root the permit names. Raises ``PermitRefused``."""
         document, people = _open_permit(envelope, policy, self._tenant_id)
+        _check_list(document, devices)
         if from_ms(document.not_after_ms) <= now:
             raise PermitRefused("the permit is over already")
         if self._repository.permit(document.id) is not None:
             raise PermitRefused(f"permit {document.id} is here already")
-        row = _permit_row(document, envelope, ", ".join(people), now)
+        row = _permit_row(document, envelope, ", ".join(people), now, devices)
         self._repository.add(row)
         return row
 
@@ -227,6 +235,15 @@ def keys_of_person(policy: Policy, tenant_id: str, name: str) -> list[str]:
     return [_key(one) for one in _approvers(policy, tenant_id) if same_person(one.name, name)]
 
 
+def approvers_beside(policy: Policy, tenant_id: str, requester: str) -> int:
+    """How many people could approve what this one asks for: people, not keys."""
+    people: list[str] = []
+    for one in _approvers(policy, tenant_id):
+        if not any(same_person(one.name, other) for other in (requester, *people)):
+            people.append(one.name)
+    return len(people)
+
+
 def _covers(permit: ShiftPermit, wanted: Proposal) -> bool:
     document = document_of(permit.envelope)
     if document is None or wanted.danger_class is not DangerClass.CHANGES:
@@ -235,7 +252,8 @@ def _covers(permit: ShiftPermit, wanted: Proposal) -> bool:
     is_among_them = any(same_person(wanted.requester, one) for one in (*signers, document.requester))
     fits = any(one.action == wanted.action and one.params in (None, wanted.params) for one in document.grants)
     is_permit = document.kind is AuthorisationKind.SHIFT_PERMIT
-    return is_permit and fits and wanted.device_id in document.targets and not is_among_them
+    named = document.targets if permit.devices is None else permit.devices
+    return is_permit and fits and wanted.device_id in named and not is_among_them
 
 
 def _whose(row: Approval, signature: Signature, policy: Policy) -> str:
@@ -261,14 +279,24 @@ def _open_permit(envelope: str, policy: Policy, tenant_id: str) -> tuple[Authori
     longest = LONGEST[AuthorisationKind.SHIFT_PERMIT]
     if document.kind is not AuthorisationKind.SHIFT_PERMIT or document.danger_class is not DangerClass.CHANGES:
         raise PermitRefused(f"expected a shift permit of class 1, came {document.kind} of {int(document.danger_class)}")
-    if document.tenant != tenant_id or not document.targets:
-        raise PermitRefused("expected a permit for this tenant that names its devices")
+    if document.tenant != tenant_id or bool(document.targets) == bool(document.target_root):
+        raise PermitRefused("expected a permit for this tenant that names its devices, or the root of their list")
     if from_ms(document.not_after_ms) - from_ms(document.not_before_ms) > longest:
         raise PermitRefused(f"a shift permit holds for at most {longest // timedelta(hours=1)} h, this one says more")
     people = sorted({one.name for one in approvers if _key(one) in opened.signers})
     if any(same_person(document.requester, one) for one in people):
         raise PermitRefused("whoever asks for a permit does not sign it")
     return document, people
+
+
+def _check_list(document: Authorisation, devices: Sequence[str]) -> None:
+    if document.target_root is None:
+        if devices:
+            raise PermitRefused("the permit names its devices itself: expected no list beside it")
+        return
+    is_it = merkle.root([one.encode() for one in devices]).hex() == document.target_root
+    if not is_it or len(devices) != document.target_count or len(set(devices)) != len(devices):
+        raise PermitRefused(f"expected the list of {document.target_count} devices whose root the permit names")
 
 
 def _open_broken_glass(envelope: str, policy: Policy, tenant_id: str) -> Authorisation:
@@ -283,14 +311,17 @@ def _open_broken_glass(envelope: str, policy: Policy, tenant_id: str) -> Authori
     return document
 
 
-def _permit_row(document: Authorisation, envelope: str, people: str, now: datetime) -> ShiftPermit:
+def _permit_row(
+    document: Authorisation, envelope: str, people: str, now: datetime, devices: Sequence[str] = ()
+) -> ShiftPermit:
     return ShiftPermit(
         id=document.id,
         tenant_id=document.tenant,
         people=people[:400],
         envelope=envelope,
         actions=[grant.action for grant in document.grants],
-        target_count=len(document.targets),
+        devices=list(devices) or None,
+        target_count=len(devices or document.targets),
         max_count=document.max_count,
         max_per_device=document.max_per_device,
         reason=document.reason,

@@ -10,6 +10,7 @@ from fleet_server.access import CallerDep, needs
 from fleet_server.approvals.documents import Documents
 from fleet_server.approvals.schemas import (
     ApprovalRead,
+    GlassAsked,
     PermitAsked,
     PermitRead,
     RefusalAsked,
@@ -58,7 +59,7 @@ def approve(execution_id: IdPath, asked: SignatureAsked, desk: ExecutionDeskDep,
 
 
 @router.post("/approvals/{execution_id}/break-glass", dependencies=[needs(Permission.REQUEST_FIX)])
-def break_glass(execution_id: IdPath, asked: PermitAsked, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
+def break_glass(execution_id: IdPath, asked: GlassAsked, desk: ExecutionDeskDep, caller: CallerDep) -> ExecutionRead:
     """Brings what the offline key signed instead of an approver: for emergencies, and a security event."""
     return execution_read(desk.break_glass(caller, execution_id, asked.envelope, utc_now()))
 
@@ -83,7 +84,7 @@ def add_permit(
 ) -> PermitRead:
     """Takes a permit that an approver signed."""
     now = utc_now()
-    row = kept.add_permit(asked.envelope, request.app.state.dispatcher.policy(now), now)
+    row = kept.add_permit(asked.envelope, request.app.state.dispatcher.policy(now), now, asked.devices)
     data = {"permit": row.id, "actions": row.actions, "until": row.not_after.isoformat()}
     record(session, caller, "permit_added", row.id, data, personal={"people": row.people}, now=now)
     return permit_read(row, 0)

@@ -6,6 +6,9 @@ from typing import Any
 from sqlalchemy import JSON, Column, Index, Text
 from sqlmodel import Field, SQLModel
 
+# In the place of people's names.
+BREAK_GLASS = "(break-glass)"
+
 
 class Approval(SQLModel, table=True):
     """``payload``: the very text that approvers sign, an `protocol.authorisations.Authorisation` as JSON."""
@@ -38,7 +41,9 @@ class ApprovalSignature(SQLModel, table=True):
 
 
 class ShiftPermit(SQLModel, table=True):
-    """``envelope``: the DSSE envelope as terminals get it; the columns are what it says, for lists."""
+    """``envelope``: the DSSE envelope as terminals get it; the columns are what it says, for lists. ``devices``: of a
+    permit that names the root of a list instead of devices, that list, in its order; None: of one that names them.
+    """
 
     __tablename__ = "shift_permit"
     __table_args__ = (Index("ix_shift_permit_live", "tenant_id", "not_after"),)
@@ -48,6 +53,7 @@ class ShiftPermit(SQLModel, table=True):
     people: str = Field(max_length=400)  # who signed, separated by commas
     envelope: str = Field(sa_column=Column(Text, nullable=False))
     actions: list[Any] = Field(sa_column=Column(JSON, nullable=False))
+    devices: list[Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
     target_count: int
     max_count: int
     max_per_device: int

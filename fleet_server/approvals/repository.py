@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
-from fleet_server.approvals.models import Approval, ApprovalSignature, ShiftPermit
+from fleet_server.approvals.models import BREAK_GLASS, Approval, ApprovalSignature, ShiftPermit
 
 MAX_LISTED = 200
 
@@ -74,6 +74,16 @@ class ApprovalRepository:
             col(ShiftPermit.withdrawn_at).is_(None),
         )
         return self._session.exec(statement.order_by(col(ShiftPermit.not_after)).limit(MAX_LISTED)).all()
+
+    def live_broken_glass(self, now: datetime) -> Sequence[ShiftPermit]:
+        """What a break-glass key allows now, the one that ends last first."""
+        statement = select(ShiftPermit).where(
+            col(ShiftPermit.tenant_id) == self._tenant_id,
+            col(ShiftPermit.not_after) > now,
+            col(ShiftPermit.people) == BREAK_GLASS,
+            col(ShiftPermit.withdrawn_at).is_(None),
+        )
+        return self._session.exec(statement.order_by(col(ShiftPermit.not_after).desc()).limit(MAX_LISTED)).all()
 
     def list_permits(self, since: datetime) -> Sequence[ShiftPermit]:
         """Those that ended after ``since``, newest first."""

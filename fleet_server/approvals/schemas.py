@@ -10,8 +10,13 @@ from pydantic import Field
 
 from fleet_server.approvals.documents import Awaited, document_of, shown
 from fleet_server.approvals.models import ShiftPermit
+from fleet_server.kit.free_text import FreeText
 from fleet_server.kit.schemas import Answer, Asked, Moment
 from protocol.commands import AUTHORISATION_TYPE
+
+# Of one permit: what a request of a mebibyte brings.
+MAX_LISTED_DEVICES = 10_000
+ListedDevice = Annotated[str, Field(min_length=8, max_length=64)]
 
 
 class ApprovalRead(Answer):
@@ -39,13 +44,22 @@ class SignatureAsked(Asked):
 
 
 class RefusalAsked(Asked):
-    reason: Annotated[str, Field(min_length=3, max_length=300)]
+    reason: Annotated[str, Field(min_length=3, max_length=300), FreeText]
+
+
+class GlassAsked(Asked):
+    """The DSSE envelope as JSON text, as `fleet-server break-glass` makes it."""
+
+    envelope: Annotated[str, Field(min_length=1, max_length=65536)]
 
 
 class PermitAsked(Asked):
-    """The DSSE envelope of the permit as JSON text, as `fleet-server permit` makes it."""
+    """The DSSE envelope of the permit as JSON text, as `fleet-server permit` makes it. ``devices``: the list whose root
+    it names, in its order; terminals are never told of the others in it.
+    """
 
     envelope: Annotated[str, Field(min_length=1, max_length=65536)]
+    devices: Annotated[list[ListedDevice], Field(default_factory=list, max_length=MAX_LISTED_DEVICES)]
 
 
 class PermitRead(Answer):
@@ -88,7 +102,7 @@ def permit_read(row: ShiftPermit, used: int) -> PermitRead:
         id=row.id,
         people=row.people,
         actions=[str(one) for one in row.actions],
-        targets=[] if document is None else list(document.targets),
+        targets=[str(one) for one in row.devices or ([] if document is None else document.targets)],
         max_count=row.max_count,
         max_per_device=row.max_per_device,
         used=used,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,7 @@ from fleet_server.audit.checking import Check, Damage, Finding
 from fleet_server.audit.errors import AnchorKeyMissing
 from fleet_server.enrollment.private_files import make_private_dir, read_or_make_seed, write_private
 from fleet_server.kit.times import to_us
-from fleet_server.signer.keys import load_key
+from fleet_server.signer.keys import KeyFiles, load_key
 from protocol import codec
 from protocol.errors import Malformed
 from protocol.identifiers import KeyId
@@ -36,7 +36,24 @@ SEED = "audit-anchor.seed"
 PUBLIC = "audit-anchor.pub"
 
 Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-Keys = Mapping[KeyId, Ed25519PublicKey]
+_ENDED = " until "
+# Somebody may be about to sign while a key is replaced.
+_BOTH_FOR = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """``ended``: until when the word of a key counted that another one has followed, in microseconds."""
+
+    public: Mapping[KeyId, Ed25519PublicKey]
+    ended: Mapping[KeyId, int]
+
+    @classmethod
+    def of(cls, *hexes: str) -> Keys:
+        return cls(public_keys(hexes), {})
+
+    def count(self, signers: Iterable[KeyId], at_us: int) -> bool:
+        return any(at_us <= self.ended.get(one, at_us) for one in signers)
 
 
 class Kind(StrEnum):
@@ -83,11 +100,40 @@ def anchor_key(keys_dir: Path) -> SigningKey | None:
 
 
 def anchor_public_keys(path: Path) -> Keys:
-    """Of a file with one key a line: those of before stay in it, so that what they signed is still good."""
+    """Of a file with one key a line: those of before stay in it, with their end, so that what they signed until then is
+    still good.
+    """
     try:
-        return public_keys(line.strip() for line in path.read_text("ascii").splitlines() if line.strip())
+        lines = [line.strip() for line in path.read_text("ascii").splitlines() if line.strip()]
+        ends = {line.partition(_ENDED)[0]: line.partition(_ENDED)[2] for line in lines}
+        public = {text: public_keys([text]) for text in ends}
+        ended = {id_: to_us(datetime.fromisoformat(ends[text])) for text in ends if ends[text] for id_ in public[text]}
+        return Keys({id_: key for one in public.values() for id_, key in one.items()}, ended)
     except (OSError, ValueError) as error:
         raise AnchorKeyMissing(f"{path}: expected public keys of 64 hexadecimal digits, one a line: {error}") from error
+
+
+def replace_anchor_key(keys_dir: Path, now: datetime, fresh_public: str | None = None) -> tuple[str, str]:
+    """The former public key and the present one. ``fresh_public``: of a key that is kept on another machine."""
+    lines = (keys_dir / PUBLIC).read_text("ascii").split("\n")
+    known = [line.strip() for line in lines if line.strip()]
+    files = KeyFiles(keys_dir / SEED)
+    if fresh_public is None and not files.present.exists():
+        raise AnchorKeyMissing(
+            f"{files.present} is kept on another machine: make the next one there, give its public half"
+        )
+    fresh = files.prepared().public_hex if fresh_public is None else fresh_public
+    # Both, until nobody signs with the former one any more.
+    _write_public(keys_dir, [fresh, *known])
+    if fresh_public is None:
+        files.take()
+    end = f"{_ENDED}{(now + _BOTH_FOR).isoformat()}"
+    _write_public(keys_dir, [fresh, *(line if _ENDED in line else line + end for line in known)])
+    return known[0].partition(_ENDED)[0], fresh
+
+
+def _write_public(keys_dir: Path, lines: Iterable[str]) -> None:
+    write_private(keys_dir / PUBLIC, "\n".join(lines) + "\n")
 
 
 def sign_head(check: Check, previous: Signed | None, key: SigningKey, now: datetime) -> Signed:
@@ -103,11 +149,15 @@ def sign_stub(
 
 def open_anchor(envelope: str | bytes, keys: Keys) -> Signed | Malformed:
     text = envelope if isinstance(envelope, str) else envelope.decode("utf-8", "replace")
-    opened = open_envelope(text.encode(), ANCHOR_TYPE, keys)
+    opened = open_envelope(text.encode(), ANCHOR_TYPE, keys.public)
     if isinstance(opened, Malformed):
         return opened
     statement = codec.from_json(opened.payload, Statement)
-    return statement if isinstance(statement, Malformed) else Signed(statement, text)
+    if isinstance(statement, Malformed):
+        return statement
+    if not keys.count(opened.signers, statement.signed_at_us):
+        return Malformed("signature", "signed with a former key, after another one had taken its place")
+    return Signed(statement, text)
 
 
 def opened_for(

@@ -20,8 +20,9 @@ from fleet_server.audit.chain import ChainRow
 from fleet_server.audit.checking import Source
 from fleet_server.audit.errors import ExportUnreadable
 from fleet_server.audit.subjects import shown
-from fleet_server.kit.csv_cells import harmless
 from fleet_server.kit.times import from_us
+from protocol.codec import UNREADABLE
+from protocol.shown_text import cell, one_line
 
 _CHUNK: Final = 1 << 16
 _MAX_LINE: Final = 1 << 20
@@ -93,12 +94,12 @@ def _parsed(path: Path) -> Iterator[ChainRow]:
                 if len(line) > _MAX_LINE:
                     raise ExportUnreadable(f"{path}, line {number}: expected at most {_MAX_LINE} bytes")
                 yield parse_line(line)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ExportUnreadable(f"{path}, line {number}: expected an entry of an audit export: {error}") from error
 
 
 def parse_line(text: bytes) -> ChainRow:
-    """Raises ``msgspec.MsgspecError``."""
+    """Raises one of ``UNREADABLE``."""
     line = msgspec.json.decode(text, type=Line)
     return ChainRow(
         tenant_id=line.tenant,
@@ -133,7 +134,8 @@ def _json_line(row: ChainRow, names: Mapping[str, str]) -> bytes:
         document=None if row.document is None else dict(row.document),
         name=names.get(row.actor, ""),
     )
-    return msgspec.json.encode(line) + b"\n"
+    # JSON leaves in what other readers take for an end of a line.
+    return one_line(msgspec.json.encode(line).decode()).encode() + b"\n"
 
 
 def _csv_lines(rows: Iterable[tuple[ChainRow, Mapping[str, str]]]) -> Iterator[bytes]:
@@ -143,7 +145,7 @@ def _csv_lines(rows: Iterable[tuple[ChainRow, Mapping[str, str]]]) -> Iterator[b
     for row, names in rows:
         texts = (shown(row.actor, names), row.action, shown(row.target, names), _json(row.data), _json(row.document))
         at = from_us(row.at_us).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        writer.writerow((row.seq, at, *map(harmless, texts), row.row_hash))
+        writer.writerow((row.seq, at, *map(cell, texts), row.row_hash))
         yield buffer.getvalue().encode()
         buffer.seek(0)
         buffer.truncate()

@@ -15,7 +15,7 @@ from protocol.errors import Malformed
 
 def verify_file(path: Path, keys: Keys, kept: Sequence[str], say: Callable[[int], None]) -> Outcome:
     """A whole export as JSON lines. Where older entries were removed, one of ``kept`` must be the stub for them."""
-    if kept and not keys:
+    if kept and not keys.public:
         raise AnchorKeyMissing("expected --key beside --anchors: who may sign anchors is not in an export")
     first = first_row(path)
     tenant_id = first.tenant_id if first else ""

@@ -11,17 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import msgspec
 
-from fleet_server.audit.anchors import Signed, check_from, newest, open_anchor, sign_head
+from fleet_server.audit.anchors import (
+    PUBLIC,
+    Keys,
+    Signed,
+    anchor_public_keys,
+    check_from,
+    newest,
+    open_anchor,
+    sign_head,
+)
 from fleet_server.audit.chain import ChainRow
 from fleet_server.audit.checking import Check, verify
 from fleet_server.audit.errors import AnchorRefused, AuditBroken
 from fleet_server.audit.files import parse_line
 from fleet_server.audit.keeping import read_anchors, write_anchor
+from fleet_server.kit.answer_lines import lines_of
 from fleet_server.signer.keys import load_key
+from protocol import codec
 from protocol.errors import Malformed
-from protocol.signing import SigningKey, public_keys
 
 _TIMEOUT_S = 60.0
 
@@ -37,7 +46,8 @@ def anchor(server: httpx2.Client, key_file: Path, folder: Path, now: datetime) -
     key = load_key(key_file)
     head = _answer(server.get("/api/v1/audit/head"))
     tenant_id = str(head["tenant"])
-    known = _known(folder / tenant_id, key)
+    beside = key_file.with_name(PUBLIC)
+    known = _known(folder / tenant_id, anchor_public_keys(beside) if beside.exists() else Keys.of(key.public_hex))
     last = newest(known)
     check = check_from(tenant_id, known) if last is None else _behind(tenant_id, last, known)
     if head["seq"] == check.seq:
@@ -56,8 +66,8 @@ def _behind(tenant_id: str, last: Signed, known: list[Signed]) -> Check:
     return Check.behind(tenant_id, last.statement.seq, last.statement.row_hash, anchors)
 
 
-def _known(folder: Path, key: SigningKey) -> list[Signed]:
-    keys = public_keys([key.public_hex])
+def _known(folder: Path, keys: Keys) -> list[Signed]:
+    """``keys``: with those of before, when their file lies beside the key."""
     opened = [open_anchor(envelope, keys) for envelope in read_anchors(folder)] if folder.is_dir() else []
     for one in opened:
         if isinstance(one, Malformed):
@@ -71,12 +81,14 @@ def _rows(server: httpx2.Client, behind: int) -> Iterator[ChainRow]:
         if not response.is_success:
             response.read()
             _answer(response)
-        for line in response.iter_lines():
+        for line in lines_of(response):
             yield parse_line(line.encode())
 
 
 def _answer(response: httpx2.Response) -> dict[str, Any]:
     if not response.is_success:
         raise AnchorRefused(f"the server answered {response.status_code}: {response.text[:300]}")
-    document: dict[str, Any] = msgspec.json.decode(response.content)
+    document = codec.from_json(response.content, dict[str, Any])
+    if isinstance(document, Malformed):
+        raise AnchorRefused(f"expected a document of the server's, came something else: {document.detail}")
     return document

@@ -61,10 +61,10 @@ class AuditFilter:
     since: datetime | None = None
     until: datetime | None = None
 
-    def as_data(self) -> dict[str, object]:
+    def as_data(self) -> dict[str, str | int]:
         """For the audit's own entry that it was read: which conditions, without names."""
         moments = {"since": self.since, "until": self.until}
-        given: dict[str, object] = {name: at.isoformat() for name, at in moments.items() if at is not None}
+        given: dict[str, str | int] = {name: at.isoformat() for name, at in moments.items() if at is not None}
         return {**given, **({"action": self.action} if self.action else {})}
 
 

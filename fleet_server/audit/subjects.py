@@ -13,6 +13,7 @@ from fleet_server.auth.models import User
 from fleet_server.auth.roles import Actor, ActorKind
 
 _PREFIX = "person:"
+_VISITOR = "operator:"
 
 
 def of_person(person_id: str) -> str:
@@ -21,7 +22,11 @@ def of_person(person_id: str) -> str:
 
 
 def of_actor(actor: Actor) -> str:
-    """A person by id; a program, and whoever is not known, by name."""
+    """A person by id; a program, and whoever is not known, by name; a visitor as what he is, for the tenant does not
+    know him: his name lies beside the entry that his visit began with.
+    """
+    if actor.is_visiting:
+        return f"{_VISITOR}{actor.id}"
     if actor.kind is ActorKind.PERSON and actor.id:
         return of_person(actor.id)
     return actor.name

@@ -76,7 +76,7 @@ class Accounts:
     ) -> str:
         """The token itself, which is kept nowhere. ``scopes``: of what the role may only these; all of it without."""
         self._refuse_beyond(role, scopes)
-        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        token = new_token()
         self._repository.add(
             ApiToken(
                 id=uuid7(self._now),
@@ -113,11 +113,20 @@ class Accounts:
 
 def find_token_actor(session: Session, token: str, now: datetime) -> Actor | None:
     row = AuthRepository(session).find_token(token_digest(token))
-    if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+    return None if row is None else token_actor(row, now)
+
+
+def token_actor(row: ApiToken, now: datetime) -> Actor | None:
+    """None once it is revoked or over."""
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
         return None
     # A scope of a version that came before or after this one allows nothing.
     scopes = None if row.scopes is None else frozenset(one for one in Permission if one.value in row.scopes)
-    return Actor(row.id, row.name, Role(row.role), row.tenant_id, ActorKind.TOKEN, scopes)
+    return Actor(row.id, row.name, Role(row.role), row.tenant_id, ActorKind.TOKEN, scopes, is_visiting=row.is_visit)
+
+
+def new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def token_digest(token: str) -> str:

@@ -7,9 +7,10 @@ session's token (header ``X-CSRF-Token`` or form field ``csrf``), and an ``Origi
 import hmac
 import html
 import time
+from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Request, Response
@@ -19,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from fleet_server.auth.accounts import MAX_TOKEN_CHARS, find_token_actor, token_digest
+from fleet_server.auth.browsers import BROWSER_KEPT, mark
 from fleet_server.auth.errors import NotSignedIn, RequestForged, RoleTooLow, SignInNeeded
 from fleet_server.auth.limits import SignInLimits
 from fleet_server.auth.own_password import OwnPassword
@@ -27,12 +29,16 @@ from fleet_server.auth.proofs import SETTING_UP, Proofs
 from fleet_server.auth.roles import Actor, Permission
 from fleet_server.auth.second_factor import SecondFactors
 from fleet_server.auth.service import AuthService, Doorkeeping
-from fleet_server.auth.sessions import OPEN_ONLY, ConsoleSession, Stage, Uses
+from fleet_server.auth.sessions import OPEN_ONLY, ConsoleSession, Stage, Uses, digest
+from fleet_server.auth.stays import By, Stay, Stays
 from fleet_server.auth.token_cache import TokenCache
 from fleet_server.db import reading
 from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 
+T = TypeVar("T")
+# Of `secrets.token_urlsafe(32)`.
+_MARK_CHARS = 43
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 # A strict cookie is not sent when another site, such as a telephone system in the browser, leads here. Asked for again
 # by a page of our own, it is.
@@ -52,7 +58,11 @@ def doorkeeping(request: Request, hasher: Annotated[Passwords, Depends(passwords
         state.session_uses, state.sign_in_limits = Uses(), SignInLimits()
     settings: ServerSettings = state.settings
     factors = SecondFactors(settings.people_key, is_required=not settings.sign_in_without_second_factor)
-    return Doorkeeping(state.engine, hasher, factors, state.session_uses, state.sign_in_limits)
+    brought = brought_mark(request)
+    browser = digest(brought) if brought else ""
+    return Doorkeeping(
+        state.engine, settings.tenant, hasher, factors, state.session_uses, state.sign_in_limits, browser
+    )
 
 
 DoorkeepingDep = Annotated[Doorkeeping, Depends(doorkeeping)]
@@ -90,7 +100,8 @@ async def api_actor(request: Request) -> Actor:
         if actor is None:
             raise NotSignedIn("this token is unknown, expired or revoked")
         cache.put(digest, actor, time.monotonic())
-    request.state.tenant_id = actor.tenant_id
+    request.state.reach = actor.reach
+    request.state.stay = Stay(By.TOKEN, actor.id)
     return actor
 
 
@@ -171,7 +182,8 @@ def _guarded(request: Request, service: AuthService, csrf: str, stages: Abstract
     if request.method not in _SAFE_METHODS:
         same_origin(request)
         check_csrf(session, csrf)
-    request.state.tenant_id = session.actor.tenant_id
+    request.state.reach = session.actor.reach
+    request.state.stay = Stay(By.SESSION, digest(secret))
     return session
 
 
@@ -194,6 +206,12 @@ def console_needs(permission: Permission) -> Any:
         return require(session.actor, permission)
 
     return Depends(allowed)
+
+
+def while_let_in(request: Request, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    """A stream that ends within seconds when its token or session does, or its person or tenant is shut out."""
+    stays: Stays = request.app.state.stays
+    return stays.while_let_in(request.state.stay, items)
 
 
 def lead_to_sign_in(request: Request, error: Exception) -> Response:
@@ -223,6 +241,30 @@ def set_session_cookie(request: Request, response: Response, secret: str, *, unt
         cookie_name(request),
         secret,
         max_age=int((until - now).total_seconds()),
+        path="/",
+        secure=is_https(request),
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def brought_mark(request: Request) -> str:
+    """Of this browser (`fleet_server.auth.browsers`); empty when it has none, or something that is none."""
+    brought = request.cookies.get(mark_cookie_name(request), "")
+    return brought if len(brought) == _MARK_CHARS and brought.isascii() else ""
+
+
+def mark_cookie_name(request: Request) -> str:
+    return f"{cookie_name(request)}-known"
+
+
+def mark_browser(request: Request, response: Response, actor: Actor, now: datetime) -> None:
+    """For who has just signed in with all that is asked for."""
+    secret = mark(request.app.state.engine, actor, brought_mark(request), now)
+    response.set_cookie(
+        mark_cookie_name(request),
+        secret,
+        max_age=int(BROWSER_KEPT.total_seconds()),
         path="/",
         secure=is_https(request),
         httponly=True,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, Column, UniqueConstraint
+from sqlalchemy import JSON, Column, UniqueConstraint, false
 from sqlmodel import Field, SQLModel
 
 
@@ -43,6 +43,19 @@ class RecoveryCode(SQLModel, table=True):
     used_at: datetime | None = None
 
 
+class KnownBrowser(SQLModel, table=True):
+    """A browser in which somebody has signed in, by the hash of a mark that it keeps (`fleet_server.auth.browsers`)."""
+
+    __tablename__ = "known_browser"
+
+    id_sha256: str = Field(primary_key=True, max_length=64)
+    user_id: str = Field(primary_key=True, foreign_key="person.id", max_length=36)
+    tenant_id: str = Field(max_length=64)
+    failed_count: int = 0
+    locked_until: datetime | None = None
+    used_at: datetime
+
+
 class LoginSession(SQLModel, table=True):
     __tablename__ = "login_session"
 
@@ -57,6 +70,7 @@ class LoginSession(SQLModel, table=True):
     user_agent: str = Field(default="", max_length=200)
     stage: str = Field(default="open", max_length=8)  # see `fleet_server.auth.sessions.Stage`
     stepped_up_at: datetime | None = None  # when its person last showed that it is them
+    visits: str | None = Field(default=None, max_length=64)  # the tenant that an operator looks into, not his own
 
 
 class ApiToken(SQLModel, table=True):
@@ -73,6 +87,7 @@ class ApiToken(SQLModel, table=True):
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    is_visit: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # of an operator
 
 
 class OidcLink(SQLModel, table=True):

@@ -50,10 +50,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the provider says it is. ``suggested_name`` is a wish, not an identity."""
+    """Who the provider says it is. ``suggested_name`` is a wish, not an identity. ``belongs_to``: what the
+    claim says that was asked about.
+    """
 
     subject: str
     suggested_name: str
+    belongs_to: tuple[str, ...] = ()
 
 
 class Provider:
@@ -66,7 +69,10 @@ class Provider:
         client_secret: str,
         redirect_uri: str,
         clock: Callable[[], float] = time.monotonic,
+        tenant_claim: str = "",
     ) -> None:
+        """``tenant_claim``: which claim says of whose people somebody is; empty: none does."""
+        self._tenant_claim = tenant_claim
         self._issuer = issuer
         self._client_id = client_id
         self._auth = ClientAuth(client_id, client_secret, "client_secret_basic" if client_secret else "none")
@@ -122,7 +128,10 @@ class Provider:
         if not isinstance(subject, str) or not 0 < len(subject) <= 255:
             raise OidcRefused("the provider's id_token names nobody: expected sub, 1 to 255 characters")
         wish = checked.get("preferred_username") or checked.get("name") or ""
-        return Identity(subject, wish if isinstance(wish, str) else "")
+        said = checked.get(self._tenant_claim) if self._tenant_claim else None
+        belongs_to = said if isinstance(said, list) else [said]
+        texts = tuple(one for one in belongs_to if isinstance(one, str))
+        return Identity(subject, wish if isinstance(wish, str) else "", texts)
 
     def _claims(self, raw: str) -> jwt.Token:
         try:

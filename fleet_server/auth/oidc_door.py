@@ -22,6 +22,7 @@ def oidc_sign_in(request: Request, door: DoorkeepingDep) -> OidcSignIn:
         settings.oidc_issuer,
         settings.tenant,
         Role(settings.oidc_new_people_role) if settings.oidc_new_people_role else None,
+        settings.oidc_tenant_of if settings.oidc_tenant_claim else None,
     )
     return OidcSignIn(door, _provider(request, settings), rules)
 
@@ -34,7 +35,11 @@ def _provider(request: Request, settings: ServerSettings) -> Provider:
     state = request.app.state
     if not hasattr(state, "oidc_provider"):
         state.oidc_provider = Provider(
-            settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.url + BACK
+            settings.oidc_issuer,
+            settings.oidc_client_id,
+            settings.oidc_client_secret,
+            settings.url + BACK,
+            tenant_claim=settings.oidc_tenant_claim,
         )
     provider: Provider = state.oidc_provider
     return provider

@@ -2,7 +2,8 @@
 
 The provider stands in for the password, not for the second factor. A person is found by a link that was made before,
 from issuer and subject; a name or an address in the answer gives nobody anything. People are made on the fly only where
-the installation names a role for them.
+the installation names a role for them. Where it says which claim tells tenants apart, somebody is let in only to the
+tenant that his claim names, linked or made.
 
 Invariant: a question is answered once, in the browser that asked it, within `QUESTION_LIMIT`.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,15 +28,28 @@ from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.auth.service import Doorkeeping, stage_after_password
 from fleet_server.auth.sessions import Place, SignedIn, Stage, actor_of, digest, open_session
 from fleet_server.db import transaction
+from fleet_server.tenants.repository import TenantRepository, is_suspended
 
 QUESTION_LIMIT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class OidcRules:
+    """``tenant_id``: the installation's own. ``new_people`` None: nobody is made on the fly. ``tenants``: by what the
+    provider's claim says; None: it is not asked.
+    """
+
     issuer: str
     tenant_id: str
-    new_people: Role | None  # None: nobody is made on the fly
+    new_people: Role | None
+    tenants: Mapping[str, str] | None = None
+
+    def tenant_of(self, identity: Identity) -> str | None:
+        """None for somebody of no tenant here, or of more than one."""
+        if self.tenants is None:
+            return self.tenant_id
+        found = {self.tenants[one] for one in identity.belongs_to if one in self.tenants}
+        return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +106,10 @@ class OidcSignIn:
             person = self._person(session, identity, now)
             if person is None:
                 # Kept although the request is refused: whoever makes the link needs the subject.
-                who = Actor("", "unknown", Role.VIEWER, self._rules.tenant_id, ActorKind.PERSON)
-                details = {"subject": identity.subject}
-                record(session, who, "oidc_refused", "", details, address=place.address, now=now)
+                tenant_id = self._rules.tenant_of(identity) or self._rules.tenant_id
+                who = Actor("", "unknown", Role.VIEWER, tenant_id, ActorKind.PERSON)
+                personal = {"subject": identity.subject}
+                record(session, who, "oidc_refused", address=place.address, personal=personal, now=now)
             else:
                 if replaces:
                     repository.remove_session(digest(replaces))
@@ -111,21 +127,28 @@ class OidcSignIn:
         return None if row is None or row.expires_at <= now else row
 
     def _person(self, session: Session, identity: Identity, now: datetime) -> User | None:
-        repository = AuthRepository(session)
-        person = repository.find_linked(self._rules.issuer, identity.subject)
+        tenant_id = self._rules.tenant_of(identity)
+        is_told = self._rules.tenants is not None
+        if tenant_id is None or (is_told and TenantRepository(session).find(tenant_id) is None):
+            return None
+        person = AuthRepository(session).find_linked(self._rules.issuer, identity.subject)
+        if person is not None and is_told and person.tenant_id != tenant_id:
+            return None
         if person is None and self._rules.new_people is not None:
-            person = self._make(session, identity, self._rules.new_people, now)
-        return None if person is None or person.disabled_at is not None else person
+            person = self._make(session, identity, self._rules.new_people, tenant_id, now)
+        if person is None or person.disabled_at is not None or is_suspended(session, person.tenant_id):
+            return None
+        return person
 
-    def _make(self, session: Session, identity: Identity, role: Role, now: datetime) -> User | None:
+    def _make(self, session: Session, identity: Identity, role: Role, tenant_id: str, now: datetime) -> User | None:
         repository = AuthRepository(session)
         name = identity.suggested_name[:MAX_NAME_CHARS].strip()
         if not is_usable_name(name) or repository.find_person(name) is not None:
             # Never the account of somebody who was there before.
             name = f"oidc-{digest(identity.subject)[:12]}"
-        system = Actor("", SYSTEM, Role.OPERATOR, self._rules.tenant_id, ActorKind.PERSON)
+        system = Actor("", SYSTEM, Role.OPERATOR, tenant_id, ActorKind.PERSON)
         people = People(session, system, now)
         person_id = people.add_without_code(name, role)
         people.link(person_id, self._rules.issuer, identity.subject)
         session.flush()
-        return repository.find_person_by_id(self._rules.tenant_id, person_id)
+        return repository.find_person_by_id(tenant_id, person_id)

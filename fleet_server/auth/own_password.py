@@ -25,7 +25,6 @@ from fleet_server.auth.sessions import (
     open_session,
     renew_session,
 )
-from fleet_server.auth.tries import Tries, forget_tries
 from fleet_server.db import transaction
 
 
@@ -33,7 +32,7 @@ class OwnPassword:
     def __init__(self, door: Doorkeeping) -> None:
         self._door = door
         self._engine = door.engine
-        self._tries = Tries(door.engine)
+        self._tries = door.tries
 
     def change(
         self, secret: str, current: str, new: str, again: str, *, address: str, now: datetime
@@ -58,7 +57,7 @@ class OwnPassword:
             if known is None or row is None:
                 return None
             known.password_hash = hashed
-            forget_tries(known)
+            self._tries.forget(session, known)
             repository.remove_sessions_of(known, but=row.id_sha256)
             record(session, actor_of(known), "password_set", known.name, address=address, now=now)
             renewed = renew_session(repository, row, known, now)
@@ -81,7 +80,7 @@ class OwnPassword:
                 and hmac.compare_digest(known.set_up_sha256, digest(as_typed(code)))
             ):
                 known.password_hash, known.set_up_sha256, known.set_up_until = hashed, "", None
-                forget_tries(known)
+                self._tries.forget(session, known)
                 repository.remove_sessions_of(known)
                 record(session, actor_of(known), "password_set", known.name, address=place.address, now=now)
                 stage = stage_after_password(self._door, known)

@@ -111,7 +111,9 @@ class People:
                 issuer=issuer, subject=subject, tenant_id=person.tenant_id, user_id=person.id, created_at=self._now
             )
         )
-        self._note("oidc_linked", person.name, subject=subject)
+        # The chain of the audit is for ever; what somebody is called elsewhere is not.
+        personal = {"subject": subject}
+        record(self._session, self._actor, "oidc_linked", person.name, personal=personal, now=self._now)
 
     def unlink(self, person_id: str) -> int:
         """From all providers; how many links there were. All sessions end."""
@@ -143,6 +145,7 @@ class People:
     def unlock(self, person_id: str) -> None:
         person = self._managed(person_id)
         self._repository.change_person(person, NO_TRIES)
+        self._repository.forget_tries_of_browsers(person)
         self._note("person_unlocked", person.name)
 
     def reset_second_factor(self, person_id: str) -> None:
@@ -190,6 +193,10 @@ class People:
         if person is None:
             raise PersonUnknown("there is nobody of this id")
         return person
+
+    def require_erasable(self, person_id: str) -> None:
+        """Raises as all that is done to somebody does: for whoever is not known, is oneself, or may more."""
+        self._managed(person_id, is_own_allowed=False)
 
     def _managed(self, person_id: str, *, is_own_allowed: bool = True) -> User:
         person = self._person(person_id)

@@ -17,7 +17,6 @@ from fleet_server.auth.repository import AuthRepository
 from fleet_server.auth.second_factor import NewSecret, Proof
 from fleet_server.auth.service import Doorkeeping, has_password, unchanged
 from fleet_server.auth.sessions import OPEN_ONLY, SignedIn, Stage, actor_of, digest, find_alive, renew_session
-from fleet_server.auth.tries import Tries, forget_tries
 from fleet_server.db import transaction
 
 SETTING_UP = frozenset({Stage.OPEN, Stage.ENROL})
@@ -35,7 +34,7 @@ class Proofs:
     def __init__(self, door: Doorkeeping) -> None:
         self._door = door
         self._engine = door.engine
-        self._tries = Tries(door.engine)
+        self._tries = door.tries
 
     def give_code(self, secret: str, code: str, *, address: str, now: datetime) -> SignedIn | None:
         """The second step of a sign-in. ``code``: from the authenticator, or one of the recovery codes."""
@@ -116,13 +115,13 @@ class Proofs:
         repository = AuthRepository(session)
         known = unchanged(repository, person)
         row = repository.lock_session(digest(secret))
-        return None if known is None or row is None else _Held(repository, known, row)
+        return None if known is None or row is None else _Held(session, repository, known, row)
 
     def _taken(self, held: _Held, code: str, now: datetime) -> Proof | None:
         return self._door.factors.take(held.repository, held.person, code, now)
 
     def _renewed(self, held: _Held, address: str, now: datetime) -> SignedIn:
-        forget_tries(held.person)
+        self._tries.forget(held.session, held.person)
         self._door.limits.give_back(address)
         return renew_session(held.repository, held.row, held.person, now)
 
@@ -137,6 +136,7 @@ class Proofs:
 class _Held:
     """Rows that nobody else changes until the transaction ends."""
 
+    session: Session
     repository: AuthRepository
     person: User
     row: LoginSession

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, update
 from sqlmodel import Session, col, select
 
-from fleet_server.auth.models import ApiToken, LoginSession, OidcLink, OidcQuestion, RecoveryCode, User
+from fleet_server.auth.models import ApiToken, KnownBrowser, LoginSession, OidcLink, OidcQuestion, RecoveryCode, User
+from fleet_server.tenants.repository import suspended
+
+_PIECE = 500
 
 
 class AuthRepository:
@@ -67,7 +71,34 @@ class AuthRepository:
         statement = (
             select(LoginSession, User).where(LoginSession.id_sha256 == id_sha256).where(LoginSession.user_id == User.id)
         )
-        return self._session.exec(statement).one_or_none()
+        return self._session.exec(statement.where(~suspended(User.tenant_id))).one_or_none()
+
+    def living_tokens(self, ids: Collection[str], now: datetime) -> set[str]:
+        """Those of ``ids`` that are let in; of all tenants."""
+        living = and_(
+            col(ApiToken.revoked_at).is_(None),
+            or_(col(ApiToken.expires_at).is_(None), col(ApiToken.expires_at) > now),
+            _is_open_to_token(),
+        )
+        return self._among(select(ApiToken.id).where(living), ApiToken.id, ids)
+
+    def living_sessions(self, ids: Collection[str], now: datetime, idle_since: datetime) -> set[str]:
+        """As above, by their hashed ids."""
+        living = and_(
+            col(LoginSession.user_id) == col(User.id),
+            col(LoginSession.expires_at) > now,
+            col(LoginSession.last_used_at) > idle_since,
+            col(User.disabled_at).is_(None),
+            ~suspended(User.tenant_id),
+        )
+        return self._among(select(LoginSession.id_sha256).where(living), LoginSession.id_sha256, ids)
+
+    def _among(self, living: Any, column: Any, ids: Collection[str]) -> set[str]:
+        """In pieces: SQLite counts parameters."""
+        wanted, found = sorted(ids), set[str]()
+        for first in range(0, len(wanted), _PIECE):
+            found |= set(self._session.exec(living.where(col(column).in_(wanted[first : first + _PIECE]))))
+        return found
 
     def lock_session(self, id_sha256: str) -> LoginSession | None:
         """The row, held until the transaction ends."""
@@ -84,9 +115,39 @@ class AuthRepository:
         statement = delete(LoginSession).where(_belongs(LoginSession, person))
         self._session.exec(statement if but is None else statement.where(col(LoginSession.id_sha256) != but))
 
+    def remove_sessions_in(self, tenant_id: str) -> None:
+        self._session.exec(delete(LoginSession).where(col(LoginSession.tenant_id) == tenant_id))
+
     def remove_sessions_dead_at(self, now: datetime, idle_since: datetime) -> int:
         dead = (col(LoginSession.expires_at) <= now) | (col(LoginSession.last_used_at) <= idle_since)
         return self._session.exec(delete(LoginSession).where(dead)).rowcount
+
+    def lock_browser(self, id_sha256: str, person: User) -> KnownBrowser | None:
+        """The row, held until the transaction ends."""
+        mine = select(KnownBrowser).where(KnownBrowser.id_sha256 == id_sha256, _belongs(KnownBrowser, person))
+        return self._session.exec(mine.with_for_update()).one_or_none()
+
+    def has_browser(self, id_sha256: str) -> bool:
+        """Whether anybody signed in with it."""
+        return (
+            self._session.exec(select(KnownBrowser.user_id).where(KnownBrowser.id_sha256 == id_sha256)).first()
+            is not None
+        )
+
+    def forget_tries_of_browsers(self, person: User) -> None:
+        values = {"failed_count": 0, "locked_until": None}
+        self._session.execute(update(KnownBrowser).where(_belongs(KnownBrowser, person)).values(**values))
+
+    def browsers_of(self, person: User) -> Sequence[KnownBrowser]:
+        """Used last first."""
+        mine = select(KnownBrowser).where(_belongs(KnownBrowser, person))
+        return self._session.exec(mine.order_by(col(KnownBrowser.used_at).desc())).all()
+
+    def remove_browser(self, row: KnownBrowser) -> None:
+        self._session.delete(row)
+
+    def remove_browsers_unused_since(self, moment: datetime) -> None:
+        self._session.exec(delete(KnownBrowser).where(col(KnownBrowser.used_at) < moment))
 
     def lock_recovery_code(self, id_sha256: str, user_id: str) -> RecoveryCode | None:
         """The row, held until the transaction ends."""
@@ -122,16 +183,26 @@ class AuthRepository:
         self._session.exec(delete(OidcQuestion).where(col(OidcQuestion.expires_at) <= now))
 
     def find_token(self, token_sha256: str) -> ApiToken | None:
-        return self._session.exec(select(ApiToken).where(ApiToken.token_sha256 == token_sha256)).one_or_none()
+        statement = select(ApiToken).where(ApiToken.token_sha256 == token_sha256)
+        return self._session.exec(statement.where(_is_open_to_token())).one_or_none()
+
+    def find_token_by_id(self, tenant_id: str, token_id: str) -> ApiToken | None:
+        statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.id == token_id)
+        return self._session.exec(statement).one_or_none()
 
     def find_token_named(self, tenant_id: str, name: str) -> ApiToken | None:
         statement = select(ApiToken).where(ApiToken.tenant_id == tenant_id).where(ApiToken.name == name)
         return self._session.exec(statement.where(col(ApiToken.revoked_at).is_(None))).first()
 
-    def add(self, row: User | LoginSession | ApiToken | RecoveryCode | OidcLink | OidcQuestion) -> None:
+    def add(self, row: User | LoginSession | ApiToken | RecoveryCode | OidcLink | OidcQuestion | KnownBrowser) -> None:
         self._session.add(row)
 
 
-def _belongs(table: type[LoginSession | RecoveryCode | OidcLink], person: User) -> ColumnElement[bool]:
+def _belongs(table: type[LoginSession | RecoveryCode | OidcLink | KnownBrowser], person: User) -> ColumnElement[bool]:
     """A row of this person, by the tenant too: what is done for a caller keeps to it."""
     return and_(col(table.user_id) == person.id, col(table.tenant_id) == person.tenant_id)
+
+
+def _is_open_to_token() -> ColumnElement[bool]:
+    """A suspended tenant is shut for its own, not for who looks into it."""
+    return or_(~suspended(ApiToken.tenant_id), col(ApiToken.is_visit))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fleet_server.kit.reach import Reach
+
 
 class Permission(StrEnum):
     """What can be allowed. The values are the scopes of tokens."""
@@ -25,6 +27,9 @@ class Permission(StrEnum):
     REQUEST_CHECK = "executions.request_check"
     REQUEST_TEST = "executions.request_test"
     REQUEST_FIX = "executions.request_fix"
+    INSPECTIONS_READ = "inspections.read"  # of groups of devices; those of one device come with its executions
+    INSPECTIONS_MANAGE = "inspections.manage"  # what devices are asked for by themselves
+    FREEZES_MANAGE = "freezes.manage"  # spans in which nothing starts that is planned for many devices
     APPROVALS_READ = "approvals.read"
     APPROVALS_DECIDE = "approvals.decide"
     SIGNING_STOP = "signing.stop"  # the emergency stop
@@ -34,7 +39,9 @@ class Permission(StrEnum):
     PEOPLE_READ = "people.read"
     PEOPLE_MANAGE = "people.manage"
     TOKENS_MANAGE = "tokens.manage"
+    SITES_MANAGE = "sites.manage"  # merchants, whom to call there, where it is
     PERSONAL_READ = "personal.read"  # names, numbers and places of merchants and staff, unmasked
+    PERSONAL_OPEN = "personal.open"  # those of one site, one at a time, and written down
     PERSONAL_ERASE = "personal.erase"
     AUDIT_READ = "audit.read"
     AUDIT_EXPORT = "audit.export"
@@ -57,29 +64,41 @@ class Role(StrEnum):
     def permissions(self) -> frozenset[Permission]:
         return PERMISSIONS[self]
 
+    @property
+    def works_by_assignments(self) -> bool:
+        """Sees of the tenant's devices only what is assigned to whoever has this role, while it is."""
+        return self is Role.TECHNICIAN
+
 
 _P = Permission
 _LOOK = frozenset({_P.DEVICES_READ, _P.HEALTH_READ, _P.FAULTS_READ, _P.EVENTS_READ, _P.EXECUTIONS_READ})
-_VIEWER = _LOOK | {_P.HEALTH_EXPORT, _P.LIVE_WATCH}
+_LOOK_AT_ALL = _LOOK | {_P.INSPECTIONS_READ}
+_VIEWER = _LOOK_AT_ALL | {_P.HEALTH_EXPORT, _P.LIVE_WATCH}
 _SUPPORT = _VIEWER | {
     _P.REQUEST_CHECK,
     _P.REQUEST_TEST,
     _P.REQUEST_FIX,
     _P.APPROVALS_READ,
     _P.ASSIGNMENTS_MANAGE,
+    _P.SITES_MANAGE,
     _P.PERSONAL_READ,
+    _P.PERSONAL_OPEN,
     _P.AUDIT_READ,
     _P.DEMO_BREAK,
 }
 _MANAGE = frozenset(
     {
         _P.ASSIGNMENTS_MANAGE,
+        _P.INSPECTIONS_MANAGE,
+        _P.FREEZES_MANAGE,
         _P.DEVICES_MANAGE,
         _P.DEVICES_REVOKE,
         _P.PEOPLE_READ,
         _P.PEOPLE_MANAGE,
         _P.TOKENS_MANAGE,
+        _P.SITES_MANAGE,
         _P.PERSONAL_READ,
+        _P.PERSONAL_OPEN,
         _P.PERSONAL_ERASE,
         _P.AUDIT_READ,
         _P.AUDIT_EXPORT,
@@ -88,15 +107,15 @@ _MANAGE = frozenset(
 
 PERMISSIONS: Mapping[Role, frozenset[Permission]] = {
     Role.VIEWER: _VIEWER,
-    Role.TECHNICIAN: _LOOK | {_P.LIVE_WATCH, _P.REQUEST_CHECK, _P.PERSONAL_READ},
+    Role.TECHNICIAN: _LOOK | {_P.LIVE_WATCH, _P.REQUEST_CHECK, _P.PERSONAL_OPEN},
     Role.SUPPORT: _SUPPORT,
-    Role.APPROVER: _SUPPORT | {_P.APPROVALS_DECIDE, _P.DEVICES_REVOKE},
+    Role.APPROVER: _SUPPORT | {_P.APPROVALS_DECIDE, _P.DEVICES_REVOKE, _P.INSPECTIONS_MANAGE, _P.FREEZES_MANAGE},
     Role.TENANT_ADMIN: _VIEWER | _MANAGE | {_P.APPROVALS_READ},
-    Role.AUDITOR: _LOOK | {_P.APPROVALS_READ, _P.PEOPLE_READ, _P.AUDIT_READ, _P.AUDIT_EXPORT},
+    Role.AUDITOR: _LOOK_AT_ALL | {_P.APPROVALS_READ, _P.PEOPLE_READ, _P.AUDIT_READ, _P.AUDIT_EXPORT},
     Role.OPERATOR: _SUPPORT | _MANAGE | {_P.DEAD_LETTERS_READ, _P.SIGNING_STOP, _P.KEYS_MANAGE, _P.TENANTS_MANAGE},
 }
 # What is left of the operator's in a tenant that he chose to look at: he runs nothing on terminals that are not his.
-VISITING: frozenset[Permission] = _LOOK | {
+VISITING: frozenset[Permission] = _LOOK_AT_ALL | {
     _P.DEAD_LETTERS_READ,
     _P.SIGNING_STOP,
     _P.DEVICES_REVOKE,
@@ -130,6 +149,10 @@ class Actor:
     def permissions(self) -> frozenset[Permission]:
         allowed = VISITING & PERMISSIONS[self.role] if self.is_visiting else PERMISSIONS[self.role]
         return allowed if self.scopes is None else allowed & self.scopes
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.tenant_id, self.id if self.role.works_by_assignments else None)
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions

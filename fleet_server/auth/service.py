@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from fleet_server.audit.service import record
+from fleet_server.auth.browsers import BROWSER_KEPT
 from fleet_server.auth.errors import SignInBusy
 from fleet_server.auth.limits import SignInLimits
 from fleet_server.auth.models import User
@@ -36,7 +37,7 @@ from fleet_server.auth.sessions import (
     find_alive,
     open_session,
 )
-from fleet_server.auth.tries import Tries, forget_tries
+from fleet_server.auth.tries import Tries
 from fleet_server.databases import DatabaseAway
 from fleet_server.db import transaction
 
@@ -46,20 +47,26 @@ _TOUCH_AFTER = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Doorkeeping:
-    """What the door shares between requests."""
+    """What the door shares between requests, and who knocks. ``tenant_id``: the installation's own."""
 
     engine: Engine
+    tenant_id: str
     passwords: Passwords
     factors: SecondFactors
     uses: Uses
     limits: SignInLimits
+    browser: str = ""  # hash of the mark that the browser of this request brought
+
+    @property
+    def tries(self) -> Tries:
+        return Tries(self.engine, self.tenant_id, self.browser)
 
 
 class AuthService:
     def __init__(self, door: Doorkeeping) -> None:
         self._door = door
         self._engine = door.engine
-        self._tries = Tries(door.engine)
+        self._tries = door.tries
 
     def sign_in(
         self, name: str, password: str, *, address: str, user_agent: str, now: datetime, replaces: str | None = None
@@ -80,7 +87,7 @@ class AuthService:
             stage = stage_after_password(self._door, known)
             if stage is not Stage.CODE:
                 # Else the right password would buy ten more guesses at the code.
-                forget_tries(known)
+                self._tries.forget(session, known)
             if stage is Stage.OPEN:
                 record(session, actor_of(known), "sign_in", known.name, address=address, now=now)
             opened = open_session(repository, known, Place(address, user_agent), now, stage=stage)
@@ -123,7 +130,7 @@ def has_password(door: Doorkeeping, person: User | None, password: str, address:
     except SignInBusy:
         door.limits.give_back(address)
         if person is not None:
-            Tries(door.engine).take_back(person.name)
+            door.tries.take_back(person.name)
         raise
 
 
@@ -134,10 +141,13 @@ def stage_after_password(door: Doorkeeping, person: User) -> Stage:
 
 
 def sweep_sessions(engine: Engine, now: datetime) -> int:
-    """Removes dead ones, and questions to OpenID providers that nobody answered; called by the scheduler."""
+    """Removes dead ones, questions to OpenID providers that nobody answered, and marks of browsers that nobody signs in
+    with any more; called by the scheduler.
+    """
     with transaction(engine) as session:
         repository = AuthRepository(session)
         repository.remove_questions_dead_at(now)
+        repository.remove_browsers_unused_since(now - BROWSER_KEPT)
         return repository.remove_sessions_dead_at(now, now - IDLE_LIMIT)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -146,9 +146,9 @@ def actor_of(person: User) -> Actor:
 
 
 def console_session_of(row: LoginSession, person: User) -> ConsoleSession:
-    shown = person.display_name or person.name
+    shown, actor = person.display_name or person.name, actor_of(person)
     return ConsoleSession(
-        actor_of(person),
+        actor if row.visits is None else replace(actor, tenant_id=row.visits, is_visiting=True),
         row.csrf,
         shown,
         person.language,

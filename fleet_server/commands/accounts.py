@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_server.auth.errors import PersonUnknown
-from fleet_server.auth.roles import Actor, ActorKind, Permission, Role
-from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from fleet_server.auth.roles import Permission, Role
+from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption, TenantOption, as_system
 
 if TYPE_CHECKING:
     from fleet_server.auth.accounts import Accounts
@@ -32,6 +32,7 @@ def passwd(
     name: NameArgument,
     role: Annotated[Role | None, typer.Option("--role", help="A new name becomes a person with this role.")] = None,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,7 +42,7 @@ def passwd(
     password = readable_password()
     # Before the transaction, because it is slow.
     hashed = Passwords.standard().hash(password)
-    with _accounts(data) as accounts:
+    with _accounts(data, tenant) as accounts:
         is_new = not accounts.set_password(name, hashed)
         if is_new:
             # A slip of the pen must not make somebody.
@@ -65,6 +66,7 @@ def token(
         typer.Option("--scope", help="Of what the role may, only this; may be given more than once."),
     ] = None,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     revoke: Annotated[bool, typer.Option("--revoke", help="End the token of this name instead.")] = False,
     as_json: JsonOption = False,
@@ -72,7 +74,7 @@ def token(
     """Issue an API token (shown once), or end one."""
     from fleet_server.kit.times import utc_now
 
-    with _accounts(data) as accounts:
+    with _accounts(data, tenant) as accounts:
         if revoke:
             ended = accounts.revoke_token(name)
             issued = None
@@ -88,8 +90,7 @@ def token(
 
 
 @contextmanager
-def _accounts(data: Path) -> "Iterator[Accounts]":
-    from fleet_server.audit.service import SYSTEM
+def _accounts(data: Path, tenant: str | None) -> "Iterator[Accounts]":
     from fleet_server.auth.accounts import Accounts
     from fleet_server.db import reachable_database, transaction
     from fleet_server.kit.times import utc_now
@@ -97,8 +98,7 @@ def _accounts(data: Path) -> "Iterator[Accounts]":
     from fleet_server.settings import load_settings
 
     settings = load_settings(data)
-    system = Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         with transaction(engine) as session:
-            yield Accounts(session, system, utc_now())
+            yield Accounts(session, as_system(session, settings, tenant), utc_now())

@@ -11,6 +11,7 @@ import typer
 
 from fleet_server.commands.client import TokenOption, UrlOption, connect_to
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from protocol.shown_text import one_line
 
 if TYPE_CHECKING:
     from fleet_server.commands.connection import Connection
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     app.command("refuse")(refuse)
     app.command("break-glass")(break_glass)
     app.command("permit")(permit)
+    app.command("permit-walk")(permit_walk)
     app.command("permits")(permits)
     app.command("consent")(consent)
     signing = typer.Typer(help="The emergency stop.", no_args_is_help=True)
@@ -131,8 +133,13 @@ def refuse(
 def permit(
     key: KeyOption,
     actions: Annotated[list[str], typer.Option("--action", help="A test or fix that may be run; several.")],
-    devices: Annotated[list[str], typer.Option("--device", help="A device that it may be run on; several.")],
     asked_by: Annotated[str, typer.Option("--asked-by", help="Whose shift it is: a name that does not sign.")],
+    devices: Annotated[
+        list[str] | None, typer.Option("--device", help="A device that it may be run on; several.")
+    ] = None,
+    group: Annotated[
+        str, typer.Option(help="All devices of a filter of the list instead: site=ID, model=M-1, kind=terminal.")
+    ] = "",
     hours: Annotated[float, typer.Option(min=0.1, max=24, help="Until the end of the shift.")] = 8.0,
     count: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many runs in all.")] = 20,
     per_device: Annotated[int, typer.Option(min=1, max=1000, help="At most so many on each device.")] = 3,
@@ -146,11 +153,65 @@ def permit(
     from fleet_server.approvals.permit_making import PermitWish, signed_permit
 
     connection = connect_to(url, token, data)
-    ids = [connection.device(name)["id"] for name in devices]
+    ids = list(dict.fromkeys(connection.device(name)["id"] for name in devices or []))
+    ids += [one for one in _group(connection, group) if one not in set(ids)]
+    if not ids:
+        _fail("expected --device or a --group with devices in it")
     tenant = connection.get("/api/v1/signing")["tenant"]
     wish = PermitWish(tenant, asked_by, actions, ids, hours, count, per_device, reason)
-    made = connection.post("/api/v1/permits", {"envelope": signed_permit(wish, _open(key, passphrase_file))})
+    body = {"envelope": signed_permit(wish, _open(key, passphrase_file)), "devices": ids if len(ids) > 1 else []}
+    made = connection.post("/api/v1/permits", body)
+    typer.echo(f"permit {made['id']} for {len(ids)} devices until {made['not_after']}")
+
+
+def permit_walk(
+    walk: Annotated[str, typer.Argument(metavar="WALK", help="Id of the walk of a playbook.")],
+    key: KeyOption,
+    passphrase_file: PassphraseOption = None,
+    url: UrlOption = "",
+    token: TokenOption = "",
+    data: DataOption = DEFAULT_DATA,
+    *,
+    yes: YesOption = False,
+) -> None:
+    """Allow a whole walk at once: a shift permit of just its changes, with just their parameters, on its device."""
+    from datetime import datetime
+
+    from fleet_server.approvals.permit_making import PermitWish, signed_permit
+    from fleet_server.kit.times import utc_now
+    from protocol.authorisations import Grant
+
+    connection = connect_to(url, token, data)
+    asked = connection.get(f"/api/v1/playbook-runs/{walk}")
+    if not asked["grants"]:
+        _fail("expected a walk with a step that changes something: this one needs no permit")
+    for one in asked["grants"]:
+        typer.echo(one_line(f"{asked['device']}  {one['action']}  {one['params'] or ''}"))
+    if not yes:
+        typer.confirm(f"Allow exactly these, {asked['uses']} times at most?", abort=True)
+    grants = [Grant(one["action"], one["params"]) for one in asked["grants"]]
+    hours = max((datetime.fromisoformat(asked["ends_by"]) - utc_now()).total_seconds() / 3600, 0.1)
+    tenant, reason = connection.get("/api/v1/signing")["tenant"], f"playbook {asked['playbook']} {walk}"
+    uses, device = asked["uses"], asked["device"]
+    # Whoever started it asks for its steps; the permit itself is asked for by the playbook, and by no account.
+    wish = PermitWish(tenant, f"playbook {asked['playbook']}", [], [device], hours, uses, uses, reason, grants)
+    body = {"envelope": signed_permit(wish, _open(key, passphrase_file)), "devices": []}
+    made = connection.post("/api/v1/permits", body)
     typer.echo(f"permit {made['id']} until {made['not_after']}")
+
+
+def _group(connection: "Connection", text: str) -> list[str]:
+    """In the order of their ids, all pages."""
+    name, _, value = text.partition("=")
+    found: list[str] = []
+    query: dict[str, Any] = {name: value, "limit": 200}
+    while text:
+        page = connection.get("/api/v1/devices", query)
+        found += [str(one["id"]) for one in page["items"]]
+        if page["next"] is None:
+            break
+        query["cursor"] = page["next"]
+    return sorted(found)
 
 
 def permits(
@@ -163,7 +224,8 @@ def permits(
         return
     for one in items:
         state = "withdrawn" if one["withdrawn_at"] else f"until {one['not_after']}"
-        typer.echo(f"{one['id']}  {state}  used {one['used']}/{one['max_count']}  {', '.join(one['actions'])}")
+        said = f"{one['id']}  {state}  used {one['used']}/{one['max_count']}  {', '.join(one['actions'])}"
+        typer.echo(one_line(said))
 
 
 def consent(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from protocol.shown_text import one_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -65,7 +66,7 @@ def list_entries(
         row = {"seq": line.seq, "at": line.at.isoformat(), "actor": line.actor, "action": line.action}
         row |= {"target": line.target, "data": beside}
         words = f"{line.seq:>8}  {line.at:%Y-%m-%d %H:%M:%S}  {line.actor}  {line.action}  {line.target}"
-        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else _printable(words))
+        typer.echo(json.dumps(row, ensure_ascii=False) if as_json else one_line(words))
 
 
 def export(
@@ -122,13 +123,13 @@ def verify(
 ) -> None:
     """Go over whole chains. Exit code 1 when one does not hold, with the first entry that does not fit."""
     from fleet_server.audit import outside
-    from fleet_server.audit.anchors import PUBLIC, anchor_public_keys
+    from fleet_server.audit.anchors import PUBLIC, Keys, anchor_public_keys
     from fleet_server.audit.keeping import read_anchors, tenants, verify_database
 
     kept = [envelope for path in anchors or () for envelope in read_anchors(path)]
     outcomes: list[Outcome]
     if export_file is not None:
-        keys = anchor_public_keys(key) if key is not None else {}
+        keys = anchor_public_keys(key) if key is not None else Keys.of()
         outcomes = [outside.verify_file(export_file, keys, kept, _say)]
     else:
         with _database(data) as (engine, settings):
@@ -201,13 +202,12 @@ def _database(data: Path) -> "Iterator[tuple[Engine, ServerSettings]]":
         yield engine, settings
 
 
-def _note(engine: "Engine", tenant: str, action: str, conditions: dict[str, object]) -> None:
-    from fleet_server.audit.service import SYSTEM, record
+def _note(engine: "Engine", tenant: str, action: str, conditions: dict[str, str | int]) -> None:
+    from fleet_server.audit.reading import note_reading
+    from fleet_server.audit.service import SYSTEM
     from fleet_server.auth.roles import Actor, ActorKind, Role
-    from fleet_server.db import transaction
 
-    with transaction(engine) as session:
-        record(session, Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON), action, data=conditions)
+    note_reading(engine, Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON), action, conditions)
 
 
 def _where(
@@ -244,8 +244,3 @@ def _in_words(outcome: "Outcome") -> str:
         return f"{outcome.tenant_id}: DAMAGED at entry {finding.seq}, {finding.damage}: {finding.detail}."
     anchored = f"anchored up to {check.anchored:,}" if check.anchored else "never anchored"
     return f"{outcome.tenant_id}: entries {check.begun_at + 1:,} to {check.seq:,} hold, {anchored}."
-
-
-def _printable(text: str) -> str:
-    """What somebody typed must not steer the terminal of whoever reads it."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from fleet_server.commands.options import DATABASE_URL, DEFAULT_DATA, DataOption, JsonOption
 
 if TYPE_CHECKING:
     from fleet_server.restore import Restored
@@ -48,10 +48,15 @@ def backup(
 
 
 def restore(
-    source: Annotated[Path, typer.Argument(help="Folder that 'fleet-server backup' made.")],
+    source: Annotated[Path, typer.Argument(help="Folder that 'fleet-server backup' made, or a tar archive of it.")],
     data: DataOption = DEFAULT_DATA,
     database_url: Annotated[
-        str | None, typer.Option("--database-url", help="PostgreSQL database to replace, if not this folder's own.")
+        str | None,
+        typer.Option(
+            "--database-url",
+            envvar=DATABASE_URL,
+            help="PostgreSQL database to replace, if not this folder's own.",
+        ),
     ] = None,
     *,
     as_json: JsonOption = False,

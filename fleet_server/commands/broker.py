@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from protocol.shown_text import one_line
 
 if TYPE_CHECKING:
     from fleet_server.broker.probe.client import Place
@@ -121,4 +122,4 @@ def _as_json(line: "Line", at: int) -> dict[str, object]:
 
 def _plain(text: str) -> str:
     """What a broker says must not command the terminal it is shown on."""
-    return "".join(character if character.isprintable() else " " for character in text)[:300]
+    return one_line(text)[:300]

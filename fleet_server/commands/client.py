@@ -5,7 +5,8 @@ Where the server is: ``--url`` and ``--token``, or TILLMEDIC_URL and TILLMEDIC_T
 """
 
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,18 @@ DeviceArgument = Annotated[str, typer.Argument(help="Id, serial number (or its l
 ActionArgument = Annotated[str, typer.Argument(help="What to run; left out: what there is.")]
 ParamsArgument = Annotated[list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Its parameters.")]
 WaitOption = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the end.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """``kinds``: of actions that the command is for, as a device's capabilities name them."""
+
+    device: str
+    kinds: tuple[str, ...]
+    action: str
+    params: list[str]
+    artifact: dict[str, Any] | None = None
+    is_planned: bool = False
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +59,7 @@ def devices(
 
     items = list(connect_to(url, token, data).pages("/api/v1/devices", {"q": query}))
     if as_json:
-        _print_json({"items": items})
+        print_json({"items": items})
         return
     words = words_of(lang)
     for item in items:
@@ -74,37 +87,55 @@ def distribution(
     asked = {"metric": metric, "by": by, "model": model, "site": site, "kind": kind}
     found = connect_to(url, token, data).get("/api/v1/health/distribution", asked)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for line in words_of(lang).distribution_lines(found):
         typer.echo(line)
 
 
-def _following(kinds: tuple[str, ...], patience_s: float, words: str) -> Callable[..., None]:
-    """The command for actions of ``kinds``; ``words`` are its help."""
-
-    def run(
-        device: DeviceArgument,
-        action: ActionArgument = "",
-        params: ParamsArgument = None,
-        url: UrlOption = "",
-        token: TokenOption = "",
-        data: DataOption = DEFAULT_DATA,
-        lang: LangOption = "",
-        wait: WaitOption = patience_s,
-        *,
-        as_json: JsonOption = False,
-    ) -> None:
-        _run(connect_to(url, token, data), kinds, device, action, params or [], lang, wait, as_json=as_json)
-
-    run.__doc__ = words
-    return run
+def check(
+    device: DeviceArgument,
+    action: ActionArgument = "",
+    params: ParamsArgument = None,
+    url: UrlOption = "",
+    token: TokenOption = "",
+    data: DataOption = DEFAULT_DATA,
+    lang: LangOption = "",
+    wait: WaitOption = 120.0,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a check or test that the device declares, and follow it to its verdict."""
+    asked = _Asked(device, ("checks", "tests"), action, params or [])
+    _run(connect_to(url, token, data), asked, lang, wait, as_json=as_json)
 
 
-check = _following(
-    ("checks", "tests"), 120.0, "Run a check or test that the device declares, and follow it to its verdict."
-)
-fix = _following(("fixes",), 900.0, "Run a fix that the device declares, and follow it until its post-check has held.")
+def fix(
+    device: DeviceArgument,
+    action: ActionArgument = "",
+    params: ParamsArgument = None,
+    artifact: Annotated[
+        str, typer.Option(metavar="NAME", help="Of software: what the repository calls the file; needs --file.")
+    ] = "",
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A copy of it: its length and SHA-256 are what people sign.")
+    ] = None,
+    url: UrlOption = "",
+    token: TokenOption = "",
+    data: DataOption = DEFAULT_DATA,
+    lang: LangOption = "",
+    wait: WaitOption = 900.0,
+    *,
+    planned: Annotated[
+        bool, typer.Option("--planned", help="Part of something for many devices: not begun in a freeze.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a fix that the device declares, and follow it until its post-check has held."""
+    from fleet_server.commands.following import given_artifact
+
+    asked = _Asked(device, ("fixes",), action, params or [], given_artifact(artifact, file), planned)
+    _run(connect_to(url, token, data), asked, lang, wait, as_json=as_json)
 
 
 def timeline(
@@ -125,49 +156,45 @@ def timeline(
     path = f"/api/v1/devices/{connection.device(device)['id']}/timeline"
     items = list(connection.pages(path, {"types": types}, limit))
     if as_json:
-        _print_json({"items": items})
+        print_json({"items": items})
         return
     words = words_of(lang)
     for item in items:
         typer.echo(words.event_line(item))
 
 
-def _run(
-    connection: "Connection",
-    kinds: tuple[str, ...],
-    device: str,
-    action: str,
-    params: list[str],
-    lang: str,
-    wait_s: float,
-    *,
-    as_json: bool,
-) -> None:
+def _run(connection: "Connection", wish: _Asked, lang: str, wait_s: float, *, as_json: bool) -> None:
     from fleet_server.commands.client_words import words_of
     from fleet_server.commands.following import follow, given_params
 
     words = words_of(lang)
-    found = connection.device(device)
-    offered = {one["name"]: one for kind in kinds for one in found["capabilities"][kind]}
+    found, action = connection.device(wish.device), wish.action
+    offered = {one["name"]: one for kind in wish.kinds for one in found["capabilities"][kind]}
     if not action:
         for one in offered.values():
             typer.echo(words.action_line(one))
         return
     if action not in offered:
         _fail(words.say("not_offered", action=action, device=found["id"], offered=", ".join(offered) or "-"))
-    asked = connection.ask(found["id"], action, given_params(offered[action], params))
+    asked = connection.ask(
+        found["id"], action, given_params(offered[action], wish.params), wish.artifact, is_planned=wish.is_planned
+    )
     say = (lambda _line: None) if as_json else typer.echo
     done = follow(connection, asked, words, say, wait_s)
     if as_json:
-        _print_json(done)
+        print_json(done)
     raise typer.Exit(exit_code(done))
 
 
 def exit_code(execution: dict[str, Any]) -> int:
-    """0: it passed (a warning is no failure); 1: it failed; 2: it did not run, or nobody knows yet."""
-    if execution["state"] == "SUCCEEDED":
-        return {"pass": 0, "warn": 0, "fail": 1}.get(execution["verdict"] or "pass", 2)
-    return 1 if execution["state"] in {"FAILED", "ROLLED_BACK"} else 2
+    """0: it passed (a warning is no failure); 1: it failed; 2: it did not run, or nobody knows."""
+    match execution["result"]:
+        case "ran" | "fixed":
+            return {"pass": 0, "warn": 0, "fail": 1}.get(execution["verdict"] or "pass", 2)
+        case "not_fixed" | "came_back" | "not_run" | "not_needed":
+            return 1
+        case _:
+            return 2
 
 
 def connect_to(url: str, token: str, data: Any) -> "Connection":
@@ -176,7 +203,7 @@ def connect_to(url: str, token: str, data: Any) -> "Connection":
     return connect(url, token, data)
 
 
-def _print_json(document: dict[str, Any]) -> None:
+def print_json(document: dict[str, Any]) -> None:
     import json
 
     typer.echo(json.dumps(document, ensure_ascii=False))

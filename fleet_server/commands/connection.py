@@ -12,6 +12,9 @@ from urllib.parse import quote
 import httpx2
 
 from fleet_server.errors import FleetError
+from fleet_server.kit.answer_lines import lines_of
+from protocol import codec
+from protocol.errors import Malformed
 
 _TIMEOUT_S = 20.0
 # Longer than the server's heartbeat on a quiet event stream.
@@ -82,9 +85,20 @@ class Connection:
         found: dict[str, Any] = self.get(f"/api/v1/devices/{quote(device_id, safe='')}")
         return found
 
-    def ask(self, device: str, action: str, params: dict[str, Any]) -> dict[str, Any]:
-        body = {"device": device, "action": action, "params": params}
-        asked: dict[str, Any] = self._answer("POST", "/api/v1/executions", json=body)
+    def ask(
+        self,
+        device: str,
+        action: str,
+        params: dict[str, Any],
+        artifact: dict[str, Any] | None = None,
+        *,
+        is_planned: bool = False,
+    ) -> dict[str, Any]:
+        """``artifact``: of class 2, what people are to sign for."""
+        body: dict[str, Any] = {"device": device, "action": action, "params": params, "artifact": artifact}
+        if is_planned:
+            body["planned"] = True
+        asked: dict[str, Any] = self.post("/api/v1/executions", body)
         return asked
 
     def events(self, path: str, after_id: int) -> Iterator[dict[str, Any]]:
@@ -92,14 +106,14 @@ class Connection:
         headers = {"Last-Event-ID": str(after_id)}
         with self._client.stream("GET", path, headers=headers, timeout=_STREAM_TIMEOUT_S) as response:
             response.raise_for_status()
-            for line in response.iter_lines():
+            for line in lines_of(response):
                 if line.startswith("data: "):
-                    yield json.loads(line[6:])
+                    yield _read(line[6:].encode(), dict[str, Any])
 
     def _answer(self, method: str, path: str, **more: Any) -> Any:
         response = self._request(method, path, **more)
         if response.is_success:
-            return response.json()
+            return _read(response.content, Any)
         raise ServerRefused(_refusal(response))
 
     def _request(self, method: str, path: str, **more: Any) -> httpx2.Response:
@@ -143,7 +157,15 @@ def _names_of(device: dict[str, Any]) -> set[str]:
 
 def _refusal(response: httpx2.Response) -> str:
     try:
-        document = response.json()
+        document = _read(response.content, dict[str, Any])
         return f"{document['detail']} ({document['code']})"
-    except (ValueError, KeyError, TypeError):
+    except (ServerRefused, KeyError):
         return f"the server answered {response.status_code}"
+
+
+def _read(said: bytes, kind: Any) -> Any:
+    """Whoever answers at that address may be none of ours. Raises ``ServerRefused``."""
+    document = codec.from_json(said, kind)
+    if isinstance(document, Malformed):
+        raise ServerRefused(f"expected JSON of a fleet server, came something else: {document.detail}")
+    return document

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption, TenantOption, as_system
+from protocol.shown_text import one_line
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from fleet_server.auth.roles import Actor
     from fleet_server.ingest.dead_letters import Unread
 
 # Why a letter stays, where it is not the reason that decoding gives.
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
 def list_letters(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,13 +46,14 @@ def list_letters(
     from fleet_server.db import reading
     from fleet_server.ingest.dead_letters import DeadLetterService
 
-    with _database(data) as (engine, tenant), reading(engine) as session:
-        found = DeadLetterService(session, tenant).page(None, limit).items
+    with _database(data, tenant) as (engine, actor), reading(engine) as session:
+        found = DeadLetterService(session, actor.tenant_id).page(None, limit).items
     if as_json:
         typer.echo(json.dumps({"items": [_as_json(one) for one in found]}, ensure_ascii=False))
         return
     for one in found:
-        typer.echo(f"{one.id:>8}  {one.received_at:%Y-%m-%d %H:%M:%S}  {one.link_id}  {one.reason}  {one.size_bytes} B")
+        said = f"{one.id:>8}  {one.received_at:%Y-%m-%d %H:%M:%S}  {one.link_id}  {one.reason}  {one.size_bytes} B"
+        typer.echo(one_line(said))
     if not found:
         typer.echo("Everything that came was understood.")
 
@@ -57,6 +61,7 @@ def list_letters(
 def show(
     letter: Annotated[int, typer.Argument(help="Its number in the list.")],
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,32 +69,30 @@ def show(
     from fleet_server.db import reading
     from fleet_server.ingest.dead_letters import DeadLetterService
 
-    with _database(data) as (engine, tenant), reading(engine) as session:
-        found, payload = DeadLetterService(session, tenant).get(letter)
+    with _database(data, tenant) as (engine, actor), reading(engine) as session:
+        found, payload = DeadLetterService(session, actor.tenant_id).get(letter)
     document = {**_as_json(found), "payload": _printable(payload)}
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False))
         return
     for name, value in document.items():
-        typer.echo(f"{name:<13} {value}")
+        typer.echo(one_line(f"{name:<13} {value}"))
 
 
 def replay(
     letters: Annotated[list[int] | None, typer.Argument(help="Their numbers; left out: all.")] = None,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Decode them again with this version, and store what it understands. The server may run meanwhile."""
-    from fleet_server.audit.service import SYSTEM
-    from fleet_server.auth.roles import Actor, ActorKind, Role
     from fleet_server.db import transaction
     from fleet_server.ingest.replay import replay as play
     from fleet_server.kit.times import utc_now
 
     taken, left, after_id = 0, Counter[str](), 0
-    with _database(data) as (engine, tenant):
-        actor = Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON)
+    with _database(data, tenant) as (engine, actor):
         while True:
             with transaction(engine) as session:
                 piece = play(session, actor, utc_now(), after_id=after_id, ids=letters or None)
@@ -102,19 +105,21 @@ def replay(
         return
     typer.echo(f"Understood and stored: {taken}. Left as they are: {left.total()}.")
     for why, count in left.most_common():
-        typer.echo(f"  {count:>6}  {_WHY.get(why, why)}")
+        typer.echo(one_line(f"  {count:>6}  {_WHY.get(why, why)}"))
 
 
 @contextmanager
-def _database(data: Path) -> "Iterator[tuple[Engine, str]]":
-    from fleet_server.db import reachable_database
+def _database(data: Path, tenant: str | None) -> "Iterator[tuple[Engine, Actor]]":
+    from fleet_server.db import reachable_database, reading
     from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
 
     settings = load_settings(data)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
-        yield engine, settings.tenant
+        with reading(engine) as session:
+            actor = as_system(session, settings, tenant)
+        yield engine, actor
 
 
 def _as_json(letter: "Unread") -> dict[str, Any]:
@@ -137,4 +142,4 @@ def _as_json(letter: "Unread") -> dict[str, Any]:
 def _printable(payload: bytes) -> str:
     """A device's bytes must not steer the terminal of whoever reads them."""
     text = payload.decode("utf-8", "backslashreplace")
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return one_line(text)

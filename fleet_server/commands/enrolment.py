@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption, TenantOption, as_system
+from protocol.shown_text import one_line
 
 if TYPE_CHECKING:
     from sqlmodel import Session
@@ -44,6 +45,7 @@ def code(
     hours: HoursOption = 72,
     qr: Annotated[Path | None, typer.Option("--qr", help="Also as a QR code, into this file (.svg or .png).")] = None,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     needs_approval: Annotated[bool, typer.Option("--needs-approval", help="A person has to let it in.")] = False,
     as_json: JsonOption = False,
@@ -53,7 +55,7 @@ def code(
     from fleet_server.enrollment.qr import for_terminal, write_qr
 
     wanted = read_line({"serial_number": serial_number, "model": model, "terminal_class": terminal_class, "site": site})
-    with _codes(data) as (codes, url):
+    with _codes(data, tenant) as (codes, url):
         (made,) = codes.make([wanted], timedelta(hours=hours), needs_approval=needs_approval)
     if qr is not None:
         write_qr(qr, made, url)
@@ -70,6 +72,7 @@ def pallet(
     into: Annotated[Path, typer.Argument(help="New file for the codes, as CSV.")],
     hours: HoursOption = 14 * 24,
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     needs_approval: Annotated[bool, typer.Option("--needs-approval", help="A person has to let each in.")] = False,
 ) -> None:
@@ -82,7 +85,7 @@ def pallet(
     try:
         text = file.read_text("utf-8")
         # Private from its first byte.
-        with into.open("x", encoding="utf-8", newline="") as out, _codes(data) as (codes, url):
+        with into.open("x", encoding="utf-8", newline="") as out, _codes(data, tenant) as (codes, url):
             made = codes.make(read_pallet(text), timedelta(hours=hours), needs_approval=needs_approval)
             writer = csv.writer(out)
             writer.writerow(("serial_number", "model", "code", "server", "until"))
@@ -100,40 +103,43 @@ def pallet(
 def list_(
     state: Annotated[str, typer.Option(help="Only open, pending, approved, done, refused or withdrawn.")] = "",
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """The newest 200."""
-    with _codes(data) as (codes, _):
+    with _codes(data, tenant) as (codes, _):
         rows = codes.page(state or None, None, 200).items
         if as_json:
             typer.echo(json.dumps([_row(row) for row in rows], ensure_ascii=False))
             return
         for row in rows:
-            typer.echo(f"{row.id}  {row.state:<9} {row.kind:<6} {row.serial_number}  {row.model}  {row.address}")
+            said = f"{row.id}  {row.state:<9} {row.kind:<6} {row.serial_number}  {row.model}  {row.address}"
+            typer.echo(one_line(said))
 
 
 def approve(
     enrolment_id: IdArgument,
     site: Annotated[str, typer.Option(help="Id of the site it stands at.")] = "",
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
 ) -> None:
     """Let a device in that waits; it gets its certificate when it asks next."""
-    with _codes(data) as (codes, _):
+    with _codes(data, tenant) as (codes, _):
         row = codes.approve(enrolment_id, site or None)
     typer.echo(f"{row.serial_number} may come in as {row.device_id}.")
 
 
-def refuse(enrolment_id: IdArgument, data: DataOption = DEFAULT_DATA) -> None:
+def refuse(enrolment_id: IdArgument, data: DataOption = DEFAULT_DATA, tenant: TenantOption = None) -> None:
     """Turn a device away that waits."""
-    with _codes(data) as (codes, _):
+    with _codes(data, tenant) as (codes, _):
         row = codes.refuse(enrolment_id)
     typer.echo(f"{row.serial_number} was turned away.")
 
 
-def withdraw(enrolment_id: IdArgument, data: DataOption = DEFAULT_DATA) -> None:
+def withdraw(enrolment_id: IdArgument, data: DataOption = DEFAULT_DATA, tenant: TenantOption = None) -> None:
     """End a code that nobody has used."""
-    with _codes(data) as (codes, _):
+    with _codes(data, tenant) as (codes, _):
         row = codes.withdraw(enrolment_id)
     typer.echo(f"The code for {row.serial_number} is worth nothing any more.")
 
@@ -143,6 +149,7 @@ def retire(
     reason: Annotated[str, typer.Option(help="stolen, swapped, retired or compromised.")],
     note: Annotated[str, typer.Option(help="For people.")] = "",
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
 ) -> None:
     """Take a device out of service, for good."""
     from fleet_server.enrollment.retirement import Reason, Retirements
@@ -150,35 +157,32 @@ def retire(
 
     if reason not in {one.value for one in Reason}:
         raise typer.BadParameter(f"expected one of {', '.join(one.value for one in Reason)}, came {reason!r}")
-    with _as_system(data) as (session, actor, _):
+    with _as_system(data, tenant) as (session, actor, _):
         Retirements(session, actor, utc_now()).retire(device, Reason(reason), note)
     typer.echo(f"{device} is out of service. The scheduler shuts it out of the broker.")
 
 
 @contextmanager
-def _codes(data: Path) -> "Iterator[tuple[Codes, str]]":
+def _codes(data: Path, tenant: str | None) -> "Iterator[tuple[Codes, str]]":
     from fleet_server.enrollment.codes import Codes
     from fleet_server.kit.times import utc_now
 
-    with _as_system(data) as (session, actor, settings):
+    with _as_system(data, tenant) as (session, actor, settings):
         root = settings.keys_dir / "ca.crt"
         yield Codes(session, actor, root.read_bytes, utc_now()), settings.url
 
 
 @contextmanager
-def _as_system(data: Path) -> "Iterator[tuple[Session, Actor, ServerSettings]]":
-    from fleet_server.audit.service import SYSTEM
-    from fleet_server.auth.roles import Actor, ActorKind, Role
+def _as_system(data: Path, tenant: str | None) -> "Iterator[tuple[Session, Actor, ServerSettings]]":
     from fleet_server.db import reachable_database, transaction
     from fleet_server.schema import check_revision
     from fleet_server.settings import load_settings
 
     settings = load_settings(data)
-    system = Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         with transaction(engine) as session:
-            yield session, system, settings
+            yield session, as_system(session, settings, tenant), settings
 
 
 def _as_json(made: "Made", url: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet_server.commands.options import DEFAULT_DATA, DataOption
+from fleet_server.commands.options import DEFAULT_DATA, DataOption, TenantOption, as_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,11 +40,11 @@ def export_health(
     level: Annotated[str, typer.Option(help=f"One of {', '.join(_LEVELS)}.")] = "samples",
     as_: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
     data: DataOption = DEFAULT_DATA,
+    tenant: TenantOption = None,
 ) -> None:
     """Write every sample, or every bucket of a rollup, of a range. The server may run meanwhile."""
-    from fleet_server.audit.service import SYSTEM, record
-    from fleet_server.auth.roles import Actor, ActorKind, Role
-    from fleet_server.db import reachable_database, transaction
+    from fleet_server.audit.service import record
+    from fleet_server.db import reachable_database, reading, transaction
     from fleet_server.health.export import HealthExport, Wanted
     from fleet_server.health.export_files import check_format, written
     from fleet_server.schema import check_revision
@@ -57,9 +57,10 @@ def export_health(
     settings = load_settings(data)
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
-        export = HealthExport(engine, settings.tenant, wanted)
+        with reading(engine) as session:
+            actor = as_system(session, settings, tenant)
+        export = HealthExport(engine, actor.tenant_id, wanted)
         devices = export.count_devices()
-        actor = Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON)
         with transaction(engine) as session:
             record(session, actor, "health_exported", data={**wanted.as_data(), "format": chosen.value})
         _write(out, written(export.pieces(), chosen, is_rollup=wanted.level is not None), export, devices)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx2
@@ -32,6 +35,20 @@ def given_params(action: dict[str, Any], given: list[str]) -> dict[str, Any]:
     return values
 
 
+def given_artifact(name: str, file: Path | None) -> dict[str, Any] | None:
+    """``name``: as the repository of software names it; ``file``: a copy of it, whose length and sum people sign."""
+    if not name and file is None:
+        return None
+    if not name or file is None:
+        raise ParamUnreadable("--artifact and --file: expected both, or neither; came one of them")
+    try:
+        with file.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+            return {"path": name, "length": os.fstat(opened.fileno()).st_size, "sha256": sha256}
+    except OSError as error:
+        raise ParamUnreadable(f"{file}: expected a file that can be read, came {error.strerror}") from error
+
+
 def _value(name: str, kind: str, text: str) -> bool | int | float | str:
     try:
         if kind == "integer":
@@ -55,6 +72,8 @@ def follow(
     give_up_s, last = time.monotonic() + wait_s, 0
     if asked["state"] == "QUEUED":
         say(words.say("queued", until=asked["queued_until"]))
+    if asked["state"] == "AWAITING_APPROVAL":
+        say(words.say("to_approve", id=asked["id"]))
     while time.monotonic() < give_up_s:
         try:
             for event in connection.events(f"{path}/events", last):

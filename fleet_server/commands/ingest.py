@@ -24,6 +24,7 @@ def ingest(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-fleet-1") ->
     from fleet_server.logs import configure_logs
     from fleet_server.restoring import writing
     from fleet_server.settings import load_settings
+    from fleet_server.signer.keys import load_key, until_replaced
 
     configure_logs()
     stop = threading.Event()
@@ -31,5 +32,9 @@ def ingest(data: DataOption = DEFAULT_DATA, name: NameOption = "svc-fleet-1") ->
         signal.signal(signum, lambda *_: stop.set())
     with writing(data, stop):
         if not stop.is_set():
-            with make_worker(load_settings(data), name) as worker:
+            settings = load_settings(data)
+            seed = settings.keys_dir / "server.seed"
+            in_use = load_key(seed).public_hex
+            # Another key for acknowledgements has taken its place: whoever started this process starts it again.
+            with make_worker(settings, name) as worker, until_replaced(seed, stop, lambda: in_use):
                 worker.run(stop)

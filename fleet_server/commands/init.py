@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleet_server.commands.options import DEFAULT_DATA, DataOption, JsonOption
+from fleet_server.commands.options import DATABASE_URL, DEFAULT_DATA, DataOption, JsonOption
 
 if TYPE_CHECKING:
     from fleet_server.enrollment.installation import Installation
@@ -21,7 +21,12 @@ def register(app: typer.Typer) -> None:
 def init(
     data: DataOption = DEFAULT_DATA,
     fleet: Annotated[Path | None, typer.Option(metavar="FILE", help="Fleet file to import (JSON).")] = None,
-    database_url: Annotated[str | None, typer.Option(help="sqlite:///PATH or postgresql+psycopg://…")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(metavar="ID", help="Whose devices the fleet file names; left out: the installation's.")
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option(envvar=DATABASE_URL, help="sqlite:///PATH or postgresql+psycopg://…")
+    ] = None,
     mqtt_host: Annotated[str | None, typer.Option(help="Address the broker listens on.")] = None,
     mqtt_port: Port = None,
     http_host: Annotated[str | None, typer.Option(help="Address of console and API; https unless loopback.")] = None,
@@ -40,7 +45,7 @@ def init(
     from fleet_server.kit.times import utc_now
 
     wishes = Wishes(database_url, mqtt_host, mqtt_port, http_host, http_port, approval_port, demo or None)
-    made = install(data, wishes, fleet, utc_now(), Passwords.standard())
+    made = install(data, wishes, fleet, utc_now(), Passwords.standard(), of_tenant=tenant)
     typer.echo(json.dumps(_as_json(made), ensure_ascii=False) if as_json else _in_words(made))
 
 

@@ -14,7 +14,20 @@ from fleet_server.errors import FleetError
 if TYPE_CHECKING:
     from protocol.signing import Approver, Policy
 
+STOP_WORDS = (
+    "The last stop of {} was ended by keys that count no more: sign its lift anew with 'fleet-server signing lift', or "
+    "links that sleep stay stopped."
+)
 DraftOption = Annotated[Path, typer.Option("--draft", metavar="FILE", help="The policy as plain JSON.")]
+ArtifactRootOption = Annotated[
+    list[str], typer.Option(help="TENANT=SHA256 of the first root of its software; TENANT= for none.")
+]
+AddApproverOption = Annotated[
+    list[str], typer.Option(help="NAME=PUBLIC or NAME@TENANT=PUBLIC; a name that is there gets this key.")
+]
+ClockOption = Annotated[
+    bool, typer.Option("--clock-is-right", help="Terminals whose time is ahead of this machine's go back to it.")
+]
 SignedOption = Annotated[Path, typer.Option("--signed", metavar="FILE", help="The policy with its signatures.")]
 
 
@@ -24,6 +37,7 @@ def register(app: typer.Typer) -> None:
     policy.command("draft")(draft)
     policy.command("sign")(sign_draft)
     policy.command("import")(import_signed)
+    policy.command("another-root")(another_root)
     app.add_typer(policy, name="policy")
 
 
@@ -37,9 +51,7 @@ def show(data: DataOption = DEFAULT_DATA) -> None:
 
 def draft(
     path: DraftOption,
-    add_approver: Annotated[
-        list[str], typer.Option(help="NAME=PUBLIC or NAME@TENANT=PUBLIC; a name that is there gets this key.")
-    ] = [],  # noqa: B006 - typer copies it
+    add_approver: AddApproverOption = [],  # noqa: B006 - typer copies it
     remove_approver: Annotated[list[str], typer.Option(help="Account name.")] = [],  # noqa: B006 - as above
     add_command_key: Annotated[list[str], typer.Option(help="Public key of a signer.")] = [],  # noqa: B006 - as above
     add_server_key: Annotated[list[str], typer.Option(help="Public key of ingest.")] = [],  # noqa: B006 - as above
@@ -48,8 +60,11 @@ def draft(
     root: Annotated[list[str], typer.Option(help="Public keys of whoever signs after this one; all of them.")] = [],  # noqa: B006 - as above
     root_threshold: Annotated[int | None, typer.Option(min=1, help="How many of the root's keys sign.")] = None,
     lift_threshold: Annotated[int | None, typer.Option(min=1, help="How many approvers lift a stop.")] = None,
+    artifact_root: ArtifactRootOption = [],  # noqa: B006 - as above
     merchant_consent: Annotated[bool | None, typer.Option("--merchant-consent/--no-merchant-consent")] = None,
     data: DataOption = DEFAULT_DATA,
+    *,
+    clock_is_right: ClockOption = False,
 ) -> None:
     """Write the next policy as plain JSON, to be read and signed by whoever holds the root's keys."""
     from fleet_server.enrollment.ceremony import Changes, drafted, present_policy
@@ -68,6 +83,8 @@ def draft(
         root_threshold=root_threshold,
         lift_threshold=lift_threshold,
         merchant_consent=merchant_consent,
+        artifact_roots=dict(_artifact_root(text) for text in artifact_root),
+        clock=utc_now() if clock_is_right else None,
     )
     wanted = drafted(present_policy(load_settings(data)), changes, utc_now())
     path.write_bytes(codec.to_json(wanted))
@@ -105,16 +122,42 @@ def import_signed(signed: SignedOption, data: DataOption = DEFAULT_DATA) -> None
     from fleet_server.audit.service import SYSTEM, record
     from fleet_server.auth.roles import Actor, ActorKind, Role
     from fleet_server.db import reachable_database, transaction
-    from fleet_server.enrollment.ceremony import import_policy
+    from fleet_server.enrollment.ceremony import import_policy, stops_to_sign_anew
     from fleet_server.settings import load_settings
 
     settings = load_settings(data)
     policy = import_policy(settings, signed)
     actor = Actor("", SYSTEM, Role.OPERATOR, settings.tenant, ActorKind.PERSON)
     with reachable_database(settings.database_url) as engine, transaction(engine) as session:
-        names = [one.name for one in policy.approvers]
-        record(session, actor, "policy_imported", str(policy.version), {"version": policy.version, "approvers": names})
+        names = {"approvers": [one.name for one in policy.approvers]}
+        version = {"version": policy.version}
+        record(session, actor, "policy_imported", str(policy.version), version, personal=names)
     typer.echo(f"policy {policy.version}: terminals get it as they connect, the signer within seconds while it runs")
+    for tenant in stops_to_sign_anew(settings, policy):
+        typer.echo(STOP_WORDS.format(tenant))
+
+
+def another_root(
+    key: Annotated[Path, typer.Option("--new-key", metavar="FILE", help="The next root's key, from approver-key.")],
+    passphrase_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Else it is asked for.")] = None,
+    data: DataOption = DEFAULT_DATA,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+) -> None:
+    """All keys of the root are lost: begin with another one. Every link needs its bundle anew, or to enrol again."""
+    from fleet_server.enrollment.ceremony import begin_with_another_root, root_key
+    from fleet_server.kit.times import utc_now
+    from fleet_server.settings import load_settings
+
+    if not yes and not typer.confirm("No terminal believes the next root before its bundle was carried there. Go on?"):
+        raise typer.Exit(1)
+    words = (
+        passphrase_file.read_text("utf-8").rstrip("\n")
+        if passphrase_file is not None
+        else typer.prompt(f"Passphrase of {key}", hide_input=True)
+    )
+    policy = begin_with_another_root(load_settings(data), root_key(key, words), utc_now())
+    typer.echo(f"Policy {policy.version} is signed by the next root. Run 'fleet-server init', then restart the server.")
 
 
 def _approver(text: str) -> "Approver":
@@ -125,6 +168,17 @@ def _approver(text: str) -> "Approver":
     if not name or len(public) != 64:
         raise ApproverUnclear(f"{text!r}: expected NAME=PUBLIC, a public key of 64 hexadecimal digits")
     return Approver(name, public, tenant)
+
+
+def _artifact_root(text: str) -> tuple[str, str]:
+    tenant, sign, sha256 = text.partition("=")
+    if not tenant or not sign or (sha256 and len(sha256) != 64):
+        raise ArtifactRootUnclear(f"{text[:100]!r}: expected TENANT=SHA256, 64 hexadecimal digits")
+    return tenant, sha256
+
+
+class ArtifactRootUnclear(FleetError):
+    code = "artifact_root_unclear"
 
 
 class ApproverUnclear(FleetError):

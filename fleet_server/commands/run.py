@@ -29,10 +29,12 @@ def run(
     """Run signer, API, ingest and scheduler; start again what dies; stop all on Ctrl-C."""
     from fleet_server import preflight
     from fleet_server.enrollment.signer_folder import adopt_command_key
+    from fleet_server.kit.times import utc_now
     from fleet_server.settings import load_settings
     from fleet_server.supervisor import Supervisor
 
     settings = load_settings(data)
+    preflight.check_clock(settings, utc_now())
     _renew(settings)
     # It lies with the other keys where earlier versions had it.
     adopt_command_key(settings)
@@ -46,9 +48,20 @@ def run(
         is_ready=readiness.is_reached,
         say=typer.echo,
         on_ready=f"Ready: {settings.url}",
-        on_hour=lambda: _renew(settings),
+        on_hour=lambda: _renew_or_say(settings),
     )
     supervisor.run()
+
+
+def _renew_or_say(settings: "ServerSettings") -> bool:
+    """What runs goes on: without a certificate that is due it can do more than it could stopped."""
+    from fleet_server.errors import FleetError
+
+    try:
+        return _renew(settings)
+    except (FleetError, OSError) as error:
+        typer.echo(f"Certificates could not be renewed, trying again in an hour: {error}")
+        return False
 
 
 def _renew(settings: "ServerSettings") -> bool:

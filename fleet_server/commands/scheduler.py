@@ -50,7 +50,7 @@ def _schedule(data: Path, stop: "threading.Event") -> None:
     with reachable_database(settings.database_url) as engine:
         check_revision(engine)
         link = ServerLink(settings, SCHEDULER_NAMES[0], lambda _message: None)
-        dispatcher = Dispatcher(signer_client(settings), settings)
+        dispatcher = Dispatcher(signer_client(settings))
         link.start()
         try:
             made = Scheduler(engine, settings, dispatcher, link)

@@ -33,7 +33,10 @@ def signer(folder: FolderOption) -> None:
         signal.signal(signum, lambda *_: stop.set())
     settings = load_signer_settings(folder)
     # A restore brings the key back that terminals know: whoever started this process starts it again with that one.
-    with until_replaced(settings.command_seed, stop), opened_signer(settings, utc_now()) as opened:
+    with (
+        opened_signer(settings, utc_now()) as opened,
+        until_replaced(settings.command_seed, stop, lambda: opened.key_public),
+    ):
         SignerDoor(opened, settings, utc_now).serve(stop)
 
 

@@ -30,6 +30,7 @@ from fleet_server.console.view_models.device import (
 )
 from fleet_server.console.view_models.fleet import condition_shape
 from fleet_server.console.view_models.keeping import Keeping, keeping
+from fleet_server.console.view_models.playbooks import Offer, offer
 from fleet_server.console.view_models.readings import Latest, Points, Report, any_out, report
 from fleet_server.console.view_models.run import Run, run_view
 from fleet_server.console.view_models.timeline import FILTERS, Entry, entries
@@ -46,6 +47,7 @@ from protocol.capabilities import Action
 TIMELINE_LIMIT = 40
 MAX_TIMELINE_PAGES = 5
 ENOUGH_LINES = 15
+SUGGESTED = 2
 COURSE = timedelta(hours=8)
 # A spark is 112 px wide: more points than half of that are not seen.
 COURSE_POINTS = 56
@@ -103,11 +105,17 @@ class DeviceParts:
     def is_offline(self) -> bool:
         return has_to_wait(self.at_site.device, self._gateway(self.at_site.device))
 
+    def playbooks(self) -> list[Offer]:
+        """Those that the open faults suggest, the best first."""
+        codes = [fault.code for fault in self.open_faults]
+        found = self._services.playbooks.offered(self._id, codes) if codes else ()
+        return [offer(one, self._frame.calendar) for one in found if one.suggested_by][:SUGGESTED]
+
     def who(self) -> Identity:
-        device, site = self.at_site.device, self.at_site.site
+        device = self.at_site.device
         since = self._frame.calendar.now - timedelta(days=2)
         heard = self._services.devices.heard_since([self._id], since).get(self._id, ())
-        return identity(device, site, heard, self._frame.calendar, self._gateway(device))
+        return identity(self.at_site, heard, self._frame.calendar, self._gateway(device))
 
     def lead(self, *, live: LiveReadings | None = None) -> Lead:
         device = self.at_site.device

@@ -1,8 +1,9 @@
 """From the event stream to HTML in an open page: a burst of events becomes one message of parts to be renewed.
 
 Each message carries the id of its last event, so a browser that was cut off goes on where it was. A beat without an id
-tells every few seconds that the stream is alive. A stream ends after `LONGEST`; the browser comes back by itself, and
-by then whoever was signed out meanwhile is led to the sign-in page.
+tells every few seconds that the stream is alive. A stream ends after `LONGEST`, or when its
+session does (`fleet_server.auth.stays`); the browser comes back by itself, and whoever is signed out is led to the
+sign-in page.
 
 What a device says live comes between, as messages without an id: they are neither remembered nor repeated.
 """

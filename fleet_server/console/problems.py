@@ -33,7 +33,7 @@ from fleet_server.problems import away, refused
 
 _log = structlog.get_logger(__name__)
 Handler = Callable[[Request, Exception], Response | Awaitable[Response]]
-_PROGRAM_PATHS = ("/api/", "/enrol/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
+_PROGRAM_PATHS = ("/api/", "/enrol/", "/artifacts/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/static/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,52 @@ PROBLEMS: dict[int, Problem] = {
 # More exact words for single codes.
 BY_CODE: dict[str, str] = {
     "request_forged": N_("This page was from an earlier session. Load it again, then repeat. Nothing was changed."),
-    "device_not_found": N_("No device has this id. It may be mistyped, or the device was retired."),
+    "device_not_found": N_("No device has this id for you. It may be mistyped, retired, or not assigned to you."),
     "site_unknown": N_("There is no such site, or several of this merchant: give the site's id. Nothing was changed."),
+    "nothing_asked": N_("Give a sign-in name, a whole telephone number, or a name. Nothing was changed."),
+    "subject_not_found": N_("Nothing is stored about anybody of this name or number."),
+    "still_needed": N_(
+        "A run that waits for approval, or a shift permit in force, names this person: end or withdraw it first. "
+        "Nothing was changed."
+    ),
+    "ledger_unusable": N_("The ledger of erasures cannot be read or written. Tell whoever runs the server."),
+    "site_not_found": N_("No site has this id."),
+    "site_invalid": N_(
+        "A field is empty that needs a value, too long, or not as expected: a number has digits and + - ( ) / . only, "
+        "a time zone is a name such as Asia/Shanghai. Nothing was changed."
+    ),
     "serial_in_service": N_(
         "A device of this serial number is in service as something else. Take that out of service first."
     ),
     "enrolment_not_waiting": N_("This was decided already. Load the page again."),
     "enrolment_not_found": N_("There is no such code or request any more. Load the page again."),
     "pallet_invalid": N_("A serial number or model is missing, too long, or holds signs that cannot be printed."),
+    "assignment_not_found": N_("There is no such assignment any more. Load the page again."),
+    "assignee_unusable": N_("Nobody of this name is a technician who is let in. Nothing was changed."),
+    "assignment_invalid": N_(
+        "The last day comes before the first, has passed, or is more than 31 days on. Nothing was changed."
+    ),
+    "too_many_assignments": N_("This technician has too many assignments: end some first. Nothing was changed."),
+    "freeze_not_found": N_("There is no such freeze any more. Load the page again."),
+    "freeze_invalid": N_(
+        "The end comes before the beginning, has passed, or is more than 45 days on; the beginning is more than 400 "
+        "days ahead; or no reason was given. Nothing was changed."
+    ),
+    "too_many_freezes": N_("Too many freezes have not ended: end one that is not needed. Nothing was changed."),
+    "freeze_of_all": N_("The operator of the installation declared this freeze for all tenants, and alone ends it."),
+    "freeze_in_force": N_(
+        "A freeze is in force: what is planned for many devices does not start. Nothing was changed."
+    ),
+    "playbook_running": N_("A playbook is being walked on this device already. Nothing was changed."),
+    "playbook_over": N_("This walk of a playbook is over already."),
+    "playbook_not_for_device": N_("This device cannot do what the playbook begins with. Nothing was changed."),
+    "playbook_variables_invalid": N_(
+        "A value is not as the playbook expects it, or holds card data. Nothing was changed."
+    ),
     "execution_not_found": N_("No run has this id."),
     "action_not_declared": N_("This device does not offer this action. Nothing was changed."),
     "capabilities_unknown": N_("The device has not told yet what it can do. Nothing was changed."),
+    "override_not_allowed": N_("Whoever does without a safe moment has to say why. Nothing was asked of the device."),
     "class_not_offered": N_(
         "This action needs two people's signatures, which cannot be given here. Nothing was changed."
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +12,8 @@ from fleet_server.console.moments import Moment
 from fleet_server.console.services import Services
 from fleet_server.console.view_models.actions import pick
 from fleet_server.console.view_models.fleet import place_name
-from fleet_server.console.view_models.run import declared_action, run_view
-from fleet_server.console.words import KINDS, Shape, known_state, state_shape
+from fleet_server.console.view_models.run import declared_action, run_view, shape_of
+from fleet_server.console.words import KINDS, Shape
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.service import DeviceAtSite
 from fleet_server.executions.models import Execution
@@ -61,11 +62,15 @@ class RunRow:
 def run_list(services: Services, frame: Frame, cursor: str | None) -> tuple[list[RunRow], str | None]:
     """Newest first, fifty a page, with the cursor of the next one."""
     found = services.executions.list(ExecutionFilters(), cursor, DEFAULT_LIMIT)
+    return run_rows(services, frame, found.items), found.next
+
+
+def run_rows(services: Services, frame: Frame, executions: Sequence[Execution]) -> list[RunRow]:
     places: dict[str, str] = {}
-    for execution in found.items:
+    for execution in executions:
         if execution.device_id not in places:
             places[execution.device_id] = _place(services, frame, execution.device_id)
-    return [_row(execution, places[execution.device_id], frame) for execution in found.items], found.next
+    return [_row(execution, places[execution.device_id], frame) for execution in executions]
 
 
 def _place(services: Services, frame: Frame, device_id: str) -> str:
@@ -83,7 +88,7 @@ def _row(execution: Execution, place: str, frame: Frame) -> RunRow:
     return RunRow(
         id=execution.id,
         title=execution.action if declared is None else pick(declared.title, frame.calendar),
-        state=state_shape(known_state(execution.state), kind, execution.code),
+        state=shape_of(execution, kind),
         place=place,
         kind=KINDS[kind][1],
         asked_by=execution.actor,

@@ -13,6 +13,7 @@ from fleet_server.audit.service import AuditService
 from fleet_server.auth.roles import Actor
 from fleet_server.devices.repository import DeviceRepository
 from fleet_server.devices.service import DeviceService
+from fleet_server.executions.overrides import OverrideService
 from fleet_server.executions.service import ExecutionService
 from fleet_server.faults.repository import FaultRepository
 from fleet_server.faults.service import FaultService
@@ -21,21 +22,26 @@ from fleet_server.health.repository import HealthRepository
 from fleet_server.health.searching import HealthSearch
 from fleet_server.health.service import HealthService
 from fleet_server.ingest.dead_letters import DeadLetterService
+from fleet_server.inspections.service import InspectionService
+from fleet_server.playbooks.service import PlaybookService
+from fleet_server.sites.shown import Sight, sight_of
 from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.service import TimelineService
 
 
 @dataclass(frozen=True)
 class Services:
-    """``state``: what the program shares between requests (`fleet_server.app`)."""
+    """``sight``: how much of people it shows. ``state``: what requests share (`fleet_server.app`)."""
 
     session: Session
     tenant_id: str
     state: State
+    sight: Sight
 
     @cached_property
     def devices(self) -> DeviceService:
-        return DeviceService(DeviceRepository(self.session, self.tenant_id), self.state.capability_cache)
+        repository = DeviceRepository(self.session, self.tenant_id)
+        return DeviceService(repository, self.state.capability_cache, self.sight)
 
     @cached_property
     def faults(self) -> FaultService:
@@ -54,6 +60,10 @@ class Services:
         return DistributionService(FleetValues(self.session, self.tenant_id))
 
     @cached_property
+    def overrides(self) -> OverrideService:
+        return OverrideService(self.session, self.tenant_id)
+
+    @cached_property
     def timeline(self) -> TimelineService:
         return TimelineService(TimelineRepository(self.session, self.tenant_id))
 
@@ -66,10 +76,18 @@ class Services:
         return DeadLetterService(self.session, self.tenant_id)
 
     @cached_property
+    def inspections(self) -> InspectionService:
+        return InspectionService(self.session, self.tenant_id, self.devices)
+
+    @cached_property
+    def playbooks(self) -> PlaybookService:
+        return PlaybookService(self.session, self.tenant_id, self.devices, self.state.outbound)
+
+    @cached_property
     def executions(self) -> ExecutionService:
         dispatcher, outbound = self.state.dispatcher, self.state.outbound
         return ExecutionService(self.session, self.tenant_id, self.devices, dispatcher, outbound)
 
 
 def services_for(request: Request, session: Session, actor: Actor) -> Services:
-    return Services(session, actor.tenant_id, request.app.state)
+    return Services(session, actor.tenant_id, request.app.state, sight_of(actor))

@@ -70,7 +70,7 @@ def _ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
         raise SimulatorsRefused("simulators_not_running") from error
     try:
         answer = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SimulatorsRefused("simulators_no_answer") from error
     if not isinstance(answer, dict) or answer.get("ok") is not True:
         raise SimulatorsRefused(str(answer.get("code", ""))[:60] if isinstance(answer, dict) else "")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from fleet_server.console.language import N_
 from protocol.catalogue.vocabulary import Owner
-from protocol.commands import ActionKind, ExecutionState, Refusal
+from protocol.commands import ActionKind, Refusal
+from protocol.executions import CancelAnswer, ExecutionState, Result, result_of
 from protocol.parameters import ParamType
 from protocol.records import Outcome, Phase, Severity
 from protocol.safety import Condition as SafetyCondition
@@ -80,7 +81,20 @@ PROVED = Shape("proof", "ok", N_("Proved"))
 NOT_FIXED = Shape("bad", "bad", N_("Not fixed"))
 # A fix whose check before found nothing wrong was not run, which is no failure of anything.
 NOT_NEEDED = Shape("stop", "calm", N_("Not needed"))
-NOT_NEEDED_CODE = "not_needed"
+CAME_BACK = Shape("back", "bad", N_("Came back"))
+NOT_TOLD = Shape("unknown", "warn", N_("Could not be told whether it helped"))
+# How a fix that ran to its end is called; other ends go by the name of their state.
+FIX_RESULTS: Mapping[Result, Shape] = {
+    Result.FIXED: PROVED,
+    Result.NOT_FIXED: NOT_FIXED,
+    Result.CAME_BACK: CAME_BACK,
+    Result.NOT_TOLD: NOT_TOLD,
+    Result.NOT_NEEDED: NOT_NEEDED,
+}
+CANCEL_ANSWERS: Mapping[CancelAnswer, str] = {
+    CancelAnswer.REFUSED: N_("The terminal could not stop it any more: its last step was running or done."),
+    CancelAnswer.AFTER_STEP: N_("The terminal stops it after the present step."),
+}
 OUTCOMES: Mapping[Outcome, Shape] = {
     Outcome.PASS: Shape("ok", "ok", N_("Passed")),
     Outcome.WARN: Shape("warn", "warn", N_("To watch")),
@@ -92,6 +106,7 @@ PHASES: Mapping[Phase, str] = {
     Phase.RESULT: N_("Result"),
     Phase.PRE_CHECK: N_("Check before"),
     Phase.POST_CHECK: N_("Check after"),
+    Phase.LATER: N_("Check later"),
 }
 SEVERITIES: Mapping[Severity, Shape] = {
     Severity.INFO: Shape("note", "calm", N_("For information")),
@@ -141,7 +156,13 @@ SAFETY: Mapping[SafetyCondition, str] = {
     SafetyCondition.REVERSALS_PENDING: N_("A reversal is pending."),
     SafetyCondition.OUTSIDE_WINDOW: N_("Outside the maintenance window."),
     SafetyCondition.BATTERY_LOW: N_("The battery is low."),
+    SafetyCondition.DATA_BUDGET_SPENT: N_("This month's mobile data is used up."),
     SafetyCondition.CANNOT_TRADE: N_("The terminal cannot trade."),
+}
+# What may be set aside to begin a fix.
+OVERRIDDEN_RULES: Mapping[str, str] = {
+    **{condition.value: text for condition, text in SAFETY.items()},
+    "pre_check": N_("The check before the fix found nothing wrong."),
 }
 # Why an execution ended as it did, beyond the refusals: words for codes of the agent and of the server.
 REASONS: Mapping[str, str] = {
@@ -151,20 +172,33 @@ REASONS: Mapping[str, str] = {
     "consent_refused": N_("The code was tried wrongly too often. Nothing was changed."),
     "consent_not_given": N_("The shop did not tell the code in time. Nothing was changed."),
     "not_needed": N_("Nothing was wrong, so nothing was changed."),
-    "post_check_failed": N_("The check after the fix did not pass, or it did not hold."),
+    "post_check_failed": N_("The check after the fix did not pass."),
+    "post_check_error": N_("The check after the fix could not be done: nobody can say whether it helped."),
+    "came_back": N_("It was gone for a while and came back."),
+    "other_device": N_("Another device answers on this line than before: what was mended cannot be told."),
+    "stopped_between_steps": N_("It was stopped between two steps; what was done stays done."),
+    "superseded": N_("A newer request took its place before it was sent."),
+    "device_retired": N_("The device was taken out of service; nobody will answer."),
+    "cancel_not_answered": N_("The device answered neither the request nor the wish to end it."),
+    "queue_expired": N_("The device was not online in time. Nothing was done."),
     "timed_out": N_("It took too long."),
     "interrupted": N_("The agent stopped in the middle of it: look at the terminal before asking again."),
+    "not_restarted": N_("It was interrupted, and the device did not restart."),
     "not_safe_in_time": N_("No safe moment came in time."),
     "unsafe": N_("It would destroy payments that are still pending. Nothing was changed."),
     "device_not_answering": N_("The device does not answer on its line."),
     "action_failed": N_("The device could not do it."),
     "host_unreachable": N_("The acquirer's host does not answer."),
+    "not_settled": N_("The acquirer did not settle the batch. The journal is as it was."),
+    "queue_not_sent": N_("What waits to be sent does not go, so the batch was not settled."),
+    "sign_in_not_approved": N_("The acquirer did not approve the sign-in."),
     "not_configured": N_("The device has not been told what this needs."),
     "not_in_time": N_("It did not come about in time."),
     "not_taken": N_("The device does not show the value that it was given."),
     "value_not_allowed": N_("The device does not take this value."),
     "signer_unreachable": N_("The server's signer does not answer: the request waits and is sent when it is back."),
     "signing_stopped": N_("All signing was stopped: nothing is sent to terminals."),
+    "freeze_in_force": N_("A freeze is in force: the request waits until it ends, as long as it may wait."),
     "signing_cap_reached": N_("Too many commands were sent in the last hour: the request waits."),
     "approval_refused": N_("An approver refused it."),
     "class_not_signed": N_("Nobody has allowed it."),
@@ -245,66 +279,6 @@ PRESENCE_REASONS: Mapping[str, str] = {
     "gateway": N_("its gateway is offline"),
     "line": N_("it does not answer on its line"),
 }
-# Stable words of the audit; one that is not here is shown as it is, in code.
-AUDIT_ACTIONS: Mapping[str, str] = {
-    "sign_in": N_("signed in"),
-    "sign_in_refused": N_("was refused at the sign-in"),
-    "sign_out": N_("signed out"),
-    "code_refused": N_("gave a wrong code of the second factor"),
-    "second_factor_set": N_("set up a second factor"),
-    "second_factor_reset": N_("took away a second factor"),
-    "set_up_code_made": N_("made a code for choosing a password"),
-    "set_up_refused": N_("was refused when choosing a first password"),
-    "password_change_refused": N_("was refused when changing a password"),
-    "person_disabled": N_("disabled a person"),
-    "person_enabled": N_("let a disabled person in again"),
-    "person_unlocked": N_("unlocked a name"),
-    "sessions_ended": N_("ended sessions"),
-    "oidc_refused": N_("came from the OpenID provider and is linked to nobody"),
-    "oidc_linked": N_("linked a person to the OpenID provider"),
-    "oidc_unlinked": N_("ended a person's link to the OpenID provider"),
-    "people_key_changed": N_("sealed second factors with a new key"),
-    "step_up": N_("confirmed who they are"),
-    "step_up_refused": N_("was refused when confirming who they are"),
-    "person_added": N_("added a person"),
-    "password_set": N_("set a password"),
-    "role_set": N_("changed a role"),
-    "token_issued": N_("issued a token"),
-    "token_revoked": N_("revoked a token"),
-    "execution_requested": N_("asked for a run"),
-    "execution_cancelled": N_("cancelled a run"),
-    "execution_approved": N_("approved a run"),
-    "execution_refused": N_("refused a run"),
-    "consent_given": N_("brought the shop's consent"),
-    "break_glass_used": N_("broke the glass for a run"),
-    "permit_added": N_("added a shift permit"),
-    "permit_withdrawn": N_("withdrew a shift permit"),
-    "signing_stop": N_("pulled the emergency stop"),
-    "signing_lift": N_("lifted the emergency stop"),
-    "policy_imported": N_("imported a policy"),
-    "signer_signed": N_("signed a command"),
-    "signer_stopped": N_("stopped all signing"),
-    "signer_resumed": N_("signs again"),
-    "signer_policy": N_("took a policy"),
-    "fleet_imported": N_("imported a fleet file"),
-    "enrolment_codes_made": N_("made codes for new devices"),
-    "enrolment_approved": N_("let a device in"),
-    "enrolment_refused": N_("turned a device away"),
-    "enrolment_code_withdrawn": N_("withdrew a code"),
-    "device_enrolled": N_("enrolled itself with a code"),
-    "certificate_renewed": N_("renewed its certificate"),
-    "device_retired": N_("took a device out of service"),
-    "dead_letters_replayed": N_("played messages again that were not understood"),
-    "health_exported": N_("exported readings"),
-    "preferences_set": N_("chose language or colours"),
-    "audit_read": N_("read who did what"),
-    "audit_exported": N_("exported who did what"),
-    "audit_found_changed": N_("found that the audit was changed"),
-    "audit_anchored": N_("signed the end of the audit"),
-    "restored": N_("brought a backup back"),
-    "demo_break": N_("broke a simulated device"),
-    "demo_mend": N_("mended a simulated device"),
-}
 DEAD_LETTER_REASONS: Mapping[str, str] = {
     "topic": N_("came on an unknown topic"),
     "content_type": N_("is of an unknown content type"),
@@ -323,12 +297,10 @@ DEAD_LETTER_REASONS: Mapping[str, str] = {
 }
 
 
-def state_shape(state: ExecutionState, kind: ActionKind, code: str = "") -> Shape:
-    if kind is ActionKind.FIX:
-        if state is ExecutionState.SUCCEEDED:
-            return PROVED
-        if state is ExecutionState.FAILED:
-            return NOT_NEEDED if code == NOT_NEEDED_CODE else NOT_FIXED
+def state_shape(state: ExecutionState, kind: ActionKind, code: str = "", *, came_back: bool = False) -> Shape:
+    if kind is ActionKind.FIX and (state is ExecutionState.SUCCEEDED or state is ExecutionState.FAILED):
+        result = result_of(kind, state, code, came_back=came_back)
+        return STATES[state] if result is None else FIX_RESULTS.get(result, STATES[state])
     return STATES[state]
 
 

@@ -22,7 +22,6 @@ from fleet_server.devices.holding import hold
 from fleet_server.devices.models import Capability, Device, HeardHour
 from fleet_server.devices.presence import Presence, Reason, expected_by
 from fleet_server.faults.models import Fault
-from fleet_server.ingest import installation
 from fleet_server.kit import bulk
 from fleet_server.kit.lookup import one_of, only_compared
 from fleet_server.kit.times import to_ms
@@ -38,16 +37,19 @@ _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 MISSED_LIMIT = 500
 _FOREVER_S = 1e12
 LINE_SILENT = "agent.LINE_SILENT"
+CLOCK_AHEAD = "agent.CLOCK_AHEAD"
+# A link's trusted time was ours once: what it is ahead beside slow answers and servers that differ, somebody told it.
+_AHEAD_FROM_S = 600
 _FAULT = Fault.__table__  # type: ignore[attr-defined]  # as above
 _CLOCKS = ("clock_offset_ms", "mono_offset_ms")
 # What a device's declaration writes into its row.
 _TOLD = ("model", "family", "firmware", "capability_digest")
 _SET_CLOCKS_RIGHT = (
     update(_DEVICE)
-    .where(_DEVICE.c.id == bindparam("late_link"))
+    .where(_DEVICE.c.id == bindparam("link"), _DEVICE.c.boot == bindparam("of_boot"))
     .values(
-        mono_offset_ms=_DEVICE.c.mono_offset_ms - bindparam("late_ms"),
-        clock_offset_ms=_DEVICE.c.clock_offset_ms + bindparam("late_ms"),
+        mono_offset_ms=bindparam("right_ms"),
+        clock_offset_ms=_DEVICE.c.clock_offset_ms + _DEVICE.c.mono_offset_ms - bindparam("right_ms"),
     )
 )
 _STATUS = {Presence.ONLINE: "online", Presence.OFFLINE: "offline", Presence.UNKNOWN: "silent"}
@@ -92,6 +94,10 @@ def apply_hello(
     }
     session.connection().execute(update(_DEVICE).where(_DEVICE.c.id == link_id), values)
     applied = Applied()
+    ahead_s = (hello.trusted_ms - to_ms(now)) // 1000
+    if ahead_s > _AHEAD_FROM_S:
+        data = {"code": CLOCK_AHEAD, "detail": f"by {ahead_s} s"}
+        applied.events.append(NewEvent(link_id, "security", now, data))
     alive = {one.device for one in hello.devices if one.alive}
     if not is_over:
         _move(session, [own], Presence.ONLINE, "", now, applied)
@@ -103,9 +109,11 @@ def apply_hello(
     return HelloAnswer(applied, hello.capability_digest != own["capability_digest"])
 
 
-def set_clocks_right(session: Session, late_ms: Mapping[str, int]) -> None:
-    """``late_ms``: by how much the last hello of each of these links was later than its clocks were read."""
-    rows = [{"late_link": id_, "late_ms": late} for id_, late in sorted(late_ms.items())]
+def set_clocks_right(session: Session, offsets: Mapping[str, tuple[str, int]]) -> None:
+    """``offsets``: of each of these links the boot, and its server time minus monotonic time, ms; absolute, since
+    another worker may have written it already.
+    """
+    rows = [{"link": id_, "of_boot": boot, "right_ms": ms} for id_, (boot, ms) in sorted(offsets.items())]
     session.connection().execute(_SET_CLOCKS_RIGHT, rows)
 
 
@@ -189,12 +197,11 @@ def note_hour(session: Session, tenant_id: str, device_ids: Iterable[str], hour:
     bulk.write(session, _HEARD, rows)
 
 
-def sweep_presence(session: Session, tenant_id: str, now: datetime) -> list[NewEvent]:
+def sweep_presence(session: Session, tenant_id: str, now: datetime, listening_s: float | None) -> list[NewEvent]:
     """For the scheduler, each few seconds: the events to append in the same transaction.
 
-    While no ingest worker listens, silence says nothing about the devices.
+    ``listening_s`` None: while no ingest worker listens, silence says nothing about the devices.
     """
-    listening_s = installation.listening_s(session, now)
     if listening_s is None:
         return []
     applied = mark_missed(session, tenant_id, now, listening_s)

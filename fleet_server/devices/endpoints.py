@@ -16,6 +16,7 @@ from fleet_server.health.searching import MAX_CHARS, MAX_CONDITIONS, HealthSearc
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.request_session import SessionDep
+from fleet_server.sites.shown import sight_of
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"], dependencies=[needs(Permission.DEVICES_READ)])
 
@@ -27,7 +28,7 @@ Condition = Literal["faulty", "silent", "watch", "well", "off", "unknown"]
 
 async def device_service(request: Request, session: SessionDep, caller: CallerDep) -> DeviceService:
     cache: CapabilityCache = request.app.state.capability_cache
-    return DeviceService(DeviceRepository(session, caller.tenant_id), cache)
+    return DeviceService(DeviceRepository(session, caller.tenant_id), cache, sight_of(caller))
 
 
 async def fault_service(session: SessionDep, caller: CallerDep) -> FaultService:

@@ -10,7 +10,9 @@ from fleet_server.timeline.models import BigId
 
 
 class Site(SQLModel, table=True):
-    """Where devices stand: the merchant, the place, its time zone, its declared trading hours (local, per day)."""
+    """Where devices stand: the merchant, whom to call, the place, its time zone, its declared trading hours (local, per
+    day). Services show it as `fleet_server.sites.shown` lets them.
+    """
 
     id: str = Field(primary_key=True, max_length=64)
     tenant_id: str = Field(index=True, max_length=64)
@@ -22,6 +24,9 @@ class Site(SQLModel, table=True):
     city_zh: str = Field(default="", max_length=80)
     city_en: str = Field(default="", max_length=80)
     phone: str = Field(default="", index=True, max_length=32)
+    contact_name: str = Field(default="", max_length=80)
+    address: str = Field(default="", max_length=240)
+    contact_at: datetime | None = None  # when whom to call was last said; null: before that was written down
     timezone: str = Field(max_length=64)
     # [["06:00", "22:00"], …] for every day, or null: then the habit is learned from when the device was heard.
     trading_hours: list[list[str]] | None = Field(default=None, sa_column=Column(JSON))
@@ -51,7 +56,7 @@ class Device(SQLModel, table=True):
     label_zh: str = Field(max_length=120)
     label_en: str = Field(max_length=120)
     sim_phone: str | None = Field(default=None, max_length=32)
-    # All the names and numbers it may be asked for by, lower case, separated by line feeds.
+    # Names and numbers it may be asked for by, lower case, separated by line feeds (`fleet_server.devices.asking`).
     search_text: str = Field(default="", max_length=2000)
     enrolled_at: datetime
     retired_at: datetime | None = None

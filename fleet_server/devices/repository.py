@@ -1,4 +1,6 @@
-"""Every query on devices, their sites and what they declared. Made for one tenant; never commits."""
+"""Every query on devices, their sites and what they declared. Made for one tenant, or for what of it is assigned to a
+technician (`fleet_server.assignments.narrowing`); never commits.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, update
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
+from fleet_server.assignments.narrowing import assigned_devices, is_narrowed
 from fleet_server.devices.models import Capability, Device, HeardHour, Site
 
 _LIKE_SPECIAL = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
@@ -53,10 +56,13 @@ class CommandTarget:
 @dataclass(frozen=True, slots=True)
 class DeviceFilters:
     """``fault``: a code that is open; handed in as the ids of the devices that have it. ``among``: queries for ids, all
-    of which must find the device. An empty version is that of devices which never told one.
+    of which must find the device. An empty version is that of devices which never told one. ``contact`` and ``phones``:
+    whole names and numbers of people, by which ``q`` finds too.
     """
 
     q: str = ""
+    contact: str = ""
+    phones: tuple[str, ...] = ()
     presence: str | None = None
     condition: str | None = None
     site: str | None = None
@@ -79,7 +85,9 @@ class DeviceRepository:
         return None if row is None else (row[0], row[1])
 
     def exists(self, device_id: str) -> bool:
-        statement = select(Device.id).where(col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id)
+        statement = select(Device.id).where(
+            col(Device.id) == device_id, col(Device.tenant_id) == self._tenant_id, *self._seen()
+        )
         return self._session.exec(statement).first() is not None
 
     def worst_first(
@@ -103,14 +111,37 @@ class DeviceRepository:
         """To be joined by whoever counts by make: id, model, firmware, version of the agent, class."""
         made: Select[Any] = sa_select(
             _DEVICE.c.id, _DEVICE.c.model, _DEVICE.c.firmware, _DEVICE.c.agent_version, _DEVICE.c.terminal_class
-        ).where(_DEVICE.c.tenant_id == self._tenant_id, _DEVICE.c.retired_at.is_(None))
+        ).where(_DEVICE.c.tenant_id == self._tenant_id, _DEVICE.c.retired_at.is_(None), *self._seen())
         return self._filtered(made, filters)
+
+    def zones(self, filters: DeviceFilters) -> dict[str, int]:
+        """How many stand in each time zone."""
+        counted: Any = (
+            sa_select(col(Site.timezone), func.count())
+            .join_from(Device, Site, col(Site.id) == col(Device.site_id))
+            .where(*self._present(None))
+        )
+        rows = self._session.execute(self._filtered(counted, filters).group_by(col(Site.timezone)))
+        return {row[0]: row[1] for row in rows}
+
+    def ids_in_zone(self, filters: DeviceFilters, zone: str, after: str, limit: int) -> list[str]:
+        """In the order of ids."""
+        found: Select[Any] = (
+            sa_select(col(Device.id))
+            .join_from(Device, Site, col(Site.id) == col(Device.site_id))
+            .where(*self._present(None), col(Site.timezone) == zone, col(Device.id) > after)
+        )
+        return list(self._session.scalars(self._filtered(found, filters).order_by(col(Device.id)).limit(limit)))
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        """Those of ``ids`` that are in service."""
+        return set(self._session.exec(select(Device.id).where(*self._present(None), col(Device.id).in_(ids))))
 
     def count(self, site_id: str | None) -> int:
         return self._session.exec(select(func.count()).select_from(Device).where(*self._present(site_id))).one()
 
     def _present(self, site_id: str | None) -> list[ColumnElement[bool]]:
-        ours = [col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None)]
+        ours = [col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None), *self._seen()]
         return ours if site_id is None else [*ours, col(Device.site_id) == site_id]
 
     def attached_to(self, link_id: str) -> list[tuple[Device, Site]]:
@@ -134,8 +165,6 @@ class DeviceRepository:
             func.lower(Device.terminal_id) == text,
             func.lower(Site.merchant_id) == text,
             col(Device.id) == text,
-            col(Device.sim_phone) == text,
-            col(Site.phone) == text,
         ]
         if len(text) == 6:
             matches.append(col(Device.serial_tail) == text)
@@ -158,11 +187,7 @@ class DeviceRepository:
         return [(device, site) for device, site in self._session.exec(statement.limit(limit))]
 
     def census(self, column: str) -> dict[str, int]:
-        counted = getattr(Device, column)
-        statement = select(counted, func.count()).where(
-            col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None)
-        )
-        return dict(self._session.exec(statement.group_by(counted)).all())
+        return _census(self._session, column, col(Device.tenant_id) == self._tenant_id, *self._seen())
 
     def capability_digest(self, device_id: str) -> str | None:
         statement = select(Capability.digest).where(
@@ -178,6 +203,8 @@ class DeviceRepository:
         return None if found is None else dict(found)
 
     def command_target(self, device_id: str) -> CommandTarget | None:
+        if is_narrowed(self._session) and not self.exists(device_id):
+            return None
         named = {"device_id": device_id, "tenant_id": self._tenant_id}
         row = self._session.connection().execute(_COMMAND_TARGET, named).first()
         if row is None:
@@ -194,14 +221,30 @@ class DeviceRepository:
         return (
             select(Device, Site)
             .join(Site, col(Site.id) == col(Device.site_id))
-            .where(col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None))
+            .where(col(Device.tenant_id) == self._tenant_id, col(Device.retired_at).is_(None), *self._seen())
         )
 
-    @staticmethod
-    def _filtered(statement: Select[Any], filters: DeviceFilters) -> Select[Any]:
-        for word in filters.q.lower().split()[:8]:
-            pattern = f"%{word.translate(_LIKE_SPECIAL)}%"
-            statement = statement.where(col(Device.search_text).like(pattern, escape="\\"))
+    def _seen(self) -> tuple[ColumnElement[bool], ...]:
+        return assigned_devices(self._session, col(Device.id))
+
+    def _asked(self, filters: DeviceFilters) -> ColumnElement[bool] | None:
+        words = [f"%{word.translate(_LIKE_SPECIAL)}%" for word in filters.q.lower().split()[:8]]
+        if not words:
+            return None
+        contained = and_(*(col(Device.search_text).like(pattern, escape="\\") for pattern in words))
+        if not filters.contact:
+            return contained
+        at_site = func.lower(Site.contact_name) == filters.contact.lower()
+        if filters.phones:
+            at_site = or_(at_site, _undressed(Site.phone).in_(filters.phones))
+        sites = select(Site.id).where(col(Site.tenant_id) == self._tenant_id, at_site)
+        found = or_(contained, col(Device.site_id).in_(sites))
+        return or_(found, _undressed(Device.sim_phone).in_(filters.phones)) if filters.phones else found
+
+    def _filtered(self, statement: Select[Any], filters: DeviceFilters) -> Select[Any]:
+        asked = self._asked(filters)
+        if asked is not None:
+            statement = statement.where(asked)
         equal: tuple[tuple[Any, str | None], ...] = (
             (Device.presence, filters.presence),
             (Device.condition, filters.condition),
@@ -219,6 +262,17 @@ class DeviceRepository:
         for ids in filters.among:
             statement = statement.where(col(Device.id).in_(ids))
         return statement
+
+
+def census_of_all(session: Session, column: str) -> dict[str, int]:
+    """Of all tenants together: counts that say nothing of any of them."""
+    return _census(session, column)
+
+
+def _census(session: Session, column: str, *whose: ColumnElement[bool]) -> dict[str, int]:
+    counted = getattr(Device, column)
+    statement = select(counted, func.count()).where(*whose, col(Device.retired_at).is_(None))
+    return dict(session.exec(statement.group_by(counted)).all())
 
 
 def _undressed(column: Any) -> Any:

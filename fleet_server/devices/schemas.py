@@ -10,18 +10,24 @@ from pydantic import Field
 from fleet_server.devices.service import DeviceAtSite
 from fleet_server.faults.schemas import FaultRead
 from fleet_server.kit.schemas import Answer, Moment, Words
+from fleet_server.sites.shown import SiteShown
 from protocol.capabilities import Action, DeviceCapabilities
 from protocol.commands import ActionKind
 from protocol.parameters import Parameter
 
 
 class SiteRead(Answer):
+    """``masked``: contact, phone and address are there, and shown in part only."""
+
     id: str
     merchant_id: str
     merchant_name: Words
     name: Words
     city: Words
+    contact_name: str
     phone: str
+    address: str
+    masked: bool
     timezone: str
     trading_hours: list[list[str]] | None
 
@@ -112,7 +118,6 @@ _AS_THEY_ARE = (
     "family",
     "terminal_class",
     "line",
-    "sim_phone",
     "presence",
     "presence_since",
     "presence_reason",
@@ -137,17 +142,25 @@ def device_fields(found: DeviceAtSite) -> dict[str, Any]:
         **{name: getattr(device, name) for name in _AS_THEY_ARE},
         "label": Words(zh=device.label_zh, en=device.label_en),
         "attached_to": None if device.link_id == device.id else device.link_id,
-        "site": SiteRead(
-            id=site.id,
-            merchant_id=site.merchant_id,
-            merchant_name=Words(zh=site.merchant_name_zh, en=site.merchant_name_en),
-            name=Words(zh=site.name_zh, en=site.name_en),
-            city=Words(zh=site.city_zh, en=site.city_en),
-            phone=site.phone,
-            timezone=site.timezone,
-            trading_hours=site.trading_hours,
-        ),
+        "sim_phone": found.sim_phone or None,
+        "site": site_read(site),
     }
+
+
+def site_read(site: SiteShown) -> SiteRead:
+    return SiteRead(
+        id=site.id,
+        merchant_id=site.merchant_id,
+        merchant_name=Words(zh=site.merchant_name_zh, en=site.merchant_name_en),
+        name=Words(zh=site.name_zh, en=site.name_en),
+        city=Words(zh=site.city_zh, en=site.city_en),
+        contact_name=site.contact_name,
+        phone=site.phone,
+        address=site.address,
+        masked=site.is_masked,
+        timezone=site.timezone,
+        trading_hours=site.trading_hours,
+    )
 
 
 def capabilities_read(declared: DeviceCapabilities | None) -> CapabilitiesRead:

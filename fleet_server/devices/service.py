@@ -5,31 +5,34 @@ What moves presence, condition and capabilities comes through the device door (`
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 
 import msgspec
 from sqlalchemy import Select
 
+from fleet_server.devices.asking import looks_like_a_phone, phone_digits, phone_forms
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.models import Device, Site
 from fleet_server.devices.repository import CommandTarget, DeviceFilters, DeviceRepository
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
+from fleet_server.sites.shown import Sight, SiteShown, masked_phone, site_shown
 from protocol.capabilities import Action, DeviceCapabilities
 
 MAX_FOUND = 50
 _CAPABILITIES_KEPT = 1024
-_NOT_A_DIGIT = re.compile(r"[^0-9+]")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceAtSite:
+    """``site`` and ``sim_phone`` as the caller may see them; of ``device`` its own ``sim_phone`` is not to be shown."""
+
     device: Device
-    site: Site
+    site: SiteShown
+    sim_phone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,18 @@ class CapabilityCache:
 
 
 class DeviceService:
-    def __init__(self, devices: DeviceRepository, cache: CapabilityCache | None = None) -> None:
+    def __init__(
+        self, devices: DeviceRepository, cache: CapabilityCache | None = None, sight: Sight = Sight.MASKED
+    ) -> None:
         self._devices = devices
         self._cache = cache or CapabilityCache()
+        self._sight = sight
 
     def get(self, device_id: str) -> DeviceAtSite:
         found = self._devices.get(device_id)
         if found is None:
             raise DeviceNotFound(device_id)
-        return DeviceAtSite(*found)
+        return self._shown(*found)
 
     def require(self, device_id: str) -> None:
         if not self._devices.exists(device_id):
@@ -80,9 +86,9 @@ class DeviceService:
 
     def list(self, filters: DeviceFilters, cursor: str | None, limit: int) -> Page[DeviceAtSite]:
         after = None if cursor is None else _after(cursor)
-        rows = self._devices.worst_first(filters, after, limit + 1)
+        rows = self._devices.worst_first(self._with_people(filters), after, limit + 1)
         more = len(rows) > limit
-        items = [DeviceAtSite(*row) for row in rows[:limit]]
+        items = [self._shown(*row) for row in rows[:limit]]
         last = items[-1].device if more else None
         return Page(items, None if last is None else encode_cursor(last.condition_rank, last.id))
 
@@ -93,12 +99,24 @@ class DeviceService:
     def count(self, site_id: str | None) -> int:
         return self._devices.count(site_id)
 
+    def zones(self, filters: DeviceFilters) -> dict[str, int]:
+        """How many stand in each time zone."""
+        return self._devices.zones(filters)
+
+    def ids_in_zone(self, filters: DeviceFilters, zone: str, after: str, limit: int) -> Sequence[str]:
+        """In the order of ids, those after ``after``."""
+        return self._devices.ids_in_zone(filters, zone, after, limit)
+
+    def known(self, ids: Collection[str]) -> set[str]:
+        """Those of ``ids`` that are in service."""
+        return self._devices.known(ids)
+
     def makes(self, filters: DeviceFilters) -> Select[tuple[str, str, str, str, str]]:
         """A query for id, model, firmware, version of the agent and class."""
         return self._devices.makes(filters)
 
     def attached_to(self, link_id: str) -> Sequence[DeviceAtSite]:
-        return [DeviceAtSite(*row) for row in self._devices.attached_to(link_id)]
+        return [self._shown(*row) for row in self._devices.attached_to(link_id)]
 
     def heard_since(self, device_ids: Collection[str], since: datetime) -> dict[str, set[datetime]]:
         """For the habit strip: the hours in which each was heard, nothing for those that were not."""
@@ -108,16 +126,15 @@ class DeviceService:
         return heard
 
     def find(self, query: str) -> Sequence[DeviceAtSite]:
-        """By any number or name it may be asked for by: exact hits first, then what contains all the words."""
+        """By any number or name it may be asked for by: exact hits first, then what contains all the words. By people,
+        their names and numbers, only for those who may see them.
+        """
         text = query.strip().lower()[:200]
         if not text:
             return []
         exact = self._devices.named(text, MAX_FOUND)
-        digits = _phone(text)
-        if not exact and digits:
-            exact = self._devices.one_of("phone", _phone_forms(digits), MAX_FOUND)
-        containing = self._devices.worst_first(DeviceFilters(q=text), None, MAX_FOUND)
-        found = {device.id: DeviceAtSite(device, site) for device, site in [*exact, *containing]}
+        containing = self._devices.worst_first(self._with_people(DeviceFilters(q=text)), None, MAX_FOUND)
+        found = {device.id: self._shown(device, site) for device, site in [*exact, *containing]}
         return list(found.values())[:MAX_FOUND]
 
     def look_up(self, *, phone: str = "", sn: str = "", tid: str = "", mid: str = "") -> tuple[DeviceAtSite, ...]:
@@ -126,14 +143,14 @@ class DeviceService:
             ("serial", [sn.strip().lower()]),
             ("serial_tail", [sn.strip().lower()]),
             ("terminal", [tid.strip().lower()]),
-            ("phone", _phone_forms(_phone(phone))),
+            ("phone", phone_forms(phone_digits(phone)) if self._sight is Sight.PLAIN else []),
             ("merchant", [mid.strip().lower()]),
         ]
         for column, values in asked:
             wanted = [value for value in values if value]
             rows = self._devices.one_of(column, wanted, MAX_FOUND) if wanted else []
             if rows:
-                return tuple(DeviceAtSite(*row) for row in rows)
+                return tuple(self._shown(*row) for row in rows)
         return ()
 
     def census(self) -> Census:
@@ -161,6 +178,17 @@ class DeviceService:
     def next_counter(self, device_id: str) -> int:
         return self._devices.next_counter(device_id)
 
+    def _shown(self, device: Device, site: Site) -> DeviceAtSite:
+        number = device.sim_phone or ""
+        sim_phone = number if self._sight is Sight.PLAIN else masked_phone(number)
+        return DeviceAtSite(device, site_shown(site, self._sight), sim_phone)
+
+    def _with_people(self, filters: DeviceFilters) -> DeviceFilters:
+        if self._sight is not Sight.PLAIN or not filters.q.strip():
+            return filters
+        digits = phone_digits(filters.q) if looks_like_a_phone(filters.q) else ""
+        return replace(filters, contact=filters.q.strip(), phones=tuple(phone_forms(digits)))
+
     def _parsed(self, device_id: str, digest: str) -> DeviceCapabilities | None:
         found = self._cache.get(device_id, digest)
         if found is None:
@@ -177,19 +205,3 @@ def _after(cursor: str) -> tuple[int, str]:
     if not isinstance(rank, int) or not isinstance(device_id, str):
         raise CursorInvalid("cursor is not one of the list of devices")
     return rank, device_id
-
-
-def _phone(text: str) -> str:
-    """Its digits, when it could be a telephone number."""
-    digits = _NOT_A_DIGIT.sub("", text)
-    return digits if len(digits) >= 5 else ""
-
-
-def _phone_forms(digits: str) -> list[str]:
-    """A caller's number comes with or without the country's prefix and the trunk's nought; files hold either."""
-    if not digits:
-        return []
-    bare = digits.removeprefix("+").removeprefix("00")
-    bare = bare.removeprefix("86") if len(bare) > 11 else bare
-    bare = bare.removeprefix("0")
-    return [digits, bare, f"0{bare}", f"86{bare}", f"+86{bare}", f"0086{bare}"]

@@ -36,6 +36,7 @@ from fleet_server.issuer.errors import NameRetired, NameTaken, TooLongAsleep
 from fleet_server.issuer.signing_requests import check_proof, key_name, read_request
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.settings import ServerSettings
+from fleet_server.tenants.repository import is_suspended
 from protocol.enrolment import (
     Enrolled,
     EnrolRequest,
@@ -71,7 +72,7 @@ class Admission:
         public, der = read_request(asked.csr, ())
         check_proof(public, asked.proof, enrol_proof_bytes(asked.secret, asked.serial_number, asked.model, der))
         row = find_by_secret(self._session, secret_digest(asked.secret))
-        if row is None or row.state == State.WITHDRAWN:
+        if row is None or row.state == State.WITHDRAWN or is_suspended(self._session, row.tenant_id):
             return Refusal(CodeUnknown("this code is not known: it was mistyped, withdrawn, or never made"), True)
         refused = self._check(row, asked, key_name(public))
         if refused is not None:

@@ -1,7 +1,6 @@
 """The installation's own certificate authority: P-256, a root that may lie in a drawer and an issuing one below it.
 
-What is trusted is the root; peers send the issuing certificate with their own. An installation of before the two levels
-has an issuing one that is its own root.
+What is trusted is the root; peers send the issuing certificate with their own.
 
 Invariant: a certificate of a link carries an enrolled id and never a ``svc-`` name; client and server certificates
 cannot stand in for each other; no leaf lives longer than `LEAF_LIFE`. Files are left to `enrollment.tls_files`, who may
@@ -25,11 +24,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fleet_server.enrollment.errors import NameNotEnrollable
+from fleet_server.enrollment.errors import AuthorityLapsed, NameNotEnrollable
 from protocol.broker_rules import PROBE_NAMES, PROBE_PREFIX, SERVICE_NAMES
 from protocol.identifiers import is_identifier
 
 LEAF_LIFE = timedelta(days=90)
+_LEVELS = 2
 _ROOT_LIFE = timedelta(days=3650)
 ISSUING_LIFE = timedelta(days=365)
 # With a list that has lapsed the broker lets nobody in: it lives as long as the broker's own certificate, and is
@@ -122,7 +122,15 @@ class Root:
     def key_pem(self) -> bytes:
         return _key_pem(self.key)
 
+    def renewed(self, now: datetime) -> Root:
+        """The same name and key with another certificate: whoever trusts the present one believes what is below it."""
+        name = self.certificate.subject
+        made = _authority_certificate(name, name, self.key.public_key(), self.key, now, now + _ROOT_LIFE, 1)
+        return Root(made, self.key)
+
     def make_issuing(self, now: datetime) -> Authority:
+        """Raises ``AuthorityLapsed``."""
+        _refuse_lapsed(self.certificate, now, "the root's certificate", "renew it with 'fleet-server authority root'")
         key = ec.generate_private_key(ec.SECP256R1())
         # A name of its own: lists of revoked certificates are found by it.
         subject = _name(f"Tillmedic issuing CA {secrets.token_hex(4)}")
@@ -133,11 +141,11 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """``root`` None: it is its own."""
+    """The issuing one, with the certificate of the root above it."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
-    root: x509.Certificate | None = None
+    root: x509.Certificate
 
     @classmethod
     def make(cls, now: datetime) -> Authority:
@@ -146,13 +154,15 @@ class Authority:
 
     @classmethod
     def from_pem(cls, chain_pem: bytes, key_pem: bytes) -> Authority:
-        """``chain_pem``: its own certificate, and behind it the root's."""
+        """``chain_pem``: its own certificate, and behind it the root's. Raises ``ValueError``."""
         chain = x509.load_pem_x509_certificates(chain_pem)
-        return cls(chain[0], _private_key(key_pem), chain[1] if len(chain) > 1 else None)
+        if len(chain) != _LEVELS:
+            raise ValueError(f"expected an issuing certificate and the root's behind it, came {len(chain)}")
+        return cls(chain[0], _private_key(key_pem), chain[1])
 
     @property
     def certificate_pem(self) -> bytes:
-        return (self.root or self.certificate).public_bytes(serialization.Encoding.PEM)
+        return self.root.public_bytes(serialization.Encoding.PEM)
 
     @property
     def issuing_pem(self) -> bytes:
@@ -160,7 +170,7 @@ class Authority:
 
     @property
     def chain_pem(self) -> bytes:
-        return self.issuing_pem + (self.certificate_pem if self.root else b"")
+        return self.issuing_pem + self.certificate_pem
 
     @property
     def key_pem(self) -> bytes:
@@ -233,9 +243,21 @@ class Authority:
         hosts: Iterable[str],
         life: timedelta = LEAF_LIFE,
     ) -> Certified:
+        _refuse_lapsed(self.certificate, now, "the issuing certificate", "make one with 'fleet-server rotate issuing'")
+        return self._sign(common_name, public, usage, now, hosts, life)
+
+    def _sign(
+        self,
+        name: str,
+        public: ec.EllipticCurvePublicKey,
+        usage: Usage,
+        now: datetime,
+        hosts: Iterable[str],
+        life: timedelta,
+    ) -> Certified:
         # Certificates count whole seconds.
         not_after = min((now - _BACKDATED + life).replace(microsecond=0), self.certificate.not_valid_after_utc)
-        builder = _builder(_name(common_name), self.certificate.subject, public, now, not_after)
+        builder = _builder(_name(name), self.certificate.subject, public, now, not_after)
         authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         alternatives = [_general_name(host) for host in hosts]
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -245,24 +267,31 @@ class Authority:
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
-        pem = certificate.public_bytes(serialization.Encoding.PEM) + (self.issuing_pem if self.root else b"")
+        pem = certificate.public_bytes(serialization.Encoding.PEM) + self.issuing_pem
         return Certified(pem, f"{certificate.serial_number:x}", not_after)
 
 
 def due_for_renewal(certificate_pem: bytes, now: datetime) -> bool:
-    """Past two thirds of its life, or not readable."""
+    """Past two thirds of its life, made by a clock that was ahead, or not readable."""
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
     except ValueError:
         return True
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    return now >= begin + (end - begin) * 2 / 3
+    return now < begin or now >= begin + (end - begin) * 2 / 3
+
+
+def lists_of(crl_pem: bytes) -> list[x509.CertificateRevocationList]:
+    """Raises ``ValueError`` for what cannot be read."""
+    return [x509.load_pem_x509_crl(one) for one in _LIST.findall(crl_pem)]
 
 
 def is_list_due(crl_pem: bytes, issuing: x509.Certificate, serials: Collection[int], now: datetime) -> bool:
-    """Past a third of its life, without one of ``issuing``, or without some of ``serials``."""
+    """Past a third of its life, made by a clock that was ahead, without one of ``issuing``, or without some of
+    ``serials``.
+    """
     try:
-        found = [x509.load_pem_x509_crl(one) for one in _LIST.findall(crl_pem)]
+        found = lists_of(crl_pem)
         ours = [one for one in found if one.issuer == issuing.subject and _is_signed_by(one, issuing)]
     except (ValueError, TypeError):
         return True
@@ -270,18 +299,18 @@ def is_list_due(crl_pem: bytes, issuing: x509.Certificate, serials: Collection[i
     return not ours or not set(serials) <= named or any(_is_old(one, now) for one in found)
 
 
-def list_ends_at(crl_pem: bytes) -> datetime | None:
-    """When the first of them lapses; None: there is none that can be read."""
-    try:
-        ends = [x509.load_pem_x509_crl(one).next_update_utc for one in _LIST.findall(crl_pem)]
-    except (ValueError, TypeError):
-        return None
-    return min((end for end in ends if end is not None), default=None)
-
-
 def _is_old(found: x509.CertificateRevocationList, now: datetime) -> bool:
     begin, end = found.last_update_utc, found.next_update_utc
-    return end is None or now >= begin + (end - begin) / 3
+    return end is None or now < begin or now >= begin + (end - begin) / 3
+
+
+def _refuse_lapsed(certificate: x509.Certificate, now: datetime, named: str, way_out: str) -> None:
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    clock = f"this machine's clock, which says {now:%Y-%m-%d %H:%M} UTC, is wrong"
+    if now >= end:
+        raise AuthorityLapsed(f"{named} ended {end:%Y-%m-%d %H:%M} UTC: {way_out}, unless {clock}")
+    if now < begin:
+        raise AuthorityLapsed(f"{named} is valid only from {begin:%Y-%m-%d %H:%M} UTC on: {way_out}, unless {clock}")
 
 
 def _is_signed_by(found: x509.CertificateRevocationList, issuing: x509.Certificate) -> bool:

@@ -11,15 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 from cryptography import x509
 
 from fleet_server.enrollment.authority import Issued, Issuing, due_for_renewal, is_issued_by
 from fleet_server.enrollment.models import IssuedCertificate
 from fleet_server.enrollment.own_names import public_host
+from fleet_server.enrollment.policy import root_after_history
 from fleet_server.enrollment.private_files import make_private_dir, write_private
 from fleet_server.enrollment.repository import EnrolledDevice
 from fleet_server.settings import ServerSettings
 from protocol import codec
+from protocol.policy import Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +37,12 @@ class BundleMaker:
     ) -> IssuedCertificate | None:
         """``attached``: device ids by line. Answers the row of the certificate, if a new one was made.
 
-        ``newest_serial``: of the newest certificate that the link was ever given. When that is not the bundle's, the
-        device renews by itself or enrolled with a code: another key would take its own from it.
+        ``newest_serial``: of the newest certificate that the link was ever given. When that is not the bundle's, or the
+        link was heard, the device has a key of its own, or the bundle's: another would take it from it.
         """
         place = self.folder / link.key
-        if newest_serial is not None and newest_serial != _serial_of(place / "client.crt") and not self.settings.demo:
+        is_its_own = newest_serial != _serial_of(place / "client.crt") or link.last_seen_at is not None
+        if newest_serial is not None and is_its_own and not self.settings.demo:
             return None
         make_private_dir(place)
         issued = self._renew_certificate(place, link, now)
@@ -91,13 +95,33 @@ class Link(Protocol):
     def model(self) -> str: ...
 
 
+def refresh_bundles(settings: ServerSettings) -> None:
+    """Bundles that wait to be carried begin with the newest policy, and with the root that signed it."""
+    root = present_root(settings)
+    for bundle in (settings.data / "agents").glob("*/policy.json"):
+        document = bundle.with_name("enrolment.json")
+        if document.exists():
+            said = msgspec.json.decode(document.read_bytes(), type=dict[str, object])
+            write_private(document, codec.to_json({**said, **_root_document(root)}))
+        write_private(bundle, settings.policy_file.read_bytes())
+
+
+def present_root(settings: ServerSettings) -> Root:
+    """Who signs the policy now: the first root, or one that took its place."""
+    return root_after_history(settings.policy_file, settings.root_public_file.read_text("ascii").strip())
+
+
+def _root_document(root: Root) -> dict[str, object]:
+    return {"root_public": root.keys[0], "roots": list(root.keys), "root_threshold": root.threshold}
+
+
 def enrolment_document(link: Link, attached: Mapping[str, str], settings: ServerSettings) -> dict[str, object]:
     """``enrolment.json``. ``server_url``: where the agent renews its certificate."""
     return {
         "link": link.id,
         "tenant": link.tenant_id,
         "broker": {"host": public_host(settings.mqtt_host), "port": settings.mqtt_port},
-        "root_public": settings.root_public_file.read_text("ascii").strip(),
+        **_root_document(present_root(settings)),
         "attached": dict(sorted(attached.items())),
         "terminal_class": link.terminal_class,
         "serial_number": link.serial_number,

@@ -11,6 +11,13 @@ class DataFolderUnusable(FleetError):
     code = "data_folder_unusable"
 
 
+class AuthorityLapsed(FleetError):
+    """The authority's certificate has ended, or is not valid yet: nothing that it signs would be believed."""
+
+    code = "authority_lapsed"
+    status = 503
+
+
 class FleetFileInvalid(FleetError):
     """Names the file, the place in it, what was expected and what came."""
 

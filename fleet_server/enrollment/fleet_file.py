@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from fleet_server.enrollment.errors import FleetFileInvalid
 from protocol.catalogue.vocabulary import TerminalClass
+from protocol.codec import UNREADABLE
 from protocol.session import MAX_ATTACHED, LineName
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -55,6 +56,8 @@ class SiteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: Annotated[str, Meta(max_length=64)]
     city: Place = Place()
     phone: Annotated[str, Meta(max_length=32)] = ""
+    contact_name: Text80 = ""
+    address: Annotated[str, Meta(max_length=240)] = ""
     trading_hours: Annotated[list[tuple[Hour, Hour]], Meta(max_length=8)] | None = None
 
 
@@ -86,7 +89,7 @@ def read_fleet_file(path: Path) -> FleetFile:
         fleet = msgspec.json.decode(path.read_bytes(), type=FleetFile)
     except OSError as error:
         raise FleetFileInvalid(f"{path} cannot be read: {error.strerror}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise FleetFileInvalid(f"{path}: {error}") from error
     _Checker(path, fleet).check()
     return fleet

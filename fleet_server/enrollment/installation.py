@@ -19,6 +19,8 @@ from sqlalchemy import Engine
 from sqlmodel import Session
 
 from fleet_server import migrate
+from fleet_server.assignments.repository import AssignmentFilters
+from fleet_server.assignments.service import LONGEST, AssignmentService, Wish
 from fleet_server.audit.anchors import ensure_anchor_key
 from fleet_server.audit.service import SYSTEM, record
 from fleet_server.auth.accounts import Accounts
@@ -47,6 +49,9 @@ from fleet_server.enrollment.tls_files import (
 from fleet_server.issuer.client import IssuerClient
 from fleet_server.issuer.opening import issuer_of, prepare
 from fleet_server.settings import ServerSettings
+from fleet_server.sites.repository import SiteRepository
+from fleet_server.tenants.errors import TenantUnknown
+from fleet_server.tenants.repository import TenantRepository, ensure_tenant
 
 DEMO_TOKEN_NAME = "demo"  # noqa: S105  # what it is called, not what it is
 
@@ -85,7 +90,10 @@ def install(
     now: datetime,
     passwords: Passwords,
     open_issuer: Callable[[ServerSettings], IssuerClient] = issuer_of,
+    *,
+    of_tenant: str | None = None,
 ) -> Installation:
+    """``of_tenant``: whose devices the fleet file names; None: the installation's own."""
     fleet = read_fleet_file(fleet_path) if fleet_path is not None else None
     make_private_dir(data)
     with _alone(data):
@@ -102,20 +110,30 @@ def install(
             renew_revocation_list(issuer, settings.tls_dir, read_revoked(settings.keys_dir), now)
             broker_config = write_broker_files(data / "broker", settings.tls_dir, addresses_of(settings))
             hang_up(data / "broker")
-            maker = BundleMaker(
-                authority=issuer,
-                folder=data / "agents",
-                settings=settings,
-                policy=policy,
-            )
             migrate.upgrade(engine)
             hashed = _passwords_of_new_people(engine, settings, passwords)
             # One transaction: passwords that were never shown must not be kept.
             with transaction(engine) as session:
-                Registration(session, settings.tenant, now).ensure_tenant()
+                ensure_tenant(session, settings.tenant, now)
                 people, token = _ensure_people(session, settings, hashed, now)
-                devices = _enrol(session, settings.tenant, fleet, maker, now)
+                tenant = _known_tenant(session, of_tenant or settings.tenant)
+                maker = BundleMaker(issuer, _bundle_folder(settings, tenant), settings, policy)
+                devices = _enrol(session, tenant, fleet, maker, now)
+                if settings.demo:
+                    _assign_first_site(session, settings.tenant, now)
     return Installation(settings, broker_config, people, token, devices)
+
+
+def _known_tenant(session: Session, tenant_id: str) -> str:
+    if TenantRepository(session).find(tenant_id) is None:
+        raise TenantUnknown(f"there is no tenant {tenant_id[:64]!r}: 'fleet-server tenants add' makes one")
+    return tenant_id
+
+
+def _bundle_folder(settings: ServerSettings, tenant: str) -> Path:
+    """A folder for each tenant: their fleet files may use the same keys."""
+    agents = settings.data / "agents"
+    return agents if tenant == settings.tenant else make_private_dir(settings.data / "tenants" / tenant / "agents")
 
 
 def _ensure_own_keys(settings: ServerSettings) -> None:
@@ -171,6 +189,18 @@ def _ensure_operator(session: Session, system: Actor, now: datetime) -> Person:
 
 def _system(tenant: str) -> Actor:
     return Actor("", SYSTEM, Role.OPERATOR, tenant, ActorKind.PERSON)
+
+
+def _assign_first_site(session: Session, tenant: str, now: datetime) -> None:
+    """To the demo's technician, who would see nothing otherwise, unless something is assigned to him already."""
+    person = AuthRepository(session).find_person(Role.TECHNICIAN.value)
+    sites = SiteRepository(session, tenant).page("", "", 1)
+    if person is None or person.role != Role.TECHNICIAN.value or not sites:
+        return
+    assignments = AssignmentService(session, _system(tenant), now)
+    filters = AssignmentFilters(assignee_id=person.id, ends_after=now)
+    if not assignments.page(filters, None, 1).items:
+        assignments.assign(Wish(person.name, None, sites[0].id, None, now + LONGEST))
 
 
 def _enrol(

@@ -1,15 +1,9 @@
-"""Tables of tenants and of the certificates that were issued to links."""
+"""Tables of what lets a link in: codes, certificates, and what ended them."""
 
 from datetime import datetime
 
 from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
-
-
-class Tenant(SQLModel, table=True):
-    id: str = Field(primary_key=True, max_length=64)
-    name: str = Field(max_length=120)
-    created_at: datetime
 
 
 class IssuedCertificate(SQLModel, table=True):

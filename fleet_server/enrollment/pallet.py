@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet_server.enrollment.errors import PalletInvalid
+from fleet_server.kit.free_text import EXPECTED_NONE, holds_card_data
 from protocol.catalogue.vocabulary import TerminalClass
 
 MAX_LINES = 1000
 _NEEDED = ("serial_number", "model", "terminal_class")
 _MORE = ("site", "label_zh", "label_en")
+# Serial numbers are left as they are: some would pass for card numbers.
+_WORDS = frozenset({"model", "label_zh", "label_en"})
 _LONGEST = {"serial_number": 64, "model": 80, "terminal_class": 16, "site": 64, "label_zh": 120, "label_en": 120}
 _CLASSES = frozenset(one.value for one in TerminalClass)
 
@@ -69,6 +72,8 @@ def _line(row: Mapping[str, str | Any], place: str) -> Wanted:
         if len(value) > _LONGEST[name] or not value.isprintable() or (name in _NEEDED and not value):
             expected = f"1 to {_LONGEST[name]}" if name in _NEEDED else f"at most {_LONGEST[name]}"
             raise PalletInvalid(f"{place}: {name}: expected {expected} printable characters")
+        if name in _WORDS and holds_card_data(value):
+            raise PalletInvalid(f"{place}: {name}: {EXPECTED_NONE}")
     if values["terminal_class"] not in _CLASSES:
         raise PalletInvalid(f"{place}: terminal_class: expected one of {', '.join(sorted(_CLASSES))}")
     return Wanted(**values)

@@ -52,7 +52,9 @@ def write_policy(path: Path, keys: InstallationKeys, now: datetime) -> bytes:
     present = read_policy(path, keys.root_public) if path.exists() else None
     wanted = _with_own_keys(present, keys, now)
     if wanted != present:
-        if keys.root is None:
+        root = Root.of_enrolment(keys.root_public) if present is None else root_after_history(path, keys.root_public)
+        # One that was followed by another signs nothing any more.
+        if keys.root is None or root != Root.of_enrolment(keys.root.public_hex):
             raise DataFolderUnusable(
                 "the policy does not name this installation's keys, and the root's key is not here: "
                 "draft one with 'fleet-server policy draft' and have it signed"

@@ -6,7 +6,7 @@ Invariant: an id is made once and never reused, and stays bound to the serial nu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,21 +14,23 @@ from typing import Any, TypeVar
 from sqlalchemy import Table, bindparam, update
 from sqlmodel import Session
 
+from fleet_server.devices.asking import search_text
 from fleet_server.devices.models import Device, Site
 from fleet_server.enrollment.errors import FleetFileInvalid
 from fleet_server.enrollment.fleet_file import DeviceEntry, DeviceKind, FleetFile, Named, SiteEntry
-from fleet_server.enrollment.models import Enrolment, FleetKey, Tenant
+from fleet_server.enrollment.models import Enrolment, FleetKey
 from fleet_server.enrollment.repository import DEVICE_KEYS, SITE_KEYS, EnrollmentRepository
 from fleet_server.kit import bulk
 from fleet_server.kit.identifiers import device_id, uuid7
 from protocol.catalogue.vocabulary import TerminalClass
 
 _TAIL_CHARS = 6
-_MAX_SEARCH_CHARS = 2000
 # Entries that are looked up and written together.
 _PIECE = 2000
 _SITE: Table = Site.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEVICE: Table = Device.__table__  # type: ignore[attr-defined]  # as above
+# Of a site: whom to call there.
+CONTACT = ("contact_name", "phone", "address")
 _KEY: Table = FleetKey.__table__  # type: ignore[attr-defined]  # as above
 
 EntryT = TypeVar("EntryT", SiteEntry, DeviceEntry)
@@ -50,18 +52,13 @@ class Registration:
         self._now = now
         self._new: Counter[str] = Counter()
 
-    def ensure_tenant(self) -> None:
-        if self._repository.find_tenant() is None:
-            self._repository.add(Tenant(id=self._tenant_id, name=self._tenant_id, created_at=self._now))
-            self._repository.flush()
-
     def import_fleet(self, fleet: FleetFile) -> Registered:
         """In pieces, set-based: of hundreds of thousands only one piece is held as rows."""
         self._refuse_moved_serials(fleet.devices)
         sites = {entry.key: entry for entry in fleet.sites}
-        site_ids = self._put(SITE_KEYS, _SITE, fleet.sites, lambda _id, entry: _site_values(entry))
+        site_ids = self._put(SITE_KEYS, _SITE, fleet.sites, self._site_values)
 
-        def device_values(id_: str, entry: DeviceEntry) -> dict[str, Any]:
+        def device_values(id_: str, entry: DeviceEntry, _row: Mapping[str, Any] | None) -> dict[str, Any]:
             link_id = links[entry.attached_to] if entry.attached_to else id_
             return _device_values(id_, link_id, site_ids[entry.site], entry, sites[entry.site])
 
@@ -72,9 +69,13 @@ class Registration:
         return Registered(self._new[SITE_KEYS], self._new[DEVICE_KEYS])
 
     def _put(
-        self, kind: str, table: Table, entries: Sequence[EntryT], values_of: Callable[[str, EntryT], dict[str, Any]]
+        self,
+        kind: str,
+        table: Table,
+        entries: Sequence[EntryT],
+        values_of: Callable[[str, EntryT, Mapping[str, Any] | None], dict[str, Any]],
     ) -> dict[str, str]:
-        """Writes what is new or has changed; the ids by key."""
+        """Writes what is new or has changed; the ids by key. ``values_of`` is given the row that is there, or None."""
         ids = self._repository.ids_by_key(kind)
         for begin in range(0, len(entries), _PIECE):
             piece = entries[begin : begin + _PIECE]
@@ -83,16 +84,23 @@ class Registration:
             for entry in piece:
                 if entry.key not in ids:
                     ids[entry.key] = id_ = self._new_id(kind)
-                    new.append({"id": id_, **values_of(id_, entry)})
+                    new.append({"id": id_, **values_of(id_, entry, None)})
                     keys.append({"tenant_id": self._tenant_id, "kind": kind, "key": entry.key, "row_id": id_})
                     continue
                 row = known[ids[entry.key]]
-                values = values_of(row["id"], entry)
+                values = values_of(row["id"], entry, row)
                 if any(row[name] != value for name, value in values.items()):
                     changed.append({"of_id": row["id"], **values})
             self._write(kind, table, new, changed)
             bulk.write(self._session, _KEY, keys)
         return ids
+
+    def _site_values(self, _id: str, entry: SiteEntry, row: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Whom to call may have been said at the desk since: what the file leaves out stays."""
+        values, before = _site_values(entry), row or dict.fromkeys((*CONTACT, "contact_at"))
+        contact = {name: getattr(entry, name) or before[name] or "" for name in CONTACT}
+        is_new = any(contact[name] != (before[name] or "") for name in CONTACT)
+        return {**values, **contact, "contact_at": self._now if is_new else before["contact_at"]}
 
     def _write(self, kind: str, table: Table, new: list[dict[str, Any]], changed: list[dict[str, Any]]) -> None:
         self._new[kind] += len(new)
@@ -139,7 +147,6 @@ def register_device(session: Session, wanted: Enrolment, site: Site, now: dateti
         merchant_name=Named(site.merchant_name_zh, site.merchant_name_en),
         site_name=Named(site.name_zh, site.name_en),
         timezone=site.timezone,
-        phone=site.phone,
     )
     values = _device_values(wanted.device_id, wanted.device_id, site.id, entry, place)
     device = Device(id=wanted.device_id, tenant_id=wanted.tenant_id, enrolled_at=now, **values)
@@ -180,13 +187,25 @@ def _site_values(entry: SiteEntry) -> dict[str, Any]:
         "name_en": entry.site_name.en,
         "city_zh": entry.city.zh,
         "city_en": entry.city.en,
-        "phone": entry.phone,
         "timezone": entry.timezone,
         "trading_hours": [list(span) for span in entry.trading_hours] if entry.trading_hours is not None else None,
     }
 
 
 def _device_values(id_: str, link_id: str, site_id: str, entry: DeviceEntry, site: SiteEntry) -> dict[str, Any]:
+    words = (
+        entry.serial_number,
+        entry.terminal_id,
+        site.merchant_id,
+        site.merchant_name.zh,
+        site.merchant_name.en,
+        site.site_name.zh,
+        site.site_name.en,
+        entry.label.zh,
+        entry.label.en,
+        id_,
+        entry.model,
+    )
     return {
         "link_id": link_id,
         "kind": entry.kind.value,
@@ -200,24 +219,5 @@ def _device_values(id_: str, link_id: str, site_id: str, entry: DeviceEntry, sit
         "label_zh": entry.label.zh,
         "label_en": entry.label.en,
         "sim_phone": entry.sim_phone,
-        "search_text": _search_text(id_, entry, site),
+        "search_text": search_text(words),
     }
-
-
-def _search_text(new_id: str, entry: DeviceEntry, site: SiteEntry) -> str:
-    words = [
-        entry.serial_number,
-        entry.terminal_id,
-        site.merchant_id,
-        site.merchant_name.zh,
-        site.merchant_name.en,
-        site.phone,
-        entry.sim_phone,
-        site.site_name.zh,
-        site.site_name.en,
-        entry.label.zh,
-        entry.label.en,
-        new_id,
-        entry.model,
-    ]
-    return "\n".join(dict.fromkeys(word.lower() for word in words if word))[:_MAX_SEARCH_CHARS]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Table, select
 from sqlmodel import Session
 
 from fleet_server.devices.models import Device
-from fleet_server.enrollment.models import FleetKey, IssuedCertificate, Tenant
+from fleet_server.enrollment.models import FleetKey, IssuedCertificate
 
 _DEVICE: Table = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _CERTIFICATE: Table = IssuedCertificate.__table__  # type: ignore[attr-defined]  # as above
@@ -32,6 +33,7 @@ class EnrolledDevice:
     serial_number: str
     model: str
     terminal_class: str
+    last_seen_at: datetime | None
 
 
 _ENROLLED = [_KEY.c.key, *(_DEVICE.c[name] for name in EnrolledDevice.__slots__ if name != "key")]
@@ -42,11 +44,8 @@ class EnrollmentRepository:
         self._session = session
         self._tenant_id = tenant_id
 
-    def add(self, row: IssuedCertificate | Tenant) -> None:
+    def add(self, row: IssuedCertificate) -> None:
         self._session.add(row)
-
-    def find_tenant(self) -> Tenant | None:
-        return self._session.get(Tenant, self._tenant_id)
 
     def ids_by_key(self, kind: str) -> dict[str, str]:
         """All at once: asked for in pieces, each piece would read the table that the ones before have filled."""
@@ -87,6 +86,3 @@ class EnrollmentRepository:
             .order_by(_CERTIFICATE.c.issued_at, _CERTIFICATE.c.not_after)
         )
         return {row.link_id: row.serial for row in self._session.execute(statement)}
-
-    def flush(self) -> None:
-        self._session.flush()

@@ -15,11 +15,13 @@ from sqlalchemy import select as sa_select
 from sqlalchemy import update
 from sqlmodel import Session, col, select
 
+from fleet_server.assignments.narrowing import assigned_devices
 from fleet_server.audit.service import record
 from fleet_server.auth.roles import Actor
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.models import Device
 from fleet_server.enrollment.models import Enrolment, Retirement
+from protocol.redaction import scrub
 
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _ENROLMENT = Enrolment.__table__  # type: ignore[attr-defined]  # as above
@@ -59,7 +61,7 @@ class Retirements:
             tenant_id=device.tenant_id,
             link_id=device.link_id,
             reason=reason.value,
-            note=note[:300],
+            note=scrub(note).text[:300],
             retired_by=self._actor.name[:120],
             at=self._now,
             # An attached device has no identity of its own: refusing its data is all there is.
@@ -74,7 +76,9 @@ class Retirements:
 
     def find(self, device_id: str) -> Retirement | None:
         statement = select(Retirement).where(
-            Retirement.device_id == device_id, Retirement.tenant_id == self._actor.tenant_id
+            Retirement.device_id == device_id,
+            Retirement.tenant_id == self._actor.tenant_id,
+            *assigned_devices(self._session, col(Retirement.device_id)),
         )
         return self._session.exec(statement).one_or_none()
 

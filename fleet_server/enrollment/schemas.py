@@ -9,6 +9,7 @@ from pydantic import Field
 from fleet_server.enrollment.codes import Made
 from fleet_server.enrollment.models import Enrolment
 from fleet_server.enrollment.pallet import MAX_LINES
+from fleet_server.kit.free_text import FreeText
 from fleet_server.kit.schemas import Answer, Asked, Moment
 
 MAX_HOURS = 90 * 24
@@ -18,11 +19,11 @@ Hours = Annotated[int, Field(ge=1, le=MAX_HOURS, description="how long it may be
 
 class CodeAsked(Asked):
     serial_number: Annotated[str, Field(min_length=1, max_length=64, pattern=Printable)]
-    model: Annotated[str, Field(min_length=1, max_length=80, pattern=Printable)]
+    model: Annotated[str, Field(min_length=1, max_length=80, pattern=Printable), FreeText]
     terminal_class: Literal["e_sign", "traditional", "smart", "kiosk"]
     site: Annotated[str, Field(max_length=64, description="its id; empty: said when the device is let in")] = ""
-    label_zh: Annotated[str, Field(max_length=120, pattern=Printable)] = ""
-    label_en: Annotated[str, Field(max_length=120, pattern=Printable)] = ""
+    label_zh: Annotated[str, Field(max_length=120, pattern=Printable), FreeText] = ""
+    label_en: Annotated[str, Field(max_length=120, pattern=Printable), FreeText] = ""
     hours: Hours = 72
     needs_approval: bool = False
 

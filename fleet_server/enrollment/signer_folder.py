@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from fleet_server.enrollment.errors import DataFolderUnusable
+from fleet_server.enrollment.policy import HISTORY
 from fleet_server.enrollment.private_files import make_private_dir, read_or_make_seed, write_private
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.settings import FILE, SignerSettings
@@ -46,6 +47,12 @@ def ensure_signer_folder(settings: ServerSettings, root_public: str, policy: byt
         return
     folder = make_private_dir(settings.signer_dir)
     write_private(folder / "root.pub", root_public + "\n")
+    history = {path.name: path.read_bytes() for path in (settings.server_dir / HISTORY).glob("*.json")}
+    for name, document in history.items():
+        write_private(make_private_dir(folder / HISTORY) / name, document)
+    for path in (folder / HISTORY).glob("*.json"):
+        if path.name not in history:
+            path.unlink()
     write_private(folder / "policy.json", policy)
     if not (folder / FILE).exists():
         write_private(folder / FILE, SignerSettings(folder, str(settings.signer_socket_path.resolve())).text())

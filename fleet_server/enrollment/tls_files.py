@@ -62,6 +62,16 @@ def renew_own_certificates(authority: Issuing, tls_dir: Path, addresses: Address
     return renewed
 
 
+def forget_certificates(tls_dir: Path, names: Sequence[str]) -> None:
+    """So that they are made anew; none named: all. Raises ``DataFolderUnusable`` for a name that there is not."""
+    known = ("broker", "http", *SERVICE_NAMES)
+    strange = sorted(set(names) - set(known))
+    if strange:
+        raise DataFolderUnusable(f"expected one of {', '.join(known)}, came {strange[0]}")
+    for name in names or known:
+        (tls_dir / f"{name}.crt").unlink(missing_ok=True)
+
+
 def read_revoked(keys_dir: Path) -> frozenset[int]:
     """Serial numbers in ``revoked``: one a line, hexadecimal; what follows "#" is for people."""
     path = keys_dir / "revoked"

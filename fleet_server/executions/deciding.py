@@ -22,11 +22,14 @@ from fleet_server.executions.dispatch import Dispatcher, Outgoing
 from fleet_server.executions.errors import ExecutionNotFound, NoConsentAwaited
 from fleet_server.executions.models import Execution
 from fleet_server.executions.outbound import Outbound
+from fleet_server.executions.permits import usable_permit
 from fleet_server.executions.repository import Entry, ExecutionRepository
+from fleet_server.executions.service import proposal_of
+from fleet_server.freezes.errors import FreezeInForce
 from fleet_server.signer.errors import SigningRefused
 from fleet_server.timeline.writer import NewEvent
 from protocol.authorisations import same_person
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.signing import Signature
 
 
@@ -54,12 +57,13 @@ class Decisions:
         awaited, person = self._documents.sign(execution_id, signature, policy, now)
         if actor.kind is ActorKind.PERSON and not same_person(actor.name, person):
             raise SignatureRefused(f"this key is {person}'s, and {actor.name} is signed in")
-        data = {"execution": entry.id, "action": entry.action, "approver": person, "key": signature.keyid}
-        record(self._desk.session, actor, "execution_approved", entry.device_id, data, now=now)
+        data = {"execution": entry.id, "action": entry.action, "key": signature.keyid}
+        who = {"approver": person}
+        record(self._desk.session, actor, "execution_approved", entry.device_id, data, personal=who, now=now)
         standing, outgoing = entry.standing, None
         if awaited.is_complete:
             standing, outgoing = self._queue(entry, now)
-        self._executions.save([(entry.id, standing)])
+        self._executions.save([(entry, standing)])
         event = happenings.moved(entry, standing, now, actor=person, approved_by=[*awaited.people])
         self._announce(outgoing, event, now)
         return self._get(execution_id)
@@ -69,22 +73,37 @@ class Decisions:
         entry = self._awaiting(execution_id)
         policy = self._desk.dispatcher.policy(now)
         permit = self._documents.add_broken_glass(envelope, execution_id, policy, now)
-        data = {"execution": entry.id, "action": entry.action, "permit": permit.id, "reason": permit.reason}
-        record(self._desk.session, actor, "break_glass_used", entry.device_id, data, now=now)
+        data = {"execution": entry.id, "action": entry.action, "permit": permit.id}
+        why = {"reason": permit.reason}
+        record(self._desk.session, actor, "break_glass_used", entry.device_id, data, personal=why, now=now)
         self._executions.set_permit(entry.id, permit.id)
         standing, outgoing = self._queue(replace(entry, permit_id=permit.id), now)
-        self._executions.save([(entry.id, standing)])
+        self._executions.save([(entry, standing)])
         moved = happenings.moved(entry, standing, now, actor=actor.name)
         self._announce(outgoing, moved, now, happenings.broken_glass(entry, permit.reason, now, actor=actor.name))
         return self._get(execution_id)
+
+    def allow_by_permit(self, execution_id: str, now: datetime) -> bool:
+        """Whether a shift permit that came meanwhile takes the place of the approval that is awaited."""
+        entry = self._awaiting(execution_id)
+        permit = usable_permit(self._documents, self._executions, proposal_of(entry), now)
+        if permit is None:
+            return False
+        self._documents.close(execution_id)
+        self._executions.set_permit(entry.id, permit)
+        standing, outgoing = self._queue(replace(entry, permit_id=permit), now)
+        self._executions.save([(entry, standing)])
+        self._announce(outgoing, happenings.moved(entry, standing, now), now)
+        return True
 
     def refuse(self, actor: Actor, execution_id: str, reason: str, now: datetime) -> Execution:
         entry = self._awaiting(execution_id)
         self._documents.close(execution_id)
         standing = ledger.refused(entry.standing, now, detail=reason)
-        self._executions.save([(entry.id, standing)])
-        data = {"execution": entry.id, "action": entry.action, "reason": reason}
-        record(self._desk.session, actor, "execution_refused", entry.device_id, data, now=now)
+        self._executions.save([(entry, standing)])
+        data = {"execution": entry.id, "action": entry.action}
+        why = {"reason": reason}
+        record(self._desk.session, actor, "execution_refused", entry.device_id, data, personal=why, now=now)
         self._announce(None, happenings.moved(entry, standing, now, actor=actor.name), now)
         return self._get(execution_id)
 
@@ -108,6 +127,8 @@ class Decisions:
             return ledger.unsent(entry.standing, entry.terms, now, is_online=True), None
         try:
             return self._desk.dispatcher.send(self._desk.session, entry, target, now)
+        except FreezeInForce as error:
+            return ledger.frozen(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None
         except SigningRefused as error:
             # The approvals stand; what was asked waits, and says why.
             return ledger.unsigned(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None

@@ -94,7 +94,7 @@ class ExecutionDesk:
 
     def _decided(self, actor: Actor, work: Callable[[Decisions], Execution]) -> Execution:
         def once() -> Execution:
-            with transaction(self._engine, actor.tenant_id) as session:
+            with transaction(self._engine, actor.reach) as session:
                 devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
                 desk = Desk(session, actor.tenant_id, devices, self._dispatcher, self._outbound)
                 return work(Decisions(desk))
@@ -106,7 +106,7 @@ class ExecutionDesk:
             raise AlreadyApproved("this person has approved this already") from error
 
     def _in_service(self, actor: Actor, work: Callable[[ExecutionService], Done]) -> Done:
-        with transaction(self._engine, actor.tenant_id) as session:
+        with transaction(self._engine, actor.reach) as session:
             devices = DeviceService(DeviceRepository(session, actor.tenant_id), self._cache)
             service = ExecutionService(session, actor.tenant_id, devices, self._dispatcher, self._outbound)
             return work(service)

@@ -9,7 +9,7 @@ Invariant: whatever is handed out was marked PUBLISHED in the same transaction.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,19 +20,21 @@ from sqlmodel import Session
 
 from fleet_server.approvals.documents import Documents
 from fleet_server.devices.errors import DeviceNotFound
-from fleet_server.devices.holding import hold
+from fleet_server.devices.holding import hold_ours
 from fleet_server.devices.repository import CommandTarget, DeviceRepository
 from fleet_server.devices.service import DeviceService
 from fleet_server.executions import happenings, ledger
 from fleet_server.executions.ledger import Standing, may_send_again, overdue, sent
 from fleet_server.executions.repository import Entry, ExecutionRepository
+from fleet_server.freezes.errors import FreezeInForce
+from fleet_server.freezes.gate import require_start
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.times import to_ms, utc_now
-from fleet_server.settings import ServerSettings
 from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import PolicyRefused, SignerUnreachable, SigningRefused
-from fleet_server.signer.messages import JournalPage, NewPolicy, Order
+from fleet_server.signer.messages import JournalPage, NewPolicy, Order, SignedRelease, SignRelease
 from fleet_server.signer.service import Signs, check_clock
+from fleet_server.tenants.repository import is_suspended
 from fleet_server.timeline.service import newest_received_at
 from fleet_server.timeline.writer import NewEvent
 from protocol.codec import JSON
@@ -73,11 +75,9 @@ class Dispatcher:
     def __init__(
         self,
         signer: Signs,
-        settings: ServerSettings,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._signer = signer
-        self._tenant_id = settings.tenant
         self._jitter = jitter
         self._clock_checked_at: datetime | None = None
         self._policy_given = ""
@@ -106,6 +106,10 @@ class Dispatcher:
             self._signer.take_policy(NewPolicy(document), now)
         self._policy_given = document
 
+    def sign_release(self, asked: SignRelease, now: datetime) -> SignedRelease:
+        """As the signer does it: see `fleet_server.signer.releases`."""
+        return self._signer.sign_release(asked, now)
+
     def signing_word(self) -> str:
         """For ``/readyz``: whether commands can be signed, as far as the signer's presence goes."""
         try:
@@ -118,31 +122,37 @@ class Dispatcher:
     def demo_approver(self) -> DemoApprover | None:
         return self._signer.demo_approver
 
-    def may_change(self, now: datetime) -> bool:
-        """Whether there is anybody who could allow a change, as far as is known."""
+    def may_change(self, tenant_id: str, now: datetime) -> bool:
+        """Whether there is anybody who could allow this tenant a change, as far as is known."""
         try:
-            return bool(self._signer.standing(now).approvers)
+            return any(one.tenant in {"", tenant_id} for one in self._signer.policy(now).approvers)
         except SignerUnreachable:
             return True
 
     def send(
         self, session: Session, entry: Entry, target: CommandTarget, now: datetime, *, actor: str = ""
     ) -> tuple[Standing, Outgoing]:
-        """Signs ``entry`` for its device; the caller stores the standing. Raises ``SigningRefused``."""
+        """Signs ``entry`` for its device; the caller stores the standing. Raises ``SigningRefused``, of which
+        ``FreezeInForce`` is one.
+        """
+        require_start(session, entry.tenant_id, entry.danger_class, now, is_planned=entry.is_planned)
         self._check_clock(session, now)
         order = Order(
             device_id=entry.device_id,
-            tenant_id=self._tenant_id,
+            tenant_id=entry.tenant_id,
             execution_id=entry.id,
             action=entry.action,
             danger_class=entry.danger_class,
             params=entry.params,
-            counter=self._devices(session).next_counter(entry.device_id),
+            counter=_devices(session, entry.tenant_id).next_counter(entry.device_id),
             not_after_ms=to_ms(entry.terms.queued_until),
             nonce=target.nonce or None,
             skip_if_passing=entry.override_reason is None,
+            override_holds=entry.override_holds,
+            supersedes=entry.supersedes,
             requester=entry.actor,
             authorisation=self._authorisation(session, entry),
+            target_proof=Documents(session, entry.tenant_id).target_proof(entry.permit_id, entry.device_id),
             consent=entry.asks_consent,
         )
         payload = self._signer.sign(order, now)
@@ -157,19 +167,19 @@ class Dispatcher:
     def _authorisation(self, session: Session, entry: Entry) -> str | None:
         if entry.danger_class is DangerClass.READS:
             return None
-        return Documents(session, self._tenant_id).envelope(entry.id, entry.permit_id)
+        return Documents(session, entry.tenant_id).envelope(entry.id, entry.permit_id)
 
     def cancel(self, session: Session, entry: Entry, now: datetime) -> Outgoing:
         """The order to end ``entry``; the device's answer is a state of ``entry`` itself. The caller holds it."""
         self._check_clock(session, now)
         order = Order(
             device_id=entry.device_id,
-            tenant_id=self._tenant_id,
+            tenant_id=entry.tenant_id,
             execution_id=uuid7(now),
             action=CANCEL,
             danger_class=DangerClass.READS,
             params={"execution": entry.id},
-            counter=self._devices(session).next_counter(entry.device_id),
+            counter=_devices(session, entry.tenant_id).next_counter(entry.device_id),
             not_after_ms=to_ms(now + _CANCEL_WITHIN),
         )
         return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
@@ -179,51 +189,71 @@ class Dispatcher:
         self._check_clock(session, now)
         order = Order(
             device_id=entry.device_id,
-            tenant_id=self._tenant_id,
+            tenant_id=entry.tenant_id,
             execution_id=uuid7(now),
             action=CONSENT,
             danger_class=DangerClass.READS,
             params={"execution": entry.id, "code": code},
-            counter=self._devices(session).next_counter(entry.device_id),
+            counter=_devices(session, entry.tenant_id).next_counter(entry.device_id),
             not_after_ms=to_ms(now + CONSENT_FOR),
         )
         return Outgoing(_topic(entry.link_id), self._signer.sign(order, now), JSON)
 
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> list[Outgoing]:
+    def take_for_link(self, session: Session, tenant_id: str, link_id: str, now: datetime) -> list[Outgoing]:
         """What waits for a link that has just said hello, oldest first. Events are in the answer, not yet appended.
         The caller holds the link's devices.
         """
-        repository = ExecutionRepository(session, self._tenant_id)
+        if is_suspended(session, tenant_id):
+            return []
+        repository = ExecutionRepository(session, tenant_id)
         waiting = repository.waiting_on_link(link_id, now - _ANSWERED_WITHIN, BATCH)
         outgoing = self._send_all(session, repository, waiting, now).outgoing
-        to_cancel = repository.to_cancel_on_link(link_id, BATCH)
-        return outgoing + [self.cancel(session, entry, now) for entry in to_cancel]
+        return outgoing + self._cancels(session, repository.to_cancel_on_link(link_id, BATCH), now)
 
     def take_overdue(
-        self, session: Session, now: datetime, *, spare_started: bool = False, can_send: bool = True
+        self,
+        session: Session,
+        tenant_id: str,
+        now: datetime,
+        *,
+        spare_started: bool = False,
+        can_send: bool = True,
     ) -> Taken:
-        """Everything whose deadline has passed: sent again, or ended with the reason.
+        """Everything of a tenant whose deadline has passed: sent again, or ended with the reason.
 
         ``can_send`` false: the broker is away, so what is to be sent waits for another look.
 
         ``spare_started``: right after a start, devices' words of the time before may still be on their way, so what
         they have begun is not ended yet.
         """
-        repository = ExecutionRepository(session, self._tenant_id)
+        repository = ExecutionRepository(session, tenant_id)
         found = repository.due(now, BATCH, spare_started=spare_started)
         if not found:
             return Taken()
-        hold(session, {device_id for _, device_id in found})
+        hold_ours(session, tenant_id, {device_id for _, device_id in found})
         due = repository.locked_if_due([execution_id for execution_id, _ in found], now, spare_started=spare_started)
         again = [entry for entry in due if may_send_again(entry.standing, entry.terms, now)]
         ended = [entry for entry in due if not may_send_again(entry.standing, entry.terms, now)]
+        can_send = can_send and not is_suspended(session, tenant_id)
         taken = self._send_all(session, repository, again, now, can_send=can_send)
-        for entry in ended:
-            standing = overdue(entry.standing, entry.terms, now)
-            repository.save([(entry.id, standing)])
-            if standing.state is not entry.standing.state:
-                taken.events.append(happenings.moved(entry, standing, now))
+        unheard = _ended(repository, ended, taken, now)
+        taken.outgoing += self._cancels(session, unheard, now) if can_send else []
         return taken
+
+    def _cancels(self, session: Session, entries: Sequence[Entry], now: datetime) -> list[Outgoing]:
+        """The wish to end them once more, for devices that can hear it."""
+        outgoing: list[Outgoing] = []
+        for entry in entries:
+            target = _target(session, entry)
+            if target is None or not target.is_link_online:
+                continue
+            try:
+                outgoing.append(self.cancel(session, entry, now))
+            except SigningRefused as error:
+                # The next look asks again; what goes on at the device does not depend on it.
+                _log.warning("a cancel was not signed", execution=entry.id, code=error.code, detail=str(error))
+                break
+        return outgoing
 
     def _send_all(
         self,
@@ -236,7 +266,7 @@ class Dispatcher:
     ) -> Taken:
         taken = Taken()
         for entry in entries:
-            target = self._target(session, entry.device_id)
+            target = _target(session, entry)
             message = None
             if target is None:
                 standing = ledger.orphaned(entry.standing, now)
@@ -250,21 +280,16 @@ class Dispatcher:
                 taken.outgoing.append(message)
             elif (standing.state, standing.code) != (entry.standing.state, entry.standing.code):
                 taken.events.append(happenings.moved(entry, standing, now))
-            repository.save([(entry.id, standing)])
+            repository.save([(entry, standing)])
         return taken
-
-    def _target(self, session: Session, device_id: str) -> CommandTarget | None:
-        """None for a device that was retired while something waited for it."""
-        try:
-            return self._devices(session).command_target(device_id)
-        except DeviceNotFound:
-            return None
 
     def _try_to_send(
         self, session: Session, entry: Entry, target: CommandTarget, now: datetime
     ) -> tuple[Standing, Outgoing | None]:
         try:
             return self.send(session, entry, target, now)
+        except FreezeInForce as error:
+            return ledger.frozen(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None
         except SigningRefused as error:
             # It stays queued until its end; who asked sees why it was not sent.
             _log.warning("command was not signed", execution=entry.id, code=error.code, detail=str(error))
@@ -276,8 +301,30 @@ class Dispatcher:
             check_clock(now, newest_received_at(session))
             self._clock_checked_at = now
 
-    def _devices(self, session: Session) -> DeviceService:
-        return DeviceService(DeviceRepository(session, self._tenant_id))
+
+def _ended(repository: ExecutionRepository, entries: list[Entry], taken: Taken, now: datetime) -> list[Entry]:
+    """What passing their deadlines makes of them; those whose end is asked for and whose device has not answered."""
+    unheard = []
+    for entry in entries:
+        standing = overdue(entry.standing, entry.terms, now)
+        repository.save([(entry, standing)])
+        if standing.state is not entry.standing.state:
+            taken.events.append(happenings.moved(entry, standing, now))
+        if standing.cancel_asked_at is not None and not standing.is_final:
+            unheard.append(entry)
+    return unheard
+
+
+def _target(session: Session, entry: Entry) -> CommandTarget | None:
+    """None for a device that was retired while something waited for it."""
+    try:
+        return _devices(session, entry.tenant_id).command_target(entry.device_id)
+    except DeviceNotFound:
+        return None
+
+
+def _devices(session: Session, tenant_id: str) -> DeviceService:
+    return DeviceService(DeviceRepository(session, tenant_id))
 
 
 def _topic(link_id: str) -> str:

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.access import CallerDep, needs
+from fleet_server.assignments.watching import of_assigned
+from fleet_server.auth.dependencies import while_let_in
 from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceServiceDep
 from fleet_server.executions.desk import ExecutionDesk
@@ -25,11 +27,13 @@ from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep
+from fleet_server.stream_places import ONE_STREAM
 from fleet_server.timeline.endpoints import EventHubDep, LastEventId, TimelineServiceDep
 from fleet_server.timeline.hub import EventFilter
 from fleet_server.timeline.models import Event
 from fleet_server.timeline.schemas import Happening, streamed
-from protocol.commands import FINAL, ExecutionState
+from protocol.authorisations import Artifact
+from protocol.executions import FINAL, ExecutionState, Result
 
 router = APIRouter(prefix="/api/v1/executions", tags=["executions"], dependencies=[needs(Permission.EXECUTIONS_READ)])
 
@@ -66,7 +70,17 @@ def request_execution(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
     """Asks a device for one of its declared actions. It waits in a queue while the device is offline."""
-    wish = Wish(asked.device, asked.action, dict(asked.params), asked.override_reason, asked.consent)
+    artifact = None if asked.artifact is None else Artifact(**asked.artifact.model_dump())
+    wish = Wish(
+        asked.device,
+        asked.action,
+        dict(asked.params),
+        asked.override_reason,
+        consent=asked.consent,
+        artifact=artifact,
+        supersedes=asked.supersedes,
+        is_planned=asked.planned,
+    )
     row = desk.request(caller, wish, utc_now(), idempotency_key)
     return Response(execution_read(row).model_dump_json(), 201, media_type="application/json")
 
@@ -76,12 +90,15 @@ def list_executions(
     executions: ExecutionServiceDep,
     device: Annotated[str | None, Query(max_length=64)] = None,
     state: ExecutionState | None = None,
+    result: Annotated[Result | None, Query(description="what came of it, such as no_answer")] = None,
     open_only: Annotated[bool, Query(alias="open", description="only those that have not ended")] = False,  # noqa: FBT002 - a query parameter is given by name
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> PageOf[ExecutionRead]:
     """Executions, newest first."""
-    page = executions.list(ExecutionFilters(device=device, state=state, open_only=open_only), cursor, limit)
+    page = executions.list(
+        ExecutionFilters(device=device, state=state, open_only=open_only, result=result), cursor, limit
+    )
     return PageOf(items=[execution_read(row) for row in page.items], next=page.next)
 
 
@@ -129,9 +146,9 @@ def followed(
     return Followed(execution_id, after_id, rest)
 
 
-@router.get("/{execution_id}/events", response_class=EventSourceResponse)
+@router.get("/{execution_id}/events", response_class=EventSourceResponse, dependencies=[ONE_STREAM])
 async def execution_events(
-    follow: Annotated[Followed, Depends(followed)], caller: CallerDep, hub: EventHubDep
+    request: Request, follow: Annotated[Followed, Depends(followed)], caller: CallerDep, hub: EventHubDep
 ) -> AsyncIterator[ServerSentEvent]:
     """Everything from the request on, or after `Last-Event-ID`; ends when the execution has ended."""
     if follow.rest is not None:
@@ -139,7 +156,8 @@ async def execution_events(
             yield streamed(event)
         return
     where = EventFilter(caller.tenant_id, execution_id=follow.execution_id)
-    async for happening in hub.subscribe(where, follow.after_id):
+    happenings = of_assigned(request.app.state.engine, caller.reach, hub.subscribe(where, follow.after_id))
+    async for happening in while_let_in(request, happenings):
         yield streamed(happening)
         if _ends(happening):
             return

@@ -40,6 +40,13 @@ class ClassNotOffered(FleetError):
     status = 409
 
 
+class OverrideNotAllowed(FleetError):
+    """Not waiting for a safe moment is a person's own responsibility, and takes their reason."""
+
+    code = "override_not_allowed"
+    status = 422
+
+
 class ExecutionFinished(FleetError):
     code = "execution_finished"
     status = 409

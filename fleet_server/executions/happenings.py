@@ -35,6 +35,10 @@ def moved(entry: Entry, standing: Standing, at: datetime, *, actor: str = "", **
         "actor": actor or entry.actor,
         "attempt": standing.attempt,
         "hold_until": text(standing.hold_until),
+        "result": standing.result(entry.kind),
+        "holds": standing.holds,
+        "earliest_start": text(standing.earliest_start),
+        "cancel_answer": standing.cancel_answer,
         **more,
     }
     if standing.output_tail:
@@ -42,10 +46,11 @@ def moved(entry: Entry, standing: Standing, at: datetime, *, actor: str = "", **
     return NewEvent(entry.device_id, EXECUTION, at, data, execution_id=entry.id, actor=actor)
 
 
-def late(device_id: str, report: ExecutionReport, at: datetime) -> NewEvent:
+def late(device_id: str, report: ExecutionReport, at: datetime, *, action: str = "") -> NewEvent:
     """A word that comes after the end, or about an execution that is not in the ledger: evidence, nothing more."""
     data = {
         "execution": report.execution,
+        "action": action,
         "state": report.state.value,
         "outcome": None if report.outcome is None else report.outcome.value,
         "code": report.code,

@@ -1,10 +1,12 @@
-"""The ledger of executions. States move along `protocol.commands.TRANSITIONS`; each non-final one has a deadline."""
+"""The ledger of executions. States move along `protocol.executions.TABLE`; each non-final one has a deadline."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, false
+from sqlalchemy import JSON, CheckConstraint, Column, Index, false, text
 from sqlmodel import Field, SQLModel
+
+_NONE = text("'[]'")
 
 
 class Execution(SQLModel, table=True):
@@ -13,6 +15,8 @@ class Execution(SQLModel, table=True):
         Index("ix_execution_due", "is_final", "deadline_at"),
         Index("ix_execution_permit", "permit_id"),
         Index("ix_execution_link_state", "link_id", "state"),
+        Index("ix_execution_kind", "tenant_id", "kind", "created_at"),
+        CheckConstraint("is_final OR deadline_at IS NOT NULL", name="deadline_while_open"),
     )
 
     id: str = Field(primary_key=True, max_length=36)  # UUIDv7
@@ -27,11 +31,17 @@ class Execution(SQLModel, table=True):
     declared: dict[str, Any] = Field(sa_column=Column(JSON, nullable=False))
     actor: str = Field(max_length=120)
     override_reason: str | None = Field(default=None, max_length=500)
+    # The same person also takes it upon themselves that it does not wait for a safe moment.
+    override_holds: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    # Part of something for many devices: it starts in no freeze.
+    is_planned: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    supersedes: str | None = Field(default=None, max_length=36)  # the execution whose place this one takes
     permit_id: str | None = Field(default=None, max_length=36)  # the shift permit that allows it, where one does
     asks_consent: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # of the merchant
     state: str = Field(max_length=20)
     is_final: bool = False
     outcome: str | None = Field(default=None, max_length=16)
+    result: str | None = Field(default=None, max_length=16)  # `protocol.executions.Result`, once it is final
     code: str = Field(default="", max_length=80)
     detail: str = Field(default="", max_length=512)
     step: str = Field(default="", max_length=160)
@@ -42,6 +52,16 @@ class Execution(SQLModel, table=True):
     attempt: int = 0
     cancel_asked_at: datetime | None = None
     cancel_asked_by: str = Field(default="", max_length=120)
+    cancel_answer: str | None = Field(default=None, max_length=16)
+    # What it waits for now, and what it would have waited for: names of `protocol.safety.Condition`;
+    # among the second also `ledger.PRE_CHECK`.
+    holds: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False, server_default=text("'[]'")))
+    overridden: list[str] = Field(
+        default_factory=list, sa_column=Column(JSON, nullable=False, server_default=text("'[]'"))
+    )
+    earliest_start: datetime | None = None
+    retries: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    came_back_at: datetime | None = None
     created_at: datetime
     queued_until: datetime
     deadline_at: datetime | None = None  # of the present state; null once final

@@ -37,7 +37,7 @@ def apply_reports(session: Session, tenant_id: str, reports: Sequence[DeviceRepo
     repository = ExecutionRepository(session, tenant_id)
     ledger = _Ledger(repository.locked(ids) if ids else {}, now)
     events = [event for report in reports for event in ledger.hear(report)]
-    repository.save(ledger.changed.items())
+    repository.save(ledger.moves())
     return events
 
 
@@ -48,6 +48,9 @@ class _Ledger:
         self._entries = entries
         self._now = now
         self.changed: dict[str, Standing] = {}
+
+    def moves(self) -> list[tuple[Entry, Standing]]:
+        return [(self._entries[one], standing) for one, standing in self.changed.items()]
 
     def hear(self, report: DeviceReport) -> list[NewEvent]:
         execution_id = report.body.execution
@@ -71,14 +74,16 @@ class _Ledger:
             case Heard.NOTHING_NEW:
                 return []
             case Heard.LATE:
-                return [happenings.late(entry.device_id, body, at)]
+                return [happenings.late(entry.device_id, body, at, action=entry.action)]
             case Heard.MOVED | Heard.PROGRESS:
                 return [happenings.moved(entry, standing, at)]
+            case Heard.CAME_BACK:
+                return [happenings.moved(entry, standing, at, came_back=True)]
 
     def _take_outcome(self, entry: Entry, body: Verdict) -> None:
-        """Until the device sums up, the worst verdict of the result so far is the outcome."""
+        """Until it ends, the worst verdict of the result so far is the outcome. What has ended is as it ended."""
         before = self._standing(entry)
-        if body.phase is not Phase.RESULT or (before.is_final and before.outcome is not None):
+        if body.phase is not Phase.RESULT or before.is_final:
             return
         outcome = body.outcome if before.outcome is None else _worse(Outcome(before.outcome), body.outcome)
         if outcome.value != before.outcome:

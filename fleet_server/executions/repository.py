@@ -15,16 +15,20 @@ from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
+from fleet_server.assignments.narrowing import assigned_devices
 from fleet_server.devices.models import Device
 from fleet_server.executions.ledger import Standing, Terms
 from fleet_server.executions.models import Execution, IdempotencyKey
-from protocol.commands import FINAL, SOAK_S, ActionKind, DangerClass, ExecutionState
+from protocol.commands import SOAK_S, ActionKind, DangerClass
+from protocol.executions import SENDING, UNANSWERED, ExecutionState, Result
 from protocol.parameters import ParamValue
 
 _STANDING = tuple(field.name for field in fields(Standing))
-_FACTS = ("id", "device_id", "link_id", "action", "kind", "danger_class", "params", "declared", "actor")
-_ENTRY = (*_FACTS, "override_reason", "permit_id", "asks_consent", "queued_until", *_STANDING)
-_NOT_STARTED = (ExecutionState.QUEUED.value, ExecutionState.PUBLISHED.value)
+_FACTS = ("id", "tenant_id", "device_id", "link_id", "action", "kind", "danger_class", "params", "declared", "actor")
+_ASKED = ("override_reason", "override_holds", "supersedes", "permit_id", "asks_consent", "is_planned", "queued_until")
+_ENTRY = (*_FACTS, *_ASKED, *_STANDING)
+_SENDING = tuple(sorted(state.value for state in SENDING))
+_UNANSWERED = tuple(sorted(state.value for state in UNANSWERED))
 _TABLE = Execution.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # as above
 
@@ -37,7 +41,7 @@ _LOCKED_ONE = _LOCKING.where(_TABLE.c.id == bindparam("id"))
 _SAVE = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("of_execution"), _TABLE.c.tenant_id == bindparam("of_tenant"))
-    .values({name: bindparam(name) for name in (*_STANDING, "is_final")})
+    .values({name: bindparam(name) for name in (*_STANDING, "is_final", "result")})
 )
 
 
@@ -46,6 +50,7 @@ class Entry:
     """One execution as the ledger moves it."""
 
     id: str
+    tenant_id: str
     device_id: str
     link_id: str
     action: str
@@ -58,6 +63,9 @@ class Entry:
     standing: Standing
     permit_id: str | None = None  # the shift permit that allows it, where one does
     asks_consent: bool = False  # the terminal is to ask the merchant
+    override_holds: bool = False  # ``override_reason`` is also why it need not wait for a safe moment
+    supersedes: str | None = None
+    is_planned: bool = False  # part of something for many devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class ExecutionFilters:
     device: str | None = None
     state: ExecutionState | None = None
     open_only: bool = False
+    code: str | None = None
+    result: Result | None = None
 
 
 class ExecutionRepository:
@@ -74,7 +84,9 @@ class ExecutionRepository:
 
     def get(self, execution_id: str) -> Execution | None:
         statement = select(Execution).where(
-            col(Execution.id) == execution_id, col(Execution.tenant_id) == self._tenant_id
+            col(Execution.id) == execution_id,
+            col(Execution.tenant_id) == self._tenant_id,
+            *assigned_devices(self._session, col(Execution.device_id)),
         )
         return self._session.exec(statement).first()
 
@@ -84,13 +96,18 @@ class ExecutionRepository:
     def newest_first(
         self, filters: ExecutionFilters, after: tuple[datetime, str] | None, limit: int
     ) -> list[Execution]:
-        statement = select(Execution).where(col(Execution.tenant_id) == self._tenant_id)
+        seen = assigned_devices(self._session, col(Execution.device_id))
+        statement = select(Execution).where(col(Execution.tenant_id) == self._tenant_id, *seen)
         if filters.device is not None:
             statement = statement.where(col(Execution.device_id) == filters.device)
         if filters.state is not None:
             statement = statement.where(col(Execution.state) == filters.state)
+        if filters.result is not None:
+            statement = statement.where(col(Execution.result) == filters.result)
         if filters.open_only:
             statement = statement.where(col(Execution.is_final).is_(False))
+        if filters.code is not None:
+            statement = statement.where(col(Execution.code) == filters.code)
         if after is not None:
             created_at, execution_id = after
             same = and_(col(Execution.created_at) == created_at, col(Execution.id) < execution_id)
@@ -98,9 +115,13 @@ class ExecutionRepository:
         ordered = statement.order_by(col(Execution.created_at).desc(), col(Execution.id).desc())
         return list(self._session.exec(ordered.limit(limit)))
 
-    def counts_by_state(self) -> dict[str, int]:
-        statement = select(Execution.state, func.count()).where(col(Execution.tenant_id) == self._tenant_id)
-        return dict(self._session.exec(statement.group_by(col(Execution.state))).all())
+    def ended(self, ids: Collection[str]) -> list[tuple[str, str, str | None, str]]:
+        """Id, state, outcome and code of those that have ended."""
+        columns: list[Any] = [_TABLE.c.id, _TABLE.c.state, _TABLE.c.outcome, _TABLE.c.code]
+        statement = sa_select(*columns).where(
+            _TABLE.c.id.in_(list(ids)), _TABLE.c.is_final.is_(True), _TABLE.c.tenant_id == self._tenant_id
+        )
+        return [(row[0], row[1], row[2], row[3]) for row in self._session.execute(statement)]
 
     def permit_uses(self, permit_ids: Collection[str], device_id: str | None = None) -> dict[str, int]:
         """How many executions were asked on each permit."""
@@ -136,11 +157,12 @@ class ExecutionRepository:
         return self._entries(statement.order_by(_TABLE.c.id).limit(limit).with_for_update(skip_locked=True))
 
     def to_cancel_on_link(self, link_id: str, limit: int) -> list[Entry]:
-        """Those that somebody wants ended and the device has not answered for."""
+        """Those that somebody wants ended and the device has not answered for, queued again or not."""
         statement = self._entry_query().where(
             _TABLE.c.link_id == link_id,
             _TABLE.c.device_id.in_(self._devices_of(link_id)),
-            _TABLE.c.state.not_in([state.value for state in FINAL | {ExecutionState.QUEUED}]),
+            _TABLE.c.is_final.is_(False),
+            _TABLE.c.attempt > 0,
             _TABLE.c.cancel_asked_at.is_not(None),
         )
         return self._entries(statement.order_by(_TABLE.c.id).limit(limit))
@@ -164,7 +186,7 @@ class ExecutionRepository:
             _TABLE.c.is_final.is_(False),
             _TABLE.c.deadline_at <= now,
         ]
-        return [*conditions, _TABLE.c.state.in_(_NOT_STARTED)] if spare_started else conditions
+        return [*conditions, _TABLE.c.state.in_(_SENDING)] if spare_started else conditions
 
     def waiting(self, limit: int) -> list[tuple[str, str]]:
         """Those that have not been sent, or were sent and not answered, with their devices; not those whose end
@@ -174,7 +196,7 @@ class ExecutionRepository:
             _TABLE.c.tenant_id == self._tenant_id,
             _TABLE.c.is_final.is_(False),
             _TABLE.c.cancel_asked_at.is_(None),
-            _TABLE.c.state.in_([*_NOT_STARTED, ExecutionState.AWAITING_APPROVAL.value]),
+            _TABLE.c.state.in_(_UNANSWERED),
         )
         return [(row[0], row[1]) for row in self._session.execute(statement.order_by(_TABLE.c.id).limit(limit))]
 
@@ -184,13 +206,17 @@ class ExecutionRepository:
 
     def device_of(self, execution_id: str) -> str | None:
         statement = sa_select(_TABLE.c.device_id).where(
-            _TABLE.c.id == execution_id, _TABLE.c.tenant_id == self._tenant_id
+            _TABLE.c.id == execution_id,
+            _TABLE.c.tenant_id == self._tenant_id,
+            *assigned_devices(self._session, _TABLE.c.device_id),
         )
         return self._session.execute(statement).scalar()
 
-    def save(self, changes: Iterable[tuple[str, Standing]]) -> None:
+    def save(self, changes: Iterable[tuple[Entry, Standing]]) -> None:
         ours = {"of_tenant": self._tenant_id}
-        rows = [{**ours, "of_execution": one, **standing_columns(standing)} for one, standing in changes]
+        rows = [
+            {**ours, "of_execution": entry.id, **standing_columns(standing, entry.kind)} for entry, standing in changes
+        ]
         if rows:
             self._session.connection().execute(_SAVE, rows)
 
@@ -227,9 +253,20 @@ class ExecutionRepository:
         return [_entry(row) for row in self._session.execute(statement)]
 
 
-def standing_columns(standing: Standing) -> dict[str, Any]:
+def counts_by_state(session: Session) -> dict[str, int]:
+    """Of all tenants together: counts that say nothing of any of them."""
+    return dict(session.exec(select(Execution.state, func.count()).group_by(col(Execution.state))).all())
+
+
+def standing_columns(standing: Standing, kind: ActionKind) -> dict[str, Any]:
     values = {name: getattr(standing, name) for name in _STANDING}
-    return {**values, "state": standing.state.value, "is_final": standing.is_final}
+    result = standing.result(kind)
+    return {
+        **values,
+        "state": standing.state.value,
+        "is_final": standing.is_final,
+        "result": None if result is None else result.value,
+    }
 
 
 def _entry(row: Row[Any]) -> Entry:
@@ -239,6 +276,7 @@ def _entry(row: Row[Any]) -> Entry:
     standing = {name: values[name] for name in _STANDING}
     return Entry(
         id=values["id"],
+        tenant_id=values["tenant_id"],
         device_id=values["device_id"],
         link_id=values["link_id"],
         action=values["action"],
@@ -249,6 +287,9 @@ def _entry(row: Row[Any]) -> Entry:
         override_reason=values["override_reason"],
         permit_id=values["permit_id"],
         asks_consent=bool(values["asks_consent"]),
+        override_holds=bool(values["override_holds"]),
+        supersedes=values["supersedes"],
+        is_planned=bool(values["is_planned"]),
         terms=Terms(kind, float(declared["timeout_s"]), float(declared.get("soak_s", SOAK_S)), values["queued_until"]),
         standing=Standing(**{**standing, "state": ExecutionState(values["state"])}),
     )

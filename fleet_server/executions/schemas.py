@@ -22,6 +22,14 @@ ParamIn = (
 )
 
 
+class ArtifactAsked(Asked):
+    """The target of the software repository that class 2 is about, as its signed metadata names it."""
+
+    path: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")]
+    length: Annotated[StrictInt, Field(ge=1, le=2**40)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class ExecutionAsked(Asked):
     """What is to be run on which device; the device's ``capabilities`` say what there is."""
 
@@ -34,6 +42,12 @@ class ExecutionAsked(Asked):
     override_reason: Annotated[str | None, Field(min_length=3, max_length=500)] = None
     # Tests and fixes of class 1: the terminal shows or prints six digits, and the merchant reads them out to allow it.
     consent: StrictBool = False
+    # Of class 2 only, and needed there: what two approvers are to sign for.
+    artifact: ArtifactAsked | None = None
+    # An execution of the same device whose place this one takes: ended at once while it waits, else by the device.
+    supersedes: Annotated[str | None, Field(min_length=1, max_length=36)] = None
+    # Part of something for many devices: one that changes the device is not begun while a freeze is in force.
+    planned: StrictBool = False
 
 
 class ConsentAsked(Asked):
@@ -70,8 +84,20 @@ class ResultRead(Answer):
     duration_ms: int
 
 
+class LateRead(Answer):
+    """What the device said after the end: evidence, which changes nothing."""
+
+    at: Moment
+    state: str
+    verdict: str | None
+    code: str
+    detail: str
+
+
 class ExecutionRead(Answer):
-    """``state`` is how far it came, ``verdict`` what it found: a check that ran has succeeded whatever it found."""
+    """``state`` is how far it came, ``verdict`` what it found: a check that ran has succeeded whatever it found.
+    ``result`` says in one word what came of it, ``holds`` what it waits for now.
+    """
 
     id: str
     device: str
@@ -83,14 +109,21 @@ class ExecutionRead(Answer):
     state: str
     is_final: bool
     verdict: str | None
+    result: str | None
     code: str
     detail: str
+    holds: list[str]
+    earliest_start: Moment | None
     progress: ProgressRead
     steps: list[StepRead]
     output_tail: str
     actor: str
     override_reason: str | None
+    override_holds: bool
+    overridden: list[str]
+    supersedes: str | None
     attempt: int
+    retries: int
     created_at: Moment
     queued_until: Moment
     deadline_at: Moment | None
@@ -102,10 +135,13 @@ class ExecutionRead(Answer):
     finished_at: Moment | None
     cancel_asked_at: Moment | None
     cancel_asked_by: str
+    cancel_answer: str | None
+    came_back_at: Moment | None
 
 
 class ExecutionDetail(ExecutionRead):
     results: list[ResultRead]
+    late: list[LateRead]
 
 
 _AS_THEY_ARE = (
@@ -116,12 +152,19 @@ _AS_THEY_ARE = (
     "params",
     "state",
     "is_final",
+    "result",
     "code",
     "detail",
+    "holds",
+    "earliest_start",
     "output_tail",
     "actor",
     "override_reason",
+    "override_holds",
+    "overridden",
+    "supersedes",
     "attempt",
+    "retries",
     "created_at",
     "queued_until",
     "deadline_at",
@@ -133,6 +176,8 @@ _AS_THEY_ARE = (
     "finished_at",
     "cancel_asked_at",
     "cancel_asked_by",
+    "cancel_answer",
+    "came_back_at",
 )
 
 
@@ -142,7 +187,8 @@ def execution_read(row: Execution) -> ExecutionRead:
 
 def execution_detail(row: Execution, events: Sequence[Event]) -> ExecutionDetail:
     results = [_result(event) for event in events if event.type == "verdict"]
-    return ExecutionDetail(**_fields(row), results=results)
+    late = [_late(event) for event in events if event.data.get("late")]
+    return ExecutionDetail(**_fields(row), results=results, late=late)
 
 
 def _fields(row: Execution) -> dict[str, Any]:
@@ -160,6 +206,11 @@ def _fields(row: Execution) -> dict[str, Any]:
         "verdict": row.outcome,
         "progress": progress,
     }
+
+
+def _late(event: Event) -> LateRead:
+    data = event.data
+    return LateRead(at=event.at, state=data["state"], verdict=data["outcome"], code=data["code"], detail=data["detail"])
 
 
 def _result(event: Event) -> ResultRead:

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 from sqlmodel import Session
 
-from fleet_server.approvals.documents import Documents, Proposal
+from fleet_server.approvals.documents import Documents, Proposal, approvers_beside
 from fleet_server.audit.service import record
 from fleet_server.auth.errors import RoleTooLow
-from fleet_server.auth.roles import Actor, Permission
+from fleet_server.auth.roles import Actor, ActorKind, Permission
 from fleet_server.devices.holding import hold_one, hold_ours
 from fleet_server.devices.repository import CommandTarget
 from fleet_server.devices.service import DeviceService
@@ -31,25 +31,30 @@ from fleet_server.executions.errors import (
     ExecutionFinished,
     ExecutionNotFound,
     IdempotencyKeyReused,
+    OverrideNotAllowed,
     ParamsInvalid,
 )
 from fleet_server.executions.models import Execution, IdempotencyKey
 from fleet_server.executions.outbound import Outbound
 from fleet_server.executions.permits import make_demo_permit, usable_permit
 from fleet_server.executions.repository import Entry, ExecutionFilters, ExecutionRepository, standing_columns
+from fleet_server.freezes.gate import require_start
 from fleet_server.kit.identifiers import uuid7
 from fleet_server.kit.pagination import CursorInvalid, Page, decode_cursor, encode_cursor
 from fleet_server.kit.times import from_us, to_us
 from fleet_server.signer.errors import SignerUnreachable
 from fleet_server.timeline.writer import NewEvent
+from protocol.authorisations import APPROVERS_NEEDED, Artifact
 from protocol.capabilities import Action
-from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass, ExecutionState
+from protocol.commands import QUEUE_EXPIRY, ActionKind, DangerClass
+from protocol.executions import ExecutionState
 from protocol.parameters import ParamValue, check_params
 from protocol.redaction import is_card_value, scrub
 
 # How long a test or fix waits for whoever may allow it.
 APPROVED_WITHIN = timedelta(hours=24)
-_NOT_SENT = frozenset({ExecutionState.QUEUED, ExecutionState.AWAITING_APPROVAL})
+# What an approver reads before the reason of somebody who overrides what it would wait for.
+_WITHOUT_WAITING = "不等安全时机 / without waiting for a safe moment: "
 IDEMPOTENCY_KEPT = timedelta(hours=24)
 NEEDED = {
     ActionKind.CHECK: Permission.REQUEST_CHECK,
@@ -60,19 +65,32 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody asks of a device. ``override_reason``: why a fix is to run although its pre-check passes."""
+    """What somebody asks of a device. ``override_reason``: why a fix is to run although its pre-check passes, and, with
+    ``override_holds``, without waiting for a safe moment. ``supersedes``: the execution whose place it takes.
+    """
 
     device_id: str
     action: str
     params: dict[str, ParamValue]
     override_reason: str | None = None
     consent: bool = False  # the merchant is to be asked, instead of an approver
+    artifact: Artifact | None = None  # of class 2: what approvers sign for
+    override_holds: bool = False
+    supersedes: str | None = None
+    is_planned: bool = False  # part of something for many devices, which starts in no freeze
 
     @property
     def sha256(self) -> str:
-        document = [self.device_id, self.action, self.params, self.override_reason]
+        document: list[object] = [self.device_id, self.action, self.params, self.override_reason]
         if self.consent:
             document.append("consent")
+        if self.artifact is not None:
+            document.append(self.artifact)
+        if self.override_holds:
+            document.append("override_holds")
+        if self.supersedes is not None:
+            document.append(f"supersedes {self.supersedes}")
+        document += ["planned"] if self.is_planned else []
         return hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
 
 
@@ -116,6 +134,7 @@ class ExecutionService:
         hold_one(self._session, self._tenant_id, wish.device_id)
         target = self._devices.command_target(wish.device_id)
         entry, declared = self._entry(actor, wish, target, now)
+        replaced = self._replaced(actor, entry, now)
         entry = self._permitted(entry, wish, target, now)
         standing, outgoing = entry.standing, None
         if standing.state is ExecutionState.AWAITING_APPROVAL:
@@ -129,17 +148,41 @@ class ExecutionService:
         self._executions.add(values)
         if idempotency_key is not None:
             self._remember(actor, wish, now, idempotency_key, entry.id)
-        data = {
-            "execution": entry.id,
-            "action": wish.action,
-            "params": entry.params,
-            "overrides": wish.override_reason is not None,
-        }
-        # What somebody typed may name people: it can be erased.
-        why = {} if wish.override_reason is None else {"override": wish.override_reason}
-        record(self._session, actor, "execution_requested", wish.device_id, data, personal=why, now=now)
-        self._announce([] if outgoing is None else [outgoing], [event], now)
+        self._note_request(actor, entry, now)
+        self._announce([] if outgoing is None else [outgoing], [*replaced, event], now)
         return Execution(**values, tenant_id=self._tenant_id)
+
+    def _replaced(self, actor: Actor, entry: Entry, now: datetime) -> Sequence[NewEvent]:
+        """Ends what the new one takes the place of, or leaves it to the device, which is told by the new one."""
+        if entry.supersedes is None:
+            return []
+        old = self._executions.locked([entry.supersedes]).get(entry.supersedes)
+        if old is None or old.device_id != entry.device_id:
+            raise ExecutionNotFound(entry.supersedes)
+        _require_allowed(actor, old.kind)
+        if old.standing.is_final:
+            raise ExecutionFinished(f"execution {old.id} has already ended as {old.standing.state}")
+        standing = ledger.superseded(old.standing, now)
+        if not standing.is_final:
+            standing = replace(standing, cancel_asked_at=now)
+        self._executions.save([(old, standing)])
+        self._executions.note_cancel(old.id, actor.name, now)
+        Documents(self._session, self._tenant_id).close(old.id)
+        return [happenings.moved(old, standing, now, actor=actor.name, superseded_by=entry.id)]
+
+    def _note_request(self, actor: Actor, entry: Entry, now: datetime) -> None:
+        data: dict[str, Any] = {
+            "execution": entry.id,
+            "action": entry.action,
+            "params": entry.params,
+            "overrides": entry.override_reason is not None,
+            "overrides_holds": entry.override_holds,
+        }
+        if entry.supersedes is not None:
+            data["supersedes"] = entry.supersedes
+        # What somebody typed may name people: it can be erased.
+        why = {} if entry.override_reason is None else {"override": entry.override_reason}
+        record(self._session, actor, "execution_requested", entry.device_id, data, personal=why, now=now)
 
     def _permitted(self, entry: Entry, wish: Wish, target: CommandTarget, now: datetime) -> Entry:
         """By a shift permit, by the merchant who is to be asked, or by approvers who are waited for."""
@@ -148,10 +191,10 @@ class ExecutionService:
         if wish.consent and entry.danger_class is DangerClass.CHANGES:
             return replace(entry, asks_consent=True)
         documents = Documents(self._session, self._tenant_id)
-        wanted = _proposal(entry)
+        wanted = replace(proposal_of(entry), artifact=wish.artifact)
         permit = usable_permit(documents, self._executions, wanted, now)
         demo = self._dispatcher.demo_approver
-        if permit is None and demo is not None:
+        if permit is None and demo is not None and entry.danger_class is DangerClass.CHANGES:
             actions = self._devices.declared_actions(target)
             names = [one.name for one in actions if one.danger_class is DangerClass.CHANGES]
             permit = make_demo_permit(documents, demo, wanted, names, now)
@@ -173,19 +216,18 @@ class ExecutionService:
             return ledger.unsigned(entry.standing, entry.terms, now, code=error.code, detail=str(error)), None
 
     def cancel(self, actor: Actor, execution_id: str, now: datetime) -> Execution:
-        """Ended at once while it is queued; else the device is asked, and its answer decides."""
+        """Ended at once while no copy of it has left; else the device is asked, and its answer decides."""
         entry = self._locked(execution_id)
         _require_allowed(actor, entry.kind)
         if entry.standing.is_final:
             raise ExecutionFinished(f"execution {entry.id} has already ended as {entry.standing.state}")
         outgoing: list[Outgoing] = []
-        standing = replace(entry.standing, cancel_asked_at=now)
-        if entry.standing.state in _NOT_SENT:
-            standing = ledger.cancelled(standing, now)
+        standing = ledger.cancelled(entry.standing, now)
+        if standing.is_final:
             Documents(self._session, self._tenant_id).close(entry.id)
         else:
             outgoing = [self._dispatcher.cancel(self._session, entry, now)]
-        self._executions.save([(entry.id, standing)])
+        self._executions.save([(entry, standing)])
         self._executions.note_cancel(entry.id, actor.name, now)
         record(self._session, actor, "execution_cancelled", entry.device_id, {"execution": entry.id}, now=now)
         event = happenings.moved(entry, standing, now, actor=actor.name, cancel_asked=True)
@@ -199,11 +241,8 @@ class ExecutionService:
         entries = self._executions.locked([execution_id for execution_id, _ in found]).values()
         events = []
         for entry in entries:
-            if entry.standing.state in _NOT_SENT:
-                standing = replace(ledger.cancelled(entry.standing, now), code=code)
-            else:
-                standing = replace(entry.standing, cancel_asked_at=now)
-            self._executions.save([(entry.id, standing)])
+            standing = ledger.cancelled(entry.standing, now, code=code)
+            self._executions.save([(entry, standing)])
             Documents(self._session, self._tenant_id).close(entry.id)
             events.append(happenings.moved(entry, standing, now, actor=actor.name))
         self._announce([], events, now)
@@ -220,9 +259,6 @@ class ExecutionService:
         """How many executions were asked on each shift permit."""
         return self._executions.permit_uses(permit_ids)
 
-    def counts_by_state(self) -> dict[str, int]:
-        return self._executions.counts_by_state()
-
     def _entry(self, actor: Actor, wish: Wish, target: CommandTarget, now: datetime) -> tuple[Entry, Action]:
         if target.capability_digest is None:
             raise CapabilitiesUnknown(f"device {target.device_id} has not yet said what it can do")
@@ -230,13 +266,17 @@ class ExecutionService:
         if declared is None:
             raise ActionNotDeclared(wish.action)
         _require_allowed(actor, declared.kind)
-        self._require_offered(declared, wish, now)
+        self._require_offered(actor, declared, wish, now)
+        require_start(self._session, self._tenant_id, declared.danger_class, now, is_planned=wish.is_planned)
+        if wish.override_holds and (actor.kind is not ActorKind.PERSON or wish.override_reason is None):
+            raise OverrideNotAllowed("only a person who is signed in, with a reason, may do without a safe moment")
         params = check_params(declared.params, wish.params)
         if isinstance(params, list):
             raise ParamsInvalid("; ".join(str(error) for error in params)[:500])
         terms = ledger.Terms(declared.kind, declared.timeout_s, declared.soak_s, now + QUEUE_EXPIRY[declared.kind])
         entry = Entry(
             id=uuid7(now),
+            tenant_id=self._tenant_id,
             device_id=target.device_id,
             link_id=target.link_id,
             action=declared.name,
@@ -245,16 +285,37 @@ class ExecutionService:
             params=params,
             actor=actor.name,
             override_reason=wish.override_reason,
+            override_holds=wish.override_holds,
+            supersedes=wish.supersedes,
+            is_planned=wish.is_planned,
             terms=terms,
             standing=ledger.queued(terms),
         )
         return entry, declared
 
-    def _require_offered(self, declared: Action, wish: Wish, now: datetime) -> None:
+    def _require_offered(self, actor: Actor, declared: Action, wish: Wish, now: datetime) -> None:
+        is_software = declared.danger_class is DangerClass.SOFTWARE
+        if is_software and wish.artifact is None:
+            raise ParamsInvalid("class 2: expected the artifact that people are to sign for, came none")
+        if wish.artifact is not None and not is_software:
+            raise ParamsInvalid(f"class {int(declared.danger_class)}: an artifact belongs to class 2, and only there")
         if declared.danger_class is DangerClass.SOFTWARE:
-            raise ClassNotOffered("class 2 needs two approvers and a signed target, which this server does not offer")
-        if declared.danger_class is DangerClass.CHANGES and not wish.consent and not self._dispatcher.may_change(now):
+            self._require_two_others(actor, now)
+        needs_approver = declared.danger_class is DangerClass.CHANGES and not wish.consent
+        if needs_approver and not self._dispatcher.may_change(self._tenant_id, now):
             raise ClassNotOffered("class 1 needs the authorisation of an approver, and the policy names none")
+
+    def _require_two_others(self, actor: Actor, now: datetime) -> None:
+        try:
+            policy = self._dispatcher.policy(now)
+        except SignerUnreachable:
+            # It judges again before anything is sent.
+            return
+        needed = APPROVERS_NEEDED[DangerClass.SOFTWARE]
+        found = approvers_beside(policy, self._tenant_id, actor.name)
+        if found < needed:
+            words = f"class 2 needs {needed} approvers beside who asks, and the policy names {found}"
+            raise ClassNotOffered(words)
 
     def _known_by_key(self, actor: Actor, wish: Wish, now: datetime, key: str) -> Execution | None:
         known = self._executions.idempotency(actor.id, key)
@@ -295,7 +356,7 @@ def _require_allowed(actor: Actor, kind: ActionKind) -> None:
         raise RoleTooLow(NEEDED[kind], actor)
 
 
-def _proposal(entry: Entry) -> Proposal:
+def proposal_of(entry: Entry) -> Proposal:
     return Proposal(
         execution_id=entry.id,
         device_id=entry.device_id,
@@ -303,7 +364,7 @@ def _proposal(entry: Entry) -> Proposal:
         params=entry.params,
         danger_class=entry.danger_class,
         requester=entry.actor,
-        reason=entry.override_reason or "",
+        reason=f"{_WITHOUT_WAITING if entry.override_holds else ''}{entry.override_reason or ''}",
         until=entry.terms.queued_until,
     )
 
@@ -320,12 +381,15 @@ def _row(entry: Entry, standing: ledger.Standing, declared: Action, actor: Actor
         "declared": msgspec.to_builtins(declared),
         "actor": actor.name[:120],
         "override_reason": entry.override_reason,
+        "override_holds": entry.override_holds,
+        "supersedes": entry.supersedes,
+        "is_planned": entry.is_planned,
         "permit_id": entry.permit_id,
         "asks_consent": entry.asks_consent,
         "cancel_asked_by": "",
         "created_at": now,
         "queued_until": entry.terms.queued_until,
-        **standing_columns(standing),
+        **standing_columns(standing, entry.kind),
     }
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import and_, func, or_
 from sqlmodel import Session, col, select
 
+from fleet_server.assignments.narrowing import assigned_devices
 from fleet_server.faults.models import Fault
 
 
@@ -58,12 +59,16 @@ class FaultRepository:
 
     def devices_with(self, code: str, limit: int) -> list[str]:
         statement = select(Fault.device_id).where(
-            col(Fault.tenant_id) == self._tenant_id, col(Fault.is_open).is_(True), col(Fault.code) == code
+            col(Fault.tenant_id) == self._tenant_id,
+            col(Fault.is_open).is_(True),
+            col(Fault.code) == code,
+            *assigned_devices(self._session, col(Fault.device_id)),
         )
         return list(self._session.exec(statement.distinct().limit(limit)))
 
     def newest_first(self, filters: FaultFilters, before: tuple[datetime, str] | None, limit: int) -> list[Fault]:
-        statement = select(Fault).where(col(Fault.tenant_id) == self._tenant_id)
+        seen = assigned_devices(self._session, col(Fault.device_id))
+        statement = select(Fault).where(col(Fault.tenant_id) == self._tenant_id, *seen)
         if filters.device is not None:
             statement = statement.where(col(Fault.device_id) == filters.device)
         if filters.code is not None:

@@ -7,7 +7,7 @@ Invariant: a latest value is never replaced by an older one, in whatever order b
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +19,6 @@ from fleet_server.health import latest
 from fleet_server.health.flush_columns import FlushColumns, class_of, gather, normal_of
 from fleet_server.health.latest import Entry, Held, Value
 from fleet_server.health.models import HealthBlock
-from fleet_server.health.number_columns import NumberColumns
 from fleet_server.health.packing import Floats
 from fleet_server.kit import bulk
 from fleet_server.kit.times import from_ms, to_ms
@@ -33,8 +32,6 @@ _OWNER_NAMES = ("tenant_id", "link_id", "stream", "seq", "device_id")
 _BLOCK_NAMES = (*_OWNER_NAMES, "start_at", "step_ms", "steps", "columns", "received_at")
 # A metric that flaps within one block is told by its first changes; the block has the rest.
 MAX_CHANGES_PER_BLOCK = 8
-
-Column = Sequence[float | int | str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,74 +68,76 @@ def apply_health(session: Session, tenant_id: str, reports: Sequence[HealthRepor
 def _take(
     held: Mapping[str, Held], reports: Sequence[HealthReport], columns: FlushColumns, now: datetime
 ) -> list[NewEvent]:
-    """Moves the latest values on, and tells when one of them changed sides of its normal range."""
-    last_places, calm = columns.glance([report.terminal_class for report in reports])
+    """Moves the latest values on, and tells when one of them changed sides of its normal range.
+
+    Of a metric that stayed where it should be the newest sample is all that matters, and nearly all do; the others are
+    gone through sample by sample.
+    """
+    now_ms = to_ms(now)
+    begins_ms = [to_ms(report.start_at) for report in reports]
+    walked: defaultdict[str, set[str]] = defaultdict(set)
+    for report, odd in zip(reports, columns.odd, strict=True):
+        held[report.device_id].add_block(report.start_at, now)
+        if odd:
+            walked[report.device_id].update(odd)
+    devices, classes = [one.device_id for one in reports], [one.terminal_class for one in reports]
+    for place, metric, at_ms, value, is_calm in columns.newest(devices, classes, begins_ms, now_ms):
+        report = reports[place]
+        is_walked = not is_calm or metric in walked.get(report.device_id, ())
+        if is_walked or not _take_newest(held[report.device_id], report.terminal_class, metric, at_ms, value):
+            walked[report.device_id].add(metric)
     events: list[NewEvent] = []
-    first = 0
-    for report, names, odd in zip(reports, columns.names, columns.odd, strict=True):
-        row = held[report.device_id]
-        row.add_block(report.start_at, now)
-        taking = _Taking(row, report, to_ms(now))
-        for column, metric in enumerate(names, first):
-            taking.take(metric, last_places[column], is_calm=calm[column])
-        for metric in odd:
-            taking.take(metric, 0, is_calm=False)
-        first += len(names)
-        events += taking.changes.events(report.device_id)
+    for report, start_ms in zip(reports, begins_ms, strict=True) if walked else ():
+        if report.device_id in walked:
+            events += _walk(held[report.device_id], report, start_ms, now_ms, walked[report.device_id])
     return events
 
 
-class _Taking:
-    """One report, column by column."""
+def _take_newest(held: Held, terminal_class: str, metric: str, at_ms: int, value: Value) -> bool:
+    """Whether that was all; otherwise the metric was not as it should be before, and each sample matters."""
+    entry = held.entries.get(metric)
+    if entry is None or entry.abnormal is None:
+        if metrics.get(metric) is not None:
+            _follow(held, metric, terminal_class, [(at_ms, value)], _Changes())
+        return True
+    if entry.abnormal or entry.crossed_ms:
+        return False
+    if at_ms >= entry.at_ms:
+        before, entry.at_ms, entry.value = entry.value, at_ms, value
+        if not entry.holds(value):
+            held.settle(metric, before)
+    return True
 
-    def __init__(self, held: Held, report: HealthReport, now_ms: int) -> None:
-        self._held = held
-        self._report = report
-        self._now_ms = now_ms
-        self._start_ms = to_ms(report.start_at)
-        self.changes = _Changes()
 
-    def take(self, metric: str, last_place: int, *, is_calm: bool) -> None:
-        entries, report = self._held.entries, self._report
-        entry = entries.get(metric)
-        columns = report.body.columns
-        if is_calm and (entry is None or not (entry.abnormal or entry.crossed_ms)):
-            # A glance at the extremes showed that nothing can have happened: nearly every column is like that.
-            if last_place < 0:
-                return
-            at_ms, value = self._at(last_place), _sample(columns, metric, last_place)
-            if value is not None and entry is not None and entry.abnormal is False:
-                if at_ms >= entry.at_ms:
-                    before, entry.at_ms, entry.value = entry.value, at_ms, value
-                    if not entry.holds(value):
-                        self._held.settle(metric, before)
-                return
-            samples = iter([(at_ms, value)])
-        else:
-            samples = ((self._at(place), value) for place, value in enumerate(columns[metric]))
-        if metrics.get(metric) is None:
-            # The block keeps it; a device cannot make rows of names that it invents.
-            return
-        self._follow(metric, entry, samples)
+def _walk(held: Held, report: HealthReport, start_ms: int, now_ms: int, wanted: Collection[str]) -> list[NewEvent]:
+    """The columns of a report sample by sample, but for names that a device invented: it cannot make rows of them."""
+    changes = _Changes()
+    for metric, column in report.body.columns.items():
+        if metric in wanted and metrics.get(metric) is not None:
+            step_ms = report.body.step_ms
+            samples = [(min(start_ms + step_ms * place, now_ms), value) for place, value in enumerate(column)]
+            _follow(held, metric, report.terminal_class, samples, changes)
+    return changes.events(report.device_id)
 
-    def _follow(self, metric: str, entry: Entry | None, samples: Iterator[tuple[int, Value | None]]) -> None:
-        before = None if entry is None else entry.value
-        for at_ms, value in samples:
-            if value is None or (entry is not None and at_ms < entry.at_ms):
-                continue
-            side = None if entry is None else entry.side
-            new_side = _followed(side, metric, self._report.terminal_class, value, at_ms)
-            # The first value ever is told only when it is not as it should be.
-            if new_side is not None and new_side.is_abnormal != (side is not None and side.is_abnormal):
-                self.changes.add(at_ms, metric, value, is_normal=not new_side.is_abnormal)
-            if entry is None:
-                entry = self._held.entries[metric] = Entry(at_ms, value)
-            entry.move(at_ms, value, new_side)
-        if entry is not None:
-            self._held.settle(metric, before)
 
-    def _at(self, place: int) -> int:
-        return min(self._start_ms + self._report.body.step_ms * place, self._now_ms)
+def _follow(
+    held: Held, metric: str, terminal_class: str, samples: Sequence[tuple[int, Value | None]], changes: _Changes
+) -> None:
+    entry = held.entries.get(metric)
+    before = None if entry is None else entry.value
+    for at_ms, value in samples:
+        if value is None or (entry is not None and at_ms < entry.at_ms):
+            continue
+        side = None if entry is None else entry.side
+        new_side = _followed(side, metric, terminal_class, value, at_ms)
+        # The first value ever is told only when it is not as it should be.
+        if new_side is not None and new_side.is_abnormal != (side is not None and side.is_abnormal):
+            changes.add(at_ms, metric, value, is_normal=not new_side.is_abnormal)
+        if entry is None:
+            entry = held.entries[metric] = Entry(at_ms, value)
+        entry.move(at_ms, value, new_side)
+    if entry is not None:
+        held.settle(metric, before)
 
 
 class _Changes:
@@ -163,10 +162,6 @@ class _Changes:
             )
             for at_ms in sorted(self._values)[:MAX_CHANGES_PER_BLOCK]
         ]
-
-
-def _sample(columns: Mapping[str, Column], metric: str, place: int) -> Value | None:
-    return columns.one(metric, place) if isinstance(columns, NumberColumns) else columns[metric][place]
 
 
 def _followed(side: Side | None, metric: str, terminal_class: str, value: Value, at_ms: int) -> Side | None:

@@ -18,6 +18,7 @@ import numpy as np
 from sqlalchemy import Select, select
 from sqlmodel import Session
 
+from fleet_server.assignments.narrowing import assigned_devices
 from fleet_server.health.flush_columns import normal_of
 from fleet_server.health.models import DeviceHealth, ValueInterval
 from fleet_server.health.packing import Floats
@@ -120,7 +121,8 @@ class FleetValues:
         """Names of all that somebody reports as a number, at most `MAX_METRICS`. Goes from one to the next by an index:
         there are millions of rows and dozens of names.
         """
-        ours = select(_INTERVAL.c.metric).where(_INTERVAL.c.tenant_id == self._tenant_id).limit(1)
+        seen = assigned_devices(self._session, _INTERVAL.c.device_id)
+        ours = select(_INTERVAL.c.metric).where(_INTERVAL.c.tenant_id == self._tenant_id, *seen).limit(1)
         following = ours.order_by(_INTERVAL.c.metric)
         found: list[str] = []
         name: str | None = self._session.execute(following).scalar()

@@ -11,6 +11,7 @@ from fleet_server.devices.repository import DeviceFilters
 from fleet_server.health.distribution import DistributionService, FleetValues, Version
 from fleet_server.health.schemas import DistributionRead, distribution_read
 from fleet_server.health.searching import METRIC_NAME
+from fleet_server.kit.free_text import FreeText
 from fleet_server.request_session import SessionDep
 
 router = APIRouter(prefix="/api/v1/health", tags=["health"], dependencies=[needs(Permission.HEALTH_READ)])
@@ -27,7 +28,7 @@ DistributionServiceDep = Annotated[DistributionService, Depends(distribution_ser
 def distribution(
     devices: DeviceServiceDep,
     service: DistributionServiceDep,
-    metric: Annotated[str, Query(pattern=f"^{METRIC_NAME}$")],
+    metric: Annotated[str, Query(pattern=f"^{METRIC_NAME}$"), FreeText],
     by: Annotated[Version, Query(description="which version, beside the model, makes a group")] = Version.FIRMWARE,
     model: Annotated[str | None, Query(max_length=80)] = None,
     site: Annotated[str | None, Query(max_length=64)] = None,

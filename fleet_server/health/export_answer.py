@@ -48,7 +48,7 @@ def _held(
     held: BoundedSemaphore, engine: Engine, actor: Actor, export: HealthExport, wanted: Wanted, file_format: Format
 ) -> Iterator[bytes]:
     try:
-        with transaction(engine, actor.tenant_id) as session:
+        with transaction(engine, actor.reach) as session:
             record(session, actor, "health_exported", data={**wanted.as_data(), "format": file_format.value})
         yield b""
         yield from written(export.pieces(), file_format, is_rollup=wanted.level is not None)

@@ -18,8 +18,8 @@ import numpy as np
 
 from fleet_server.errors import FleetError
 from fleet_server.health.export import Piece
-from fleet_server.health.service import plain
-from fleet_server.kit.csv_cells import harmless
+from fleet_server.health.number_columns import plain
+from protocol.shown_text import cell
 
 _KEYS = ("device", "serial_number", "metric", "at")
 _SAMPLES = ("value", "text")
@@ -72,7 +72,7 @@ def _as_csv(pieces: Iterable[Piece], *, is_rollup: bool) -> Iterator[bytes]:
 
 
 def _csv_rows(piece: Piece) -> Iterator[tuple[object, ...]]:
-    device, number = harmless(piece.device_id), harmless(piece.serial_number)
+    device, number = cell(piece.device_id), cell(piece.serial_number)
     moments = np.datetime_as_string(piece.at_ms.astype("datetime64[ms]"), timezone="UTC").tolist()
     keys = zip(piece.metrics, moments, piece.values.tolist(), strict=True)
     if piece.buckets is not None:
@@ -84,7 +84,7 @@ def _csv_rows(piece: Piece) -> Iterator[tuple[object, ...]]:
         return
     texts = piece.texts or [None] * len(piece)
     for (metric, at, value), text in zip(keys, texts, strict=True):
-        yield device, number, metric, at, "" if text is not None else plain(value), harmless(text or "")
+        yield device, number, metric, at, "" if text is not None else plain(value), cell(text or "")
 
 
 def _as_parquet(pieces: Iterable[Piece], *, is_rollup: bool) -> Iterator[bytes]:

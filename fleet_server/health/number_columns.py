@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
-from fleet_server.health.packing import Floats
+from fleet_server.health.packing import EXACT, Floats
 
 
 class NumberColumns(Mapping[str, list[float | int]]):
@@ -21,7 +21,7 @@ class NumberColumns(Mapping[str, list[float | int]]):
     def __getitem__(self, name: str) -> list[float | int]:
         place = _places(self.names)[name]
         column: list[float] = self.numbers[place * self.steps : (place + 1) * self.steps].tolist()
-        return [_plain(one) for one in column]
+        return [plain(one) for one in column]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -29,15 +29,12 @@ class NumberColumns(Mapping[str, list[float | int]]):
     def __len__(self) -> int:
         return len(self.names)
 
-    def one(self, name: str, step: int) -> float | int:
-        """A single sample of a column."""
-        return _plain(self.numbers.item(_places(self.names)[name] * self.steps + step))
-
 
 @lru_cache(maxsize=1024)
 def _places(names: tuple[str, ...]) -> dict[str, int]:
     return {name: place for place, name in enumerate(names)}
 
 
-def _plain(number: float) -> float | int:
-    return int(number) if number.is_integer() else number
+def plain(number: float) -> float | int:
+    """Whole numbers as such: a block no longer knows how they were written."""
+    return int(number) if number.is_integer() and abs(number) < EXACT else number

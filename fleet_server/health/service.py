@@ -13,6 +13,7 @@ import structlog
 
 from fleet_server.health.folding import levels_of, samples_of
 from fleet_server.health.latest import Value, read
+from fleet_server.health.number_columns import plain
 from fleet_server.health.packing import Floats, Ints
 from fleet_server.health.repository import BlockRow, HealthRepository
 from fleet_server.health.rollups import Buckets, Level, merged, numbered, unpack_rows
@@ -176,11 +177,6 @@ def ends_of(values: Floats, limit: int) -> Ints:
         reached = np.flatnonzero(values == extreme[stretch])
         places.append(reached[np.unique(stretch[reached], return_index=True)[1]])
     return np.unique(np.concatenate(places))
-
-
-def plain(number: float) -> float | int:
-    """Whole numbers as such: a block no longer knows how they were written."""
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _samples(

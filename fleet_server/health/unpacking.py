@@ -32,7 +32,7 @@ from fleet_server.health.packing import (
     OddColumn,
     measured,
 )
-from protocol.codec import MAX_INFLATED_BYTES
+from protocol.codec import MAX_INFLATED_BYTES, UNREADABLE
 
 Entries = npt.NDArray[np.void]
 # How a column is read: by its kind, but that one with nothing measured is told by its decimals.
@@ -106,7 +106,7 @@ def unpack_many(blocks: Sequence[bytes], wanted: Collection[str] | None = None) 
                 names, member = _opened(place, packed)
                 oddities = _decoder.decode(packed[-member.odd_length :]) if member.odd_length else {}
                 alike[names].append(member)
-        except (struct.error, zlib.error, msgspec.DecodeError, ValueError):
+        except (struct.error, zlib.error, ValueError, *UNREADABLE):
             damaged.add(place)
         else:
             odd += [(place, name, oddities[name]) for name in _chosen(oddities, wanted)]

@@ -1,4 +1,5 @@
-"""What ingest says to links: acknowledgements, welcomes, live flows, each a DSSE envelope signed with the server key.
+"""What ingest says to links: acknowledgements, welcomes, live flows, each a DSSE envelope signed with the server key;
+and to the server's own processes which events are new.
 
 The pace of each profile is here too. The server key signs nothing that makes a terminal act.
 """
@@ -18,8 +19,8 @@ from protocol import codec
 from protocol.identifiers import LinkId
 from protocol.session import Flow, Profile, Welcome
 from protocol.signing import ACK_TYPE, FLOW_TYPE, WELCOME_TYPE, SigningKey, sign
-from protocol.streams import Ack, StreamAck
-from protocol.topics import Down, down
+from protocol.streams import MAX_ACK_STREAMS, Ack, StreamAck
+from protocol.topics import EVENTS, Down, down
 from protocol.version import SERVER_SPEAKS
 
 # New connections a second, TLS handshakes included, that a broker takes with clients on the same two cores (measured).
@@ -32,6 +33,7 @@ SLOW_RECORDS_PER_S = 20
 LIVE_EVERY_S = 2.0
 # A terminal with all its readings says about 1.1 kB each time, headers and acknowledgement counted.
 LIVE_EVERY_METERED_S = 5.0
+_HINT_IDS = 500
 
 _FLOWS = {
     Profile.METERED: Flow(Profile.METERED, 600.0, 60.0, 1800.0, 50, 1.0, RECONNECT_CAP_METERED_S),
@@ -43,10 +45,15 @@ _FLOWS = {
 
 @dataclass(frozen=True, slots=True)
 class Publication:
+    """``is_timed``: it carries the server's time, so where it would wait until the broker has answered others of QoS 1
+    it goes as QoS 0. Its receiver asks again for what it misses.
+    """
+
     topic: str
     payload: bytes
     content_type: str
     qos: int
+    is_timed: bool = False
 
 
 class Answers:
@@ -60,11 +67,15 @@ class Answers:
         ack = self._ack([one.ack for one in due.acks], now)
         return self._signed(due.link_id, Down.ACK, ACK_TYPE, ack, qos=1 if due.is_urgent else 0)
 
+    def unasked(self, link_id: str, acks: Sequence[StreamAck], now: datetime) -> Publication:
+        """QoS 0: a link that is away will hear it in its welcome."""
+        return self._signed(link_id, Down.ACK, ACK_TYPE, self._ack(acks, now), qos=0)
+
     def welcome(self, greeting: Greeting, fleet_size: int, now: datetime) -> Publication:
         welcome = Welcome(
             nonce=greeting.hello.nonce,
             want_capabilities=greeting.wants_capabilities,
-            ack=self._ack(greeting.streams[:4], now),
+            ack=self._ack(greeting.streams[:MAX_ACK_STREAMS], now),
             flow=_dated(flow_for(greeting.hello.profile, fleet_size), now),
             versions=list(SERVER_SPEAKS),
         )
@@ -90,7 +101,16 @@ class Answers:
     def _signed(self, link_id: str, kind: Down, payload_type: str, message: object, *, qos: int) -> Publication:
         envelope = sign(payload_type, codec.to_json(message), [self._key])
         encoded = codec.encode(envelope, deflate=True)
-        return Publication(down(LinkId(link_id), kind), encoded.payload, encoded.content_type, qos)
+        is_timed = kind in {Down.WELCOME, Down.ACK}
+        return Publication(down(LinkId(link_id), kind), encoded.payload, encoded.content_type, qos, is_timed)
+
+
+def hints(event_ids: Sequence[int]) -> list[Publication]:
+    """For open pages: what they miss they read from the database."""
+    return [
+        Publication(EVENTS, msgspec.json.encode(event_ids[first : first + _HINT_IDS]), codec.JSON, 0)
+        for first in range(0, len(event_ids), _HINT_IDS)
+    ]
 
 
 def _dated(flow: Flow, now: datetime) -> Flow:

@@ -40,7 +40,7 @@ def make_worker(settings: ServerSettings, name: str) -> Iterator[Worker]:
             for setting in lax_settings(session):
                 _log.warning("PostgreSQL forgets acknowledged records in a power cut: turn this on", setting=setting)
         answers = Answers(load_key(settings.keys_dir / "server.seed"), epoch)
-        dispatcher = Dispatcher(signer_client(settings), settings)
+        dispatcher = Dispatcher(signer_client(settings))
         trust = TrustNews(settings.server_dir)
         try:
             yield Worker(name, engine, Door(settings, name), answers, dispatcher, quotas_of(settings), trust)

@@ -58,6 +58,12 @@ class BrokerSession:
     def is_connected(self) -> bool:
         return self.standing is not Standing.OVER and self._receive_maximum > 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether what can wait should be given now: half of what may wait unsent is kept for what cannot."""
+        is_behind = len(self._waiting) > MAX_WAITING // 2 or len(self.outgoing) > MAX_OUTGOING_BYTES // 2
+        return self.is_connected and not is_behind
+
     def receive(self, data: bytes, now_s: float) -> list[Publish]:
         messages: list[Publish] = []
         self._pinged_s, self._read_s = None, now_s
@@ -68,13 +74,16 @@ class BrokerSession:
                 self._take(packet)
         return messages
 
-    def publish(self, topic: str, payload: bytes, qos: int, content_type: str) -> None:
+    def publish(self, topic: str, payload: bytes, qos: int, content_type: str, *, is_timed: bool = False) -> None:
+        """``is_timed``: rather unanswered, as QoS 0, than late. The broker's answers lie behind all that it gives us to
+        read, after an outage for minutes.
+        """
         if not self.is_connected or len(self.outgoing) > MAX_OUTGOING_BYTES:
             self.dropped += 1
-        elif qos == 0:
-            self.outgoing += packets.publish(topic, payload, 0, 0, content_type)
-        elif len(self._in_flight) < self._receive_maximum:
+        elif qos and len(self._in_flight) < self._receive_maximum:
             self._send(topic, payload, content_type)
+        elif qos == 0 or is_timed:
+            self.outgoing += packets.publish(topic, payload, 0, 0, content_type)
         elif len(self._waiting) < MAX_WAITING:
             self._waiting.append((topic, payload, content_type))
         else:

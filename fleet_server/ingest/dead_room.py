@@ -1,4 +1,5 @@
-"""How much is kept of what could not be understood: of each link and in all, so that no device fills the disk with it.
+"""How much is kept of what could not be understood: of each link and of each tenant, so that no device fills the disk
+with it, and no tenant takes the room of another. All tenants have the same share of `MAX_BYTES` and `MAX_LETTERS`.
 
 A letter for which there is no room is counted and not kept. The scheduler takes the oldest away
 (`fleet_server.ingest.retention`), to half of these bounds, so that what comes later finds room again. What other
@@ -16,6 +17,7 @@ from sqlalchemy import Table, func, select
 from sqlmodel import Session
 
 from fleet_server.ingest.models import DeadLetter
+from fleet_server.tenants.repository import TenantRepository
 
 # Thirty of the longest letters, or two thousand of the usual ones.
 MAX_LINK_BYTES: Final = 8 * 1024 * 1024
@@ -45,24 +47,34 @@ class _Held:
         self.letters += 1
 
 
+@dataclass(slots=True)
+class _Tenants:
+    """``count``: how many share the room, also those of which nothing is kept."""
+
+    held: dict[str, _Held]
+    count: int
+    looked_s: float
+
+
 class DeadRoom:
     def __init__(self) -> None:
         self._of_link: dict[str, _Held] = {}
-        self._in_all: _Held | None = None
+        self._tenants: _Tenants | None = None
 
     def admit(
-        self, session: Session, rows: Sequence[dict[str, Any]], now_s: float, counters: Counter[str]
+        self, session: Session, tenant_id: str, rows: Sequence[dict[str, Any]], now_s: float, counters: Counter[str]
     ) -> list[dict[str, Any]]:
-        """Those of ``rows`` that may be written; the others are counted as ``dead_not_kept``."""
+        """Those of the tenant's ``rows`` that may be written; the others are counted as ``dead_not_kept``."""
         kept = []
         for row in rows:
             size = len(row["payload"])
-            of_link, in_all = self._link(session, row["link_id"], now_s), self._all(session, now_s)
-            if of_link.has_room(size, MAX_LINK_BYTES, MAX_LINK_LETTERS) and in_all.has_room(
-                size, MAX_BYTES, MAX_LETTERS
+            of_link, tenants = self._link(session, row["link_id"], now_s), self._shares(session, now_s)
+            of_tenant = tenants.held.setdefault(tenant_id, _Held(0, 0, now_s))
+            if of_link.has_room(size, MAX_LINK_BYTES, MAX_LINK_LETTERS) and of_tenant.has_room(
+                size, MAX_BYTES // tenants.count, MAX_LETTERS // tenants.count
             ):
                 of_link.add(size)
-                in_all.add(size)
+                of_tenant.add(size)
                 kept.append(row)
             else:
                 counters["dead_not_kept"] += 1
@@ -77,8 +89,9 @@ class DeadRoom:
             held = self._of_link[link_id] = _Held(size, letters, now_s)
         return held
 
-    def _all(self, session: Session, now_s: float) -> _Held:
-        if self._in_all is None or now_s - self._in_all.looked_s >= ALL_EVERY_S:
-            size, letters = session.execute(select(*_SIZES)).one()
-            self._in_all = _Held(size, letters, now_s)
-        return self._in_all
+    def _shares(self, session: Session, now_s: float) -> _Tenants:
+        if self._tenants is None or now_s - self._tenants.looked_s >= ALL_EVERY_S:
+            rows = session.execute(select(_DEAD.c.tenant_id, *_SIZES).group_by(_DEAD.c.tenant_id))
+            held = {tenant_id: _Held(size, letters, now_s) for tenant_id, size, letters in rows}
+            self._tenants = _Tenants(held, max(1, len(TenantRepository(session).ids())), now_s)
+        return self._tenants

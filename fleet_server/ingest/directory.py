@@ -47,15 +47,12 @@ class KnownLink:
     loaded_s: float
     devices: Mapping[str, str] = field(default_factory=dict)
 
-    def set_right(self, late_ms: int) -> KnownLink:
-        """With the clocks of a hello that was ``late_ms`` on its way."""
+    def set_right(self, mono_offset_ms: int) -> KnownLink:
+        """With clocks that stand so to ours, whatever its hello seemed to say."""
         if self.mono_offset_ms is None or self.clock_offset_ms is None:
             return self
-        return replace(
-            self,
-            mono_offset_ms=self.mono_offset_ms - late_ms,
-            clock_offset_ms=self.clock_offset_ms + late_ms,
-        )
+        late_ms = self.mono_offset_ms - mono_offset_ms
+        return replace(self, mono_offset_ms=mono_offset_ms, clock_offset_ms=self.clock_offset_ms + late_ms)
 
 
 class Directory:

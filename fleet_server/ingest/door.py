@@ -34,6 +34,8 @@ _RETRY_CAP_S = 15.0
 _CONNECT_TIMEOUT_S = 5.0
 # How long a broker that takes no bytes may keep a worker that ends.
 _FAREWELL_S = 1.0
+# How long a broker that takes no bytes may keep a worker that answers; the rest leaves at its next turn.
+_PUSH_WAIT_S = 0.2
 _log = structlog.get_logger(__name__)
 
 
@@ -63,6 +65,11 @@ class Door:
         return self._session is not None and self._session.standing is Standing.OPEN
 
     @property
+    def has_room(self) -> bool:
+        """Whether the broker takes what is published now, or soon."""
+        return self._session is not None and self._session.has_room
+
+    @property
     def dropped(self) -> int:
         """What was to be published and was not."""
         return self._dropped + (0 if self._session is None else self._session.dropped)
@@ -87,8 +94,9 @@ class Door:
             self._dropped += len(messages)
             return
         for one in messages:
-            self._session.publish(one.topic, one.payload, one.qos, one.content_type)
+            self._session.publish(one.topic, one.payload, one.qos, one.content_type, is_timed=one.is_timed)
         self._write()
+        self._push()
 
     def acknowledge(self, taken: Sequence[Taken]) -> None:
         """To the broker, so that it sends more. It proves nothing to the device."""
@@ -157,6 +165,14 @@ class Door:
             # What the kernel does not take now waits in the session, whose memory is bounded.
             if self._session.outgoing and self._stream.write(self._session.outgoing):
                 self._session.on_written(time.monotonic())
+        except OSError as error:
+            self._leave(str(error))
+
+    def _push(self) -> None:
+        """What the kernel did not take at once: the next turn may be many seconds away."""
+        try:
+            while self._stream is not None and self._stream.is_behind and self._stream.push(_PUSH_WAIT_S):
+                self._write()
         except OSError as error:
             self._leave(str(error))
 

@@ -47,7 +47,7 @@ from protocol.session import Hello
 from protocol.streams import StreamAck, StreamKind
 
 # What a link tells lags by the way of one answer; where it tells less than this, its hello was not late.
-_LATE_FROM_MS = 1000
+_BESIDE_FROM_MS = 1000
 _RECORD = StoredRecord.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # as above
 
@@ -55,7 +55,7 @@ _DEAD = DeadLetter.__table__  # type: ignore[attr-defined]  # as above
 class Dispatch(Protocol):
     """The part of `fleet_server.executions.dispatch.Dispatcher` that a hello needs."""
 
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]: ...
+    def take_for_link(self, session: Session, tenant_id: str, link_id: str, now: datetime) -> Sequence[Outgoing]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,20 +245,24 @@ class Flush:
         return watermarks.lock(self._session, wanted)
 
     def _set_clocks_right(self, batches: Sequence[BatchMessage]) -> None:
-        """Where a batch of the boot that said hello tells that this hello was long on its way."""
-        late_ms: dict[str, int] = {}
+        """Where a batch of the boot that said hello tells that this hello was long on its way, or that what an
+        answer told was: a link knows its clock the better the more answers it had, so the highest that it tells holds.
+        """
+        told_ms: dict[str, int] = {}
         for batch in batches:
             link = self._links[batch.link]
-            if batch.mono_offset_ms is None or link.mono_offset_ms is None or not _is_of_boot(batch, link.boot):
-                continue
-            by_ms = link.mono_offset_ms - batch.mono_offset_ms
-            if by_ms > _LATE_FROM_MS:
-                self._links[link.id] = link.set_right(by_ms)
-                late_ms[link.id] = late_ms.get(link.id, 0) + by_ms
-        if late_ms:
-            self._sorter.counters["clocks_set_right"] += len(late_ms)
-            devices.set_clocks_right(self._session, late_ms)
-            self._directory.forget(late_ms)
+            if batch.mono_offset_ms is not None and _is_of_boot(batch, link.boot):
+                told_ms[link.id] = max(batch.mono_offset_ms, told_ms.get(link.id, batch.mono_offset_ms))
+        right = {
+            id_: offset_ms
+            for id_, offset_ms in told_ms.items()
+            if (known_ms := self._links[id_].mono_offset_ms) is not None and abs(known_ms - offset_ms) > _BESIDE_FROM_MS
+        }
+        if right:
+            self._links |= {id_: self._links[id_].set_right(offset_ms) for id_, offset_ms in right.items()}
+            self._sorter.counters["clocks_set_right"] += len(right)
+            devices.set_clocks_right(self._session, {id_: (self._links[id_].boot, ms) for id_, ms in right.items()})
+            self._directory.forget(right)
 
     def _take_batches(self, batches: Sequence[BatchMessage], states: dict[StreamKey, StreamState]) -> None:
         moved: Counter[tuple[str, str, StreamKind]] = Counter()
@@ -330,12 +334,12 @@ class Flush:
     def _write(self, tenant_id: str, work: TenantWork) -> None:
         session, now = self._session, self._now
         if work.dead:
-            work.dead = self._room.admit(session, work.dead, self._now_s, self._sorter.counters)
+            work.dead = self._room.admit(session, tenant_id, work.dead, self._now_s, self._sorter.counters)
         write_work(session, tenant_id, work, now)
         self._note_heard(tenant_id, work)
         for link_id in self._welcome:
             if self._links[link_id].tenant_id == tenant_id:
-                outgoing = self._dispatch.take_for_link(session, link_id, now)
+                outgoing = self._dispatch.take_for_link(session, tenant_id, link_id, now)
                 self.flushed.outgoing += outgoing
                 work.events += [one.event for one in outgoing if one.event is not None]
         condition.recompute(session, tenant_id, work.changed, now)

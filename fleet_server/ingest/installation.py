@@ -40,6 +40,9 @@ _LEAP = (
 _WORKER = "ingest:"
 # A worker writes every five seconds; one that was silent for longer than this is gone.
 WORKER_LIVES = timedelta(seconds=20)
+# Shorter than the first time after which a link sends again: what was lost with a worker that was heard of so lately is
+# sent again while another one listens.
+LISTENED_LATELY = timedelta(seconds=10)
 _log = structlog.get_logger(__name__)
 
 
@@ -131,6 +134,15 @@ def listening_s(session: Session, now: datetime) -> float | None:
         if value["listening_since"] and now - datetime.fromisoformat(value["at"]) < WORKER_LIVES
     ]
     return (now - min(since)).total_seconds() if since else None
+
+
+def is_another_listening(session: Session, worker: str, now: datetime) -> bool:
+    """Whether a worker other than this one has lately said that it listens."""
+    return any(
+        value["listening_since"] and now - datetime.fromisoformat(value["at"]) < LISTENED_LATELY
+        for name, value in _workers(session).items()
+        if name != worker
+    )
 
 
 def read_counters(session: Session) -> dict[str, Counter[str]]:

@@ -1,7 +1,7 @@
 """When to acknowledge: at once to a link that has been quiet, otherwise gathered. Pure; time comes in as an argument.
 
 Invariant: of one link at most one acknowledgement in 200 ms, unless its window is full; none is
-forgotten but by `forget`.
+forgotten but by `forget` and `forget_old`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from fleet_server.ingest.flush import BatchAck
 from protocol.streams import WINDOW_BATCHES, StreamKind
 
 SPACING_S = 0.2
+# Who was not answered for longer sends again soon, and is answered then: told late, a number that another worker has
+# passed meanwhile would look to the agent as if the database had gone back.
+KEPT_S = 10.0
 _PRUNE_FROM = 10_000
 
 
@@ -67,6 +70,13 @@ class AckPacer:
         count = len(self._waiting)
         self._waiting.clear()
         return count
+
+    def forget_old(self, now_s: float) -> int:
+        """As `forget`, of those that have waited longer than anybody waits for them."""
+        old = [link for link, waiting in self._waiting.items() if waiting.due_s < now_s - KEPT_S]
+        for link in old:
+            del self._waiting[link]
+        return len(old)
 
     def next_due_s(self) -> float | None:
         return min((waiting.due_s for waiting in self._waiting.values()), default=None)

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from fleet_server.health.number_columns import NumberColumns
 from fleet_server.health.packing import Floats
+from protocol.codec import UNREADABLE
 from protocol.identifiers import WireDevice, WireHex128, WireMetric, WireMillis
 from protocol.records import MAX_COLUMNS, HealthColumns, Record, WireStepMs, WireSteps
 
@@ -46,7 +47,7 @@ def read(raw: bytes) -> tuple[Record, Floats] | None:
     """The record, its columns a `NumberColumns`, and all its samples column by column."""
     try:
         quick = _decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     body = quick.body
     found = _numbers(bytes(body.columns), body.steps)

@@ -32,6 +32,7 @@ from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
 from fleet_server.ingest.sorting import Sorter
 from fleet_server.kit.lookup import among
 from fleet_server.timeline.writer import append_events
+from protocol.codec import UNREADABLE
 from protocol.records import Record
 from protocol.streams import Received, StreamKind
 
@@ -158,7 +159,7 @@ def _decoded(letter: RowMapping, kind: StreamKind) -> Entry | None:
     """As in the batch that it came in. None: only its beginning was kept."""
     try:
         raw = msgspec.json.decode(letter["payload"], type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     return decode_entry(letter["seq"], raw, kind)
 

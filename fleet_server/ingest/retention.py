@@ -26,8 +26,10 @@ _SIZE_BYTES = func.coalesce(func.sum(func.length(_DEAD.c.payload)), 0)
 _HEARD = HeardHour.__table__  # type: ignore[attr-defined]  # as above
 
 
-def trim(session: Session, tenant_id: str, now: datetime) -> None:
-    """For the scheduler, about each ten minutes: a device cannot fill the disk with letters that nobody can read."""
+def trim(session: Session, tenant_id: str, now: datetime, tenants: int = 1) -> None:
+    """For the scheduler, about each ten minutes: a device cannot fill the disk with letters that nobody can read, and a
+    tenant cannot take the room of the others: of ``tenants`` each has its share.
+    """
     connection = session.connection()
     connection.execute(delete(_DEAD).where(_DEAD.c.tenant_id == tenant_id, _DEAD.c.received_at < now - DEAD_KEPT))
     connection.execute(delete(_HEARD).where(_HEARD.c.tenant_id == tenant_id, _HEARD.c.hour_at < now - 2 * LOOK_BACK))
@@ -38,17 +40,19 @@ def trim(session: Session, tenant_id: str, now: datetime) -> None:
         .having(or_(func.count() > MAX_DEAD_PER_LINK, _SIZE_BYTES > MAX_DEAD_LINK_BYTES))
     )
     for link_id in list(connection.execute(talkative).scalars()):
-        _keep_newest(session, MAX_DEAD_LINK_BYTES, MAX_DEAD_PER_LINK, _DEAD.c.link_id == link_id)
-    size_bytes, letters = connection.execute(select(_SIZE_BYTES, func.count()).select_from(_DEAD)).one()
-    if size_bytes > MAX_DEAD_BYTES or letters > MAX_DEAD:
-        _keep_newest(session, MAX_DEAD_BYTES, MAX_DEAD)
+        of_link = (_DEAD.c.tenant_id == tenant_id, _DEAD.c.link_id == link_id)
+        _keep_newest(session, MAX_DEAD_LINK_BYTES, MAX_DEAD_PER_LINK, of_link)
+    ours = (_DEAD.c.tenant_id == tenant_id,)
+    size_bytes, letters = connection.execute(select(_SIZE_BYTES, func.count()).where(*ours)).one()
+    if size_bytes > MAX_DEAD_BYTES // tenants or letters > MAX_DEAD // tenants:
+        _keep_newest(session, MAX_DEAD_BYTES // tenants, MAX_DEAD // tenants, ours)
 
 
-def _keep_newest(session: Session, max_bytes: int, max_letters: int, *where: ColumnElement[bool]) -> None:
+def _keep_newest(session: Session, max_bytes: int, max_letters: int, where: tuple[ColumnElement[bool], ...]) -> None:
     """With all that is newer: how many bytes, and which place."""
     newest_first = {"order_by": _DEAD.c.id.desc(), "rows": (None, 0)}
     bytes_so_far = func.sum(func.length(_DEAD.c.payload)).over(**newest_first)
     place = func.row_number().over(order_by=_DEAD.c.id.desc())
     counted = select(_DEAD.c.id, bytes_so_far.label("bytes"), place.label("place")).where(*where).subquery()
     beyond = select(counted.c.id).where(or_(counted.c.bytes > max_bytes, counted.c.place > max_letters))
-    session.connection().execute(delete(_DEAD).where(_DEAD.c.id.in_(beyond)))
+    session.connection().execute(delete(_DEAD).where(*where, _DEAD.c.id.in_(beyond)))

@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from fleet_server.executions.reports import DeviceReport
 from fleet_server.faults.apply import FaultReport
 from fleet_server.health.apply import HealthReport
+from fleet_server.ingest import letters
 from fleet_server.ingest.decode import DeadMessage, Entry, record_kind
 from fleet_server.ingest.directory import KnownLink
 from fleet_server.kit.times import from_ms
@@ -37,8 +38,6 @@ from protocol.redaction import scrub
 MAX_DEAD_PER_LINK = 20
 # And so many bytes: to take card data out of a hostile megabyte takes a second.
 MAX_DEAD_BYTES_PER_LINK = 512 * 1024
-# Longer than any record of an agent of ours, so that after an upgrade it is played again whole.
-MAX_DEAD_BYTES = 256 * 1024
 CARD_DATA_FOUND = "agent.CARD_DATA_FOUND"
 
 
@@ -140,20 +139,15 @@ class Sorter:
         self.counters["dead"] += 1
         self.counters[f"dead.{why.code}"] += 1
         self._dead_of_link[link.id] += 1
-        self._dead_bytes_of_link[link.id] += min(len(payload), MAX_DEAD_BYTES)
+        self._dead_bytes_of_link[link.id] += min(len(payload), letters.MAX_BYTES)
         if (
             self._dead_of_link[link.id] > MAX_DEAD_PER_LINK
             or self._dead_bytes_of_link[link.id] > MAX_DEAD_BYTES_PER_LINK
         ):
             self.counters["dead_not_kept"] += 1
             return
-        payload, hits = _harmless(payload, content_type)
-        work = self.work[link.tenant_id]
-        if hits:
-            self.counters["card_data"] += hits
-            data = {"code": CARD_DATA_FOUND, "detail": f"{hits} removed from a dead letter"}
-            work.events.append(NewEvent(link.id, "security", self._now, data))
-        work.dead.append(
+        payload = self._harmless(link, payload, content_type)
+        self.work[link.tenant_id].dead.append(
             {
                 "tenant_id": link.tenant_id,
                 "link_id": link.id,
@@ -167,6 +161,16 @@ class Sorter:
                 "received_at": self._now,
             }
         )
+
+    def _harmless(self, link: KnownLink, payload: bytes, content_type: str) -> bytes:
+        kept, hits = letters.harmless(payload, content_type)
+        if kept == letters.NOT_SCRUBBED:
+            self.counters["dead_not_scrubbed"] += 1
+        if hits:
+            self.counters["card_data"] += hits
+            data = {"code": CARD_DATA_FOUND, "detail": f"{hits} removed from a dead letter"}
+            self.work[link.tenant_id].events.append(NewEvent(link.id, "security", self._now, data))
+        return kept
 
     def _row(self, link: KnownLink, stream: str, seq: int, record: Record) -> dict[str, Any]:
         return {
@@ -201,19 +205,6 @@ def _before(at: datetime, wall_ms: int, earlier_ms: int) -> datetime:
 
 # A clock that was set in between may claim decades; a year is as far back as a timeline need reach.
 _LONGEST_SPAN_MS = 366 * 86_400_000
-
-
-def _harmless(payload: bytes, content_type: str) -> tuple[bytes, int]:
-    """A payload, or the beginning of a long one, without card data: also where not all of it is text.
-
-    A deflated one is looked into; if there was card data, it is kept as it reads inflated.
-    """
-    inflated = codec.inflate(payload, content_type) if content_type == codec.JSON_DEFLATE else payload
-    read = payload if isinstance(inflated, Malformed) else inflated
-    clean = scrub(read[:MAX_DEAD_BYTES].decode("utf-8", "surrogateescape"))
-    if not clean.hits:
-        return payload[:MAX_DEAD_BYTES], 0
-    return clean.text.encode("utf-8", "surrogateescape")[:MAX_DEAD_BYTES], len(clean.hits)
 
 
 def _printable(text: str) -> str:

@@ -78,6 +78,13 @@ class TlsStream:
             self._send()
         return bool(readable)
 
+    def push(self, wait_s: float) -> bool:
+        """Whether the other side has taken more of what waits, after at most ``wait_s``."""
+        _, writable, _ = select.select([], [self._socket], [], wait_s)
+        if writable:
+            self._send()
+        return bool(writable)
+
     def close(self) -> None:
         self._socket.close()
 

@@ -4,25 +4,32 @@ They lie as signed envelopes in the server's folder, written by whoever holds th
 ``policy-history/`` holds those before it that named a new root, ``stops/TENANT.json`` the newest stop or lift of a
 tenant. Ingest is a courier here: links believe the signatures alone.
 
+What all who are online were told last is written down, so that what changes while no worker is up is told by the next
+one: those links do not greet again, for the broker kept their connection.
+
 Invariant: a link is sent nothing that its hello showed it to know.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 import structlog
-from sqlalchemy import select
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import Session
 
+from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
 from fleet_server.ingest.answers import Publication
+from fleet_server.ingest.installation import read_state, save_state
 from protocol import codec
 from protocol.errors import Malformed
 from protocol.identifiers import LinkId
@@ -36,6 +43,8 @@ LOOK_EVERY_S = 2.0
 # Links told in one step: the worker's other answers wait so long.
 TOLD_AT_ONCE = 200
 _QOS = 1
+# What is kept of it beside other facts of the server.
+TOLD = "trust_told"
 _DEVICE = Device.__table__  # type: ignore[attr-defined]  # SQLModel tables have it
 KindT = TypeVar("KindT", Policy, StopOrder)
 _log = structlog.get_logger(__name__)
@@ -55,6 +64,7 @@ class TrustNews:
         self._mark: tuple[tuple[str, int], ...] = ()
         self._news = _News()
         self._looked_s = float("-inf")
+        self._is_first = True
         # Links still to be told of a change, with their tenants; None: it is not known yet who is online.
         self._to_tell: deque[tuple[str, str]] | None = deque()
 
@@ -68,13 +78,35 @@ class TrustNews:
 
     def has_news(self, now_s: float) -> bool:
         """Whether `spread` has something to do."""
-        is_first = not self._mark and self._looked_s == float("-inf")
-        if self._look(now_s) and not is_first:
+        self._look(now_s)
+        if self._is_first:
             self._to_tell = None
         return self._to_tell is None or bool(self._to_tell)
 
+    def tell(self, engine: Engine, publish: Callable[[Sequence[Publication]], None], now_s: float) -> int:
+        """Publishes a part of what is to be said to all who are online, and answers how many messages that were."""
+        if not self.has_news(now_s):
+            return 0
+        try:
+            with reading(engine) as session:
+                messages = self.spread(session)
+        except SQLAlchemyError as error:
+            _log.warning("links could not be told of a new policy, trying again", error=str(error)[:300])
+            return 0
+        publish(messages)
+        try:
+            with transaction(engine) as session:
+                self.note(session)
+        except SQLAlchemyError as error:
+            # The next worker tells it once more.
+            _log.warning("what links were told could not be written down", error=str(error)[:300])
+        return len(messages)
+
     def spread(self, session: Session) -> list[Publication]:
         """A part of what is to be said to all who are online. Those who are not hear it when they greet."""
+        if self._is_first and read_state(session, TOLD) == self._told():
+            self._to_tell = deque()
+        self._is_first = False
         if self._to_tell is None:
             online = select(_DEVICE.c.id, _DEVICE.c.tenant_id).where(
                 _DEVICE.c.kind != "attached", _DEVICE.c.presence == "online", _DEVICE.c.retired_at.is_(None)
@@ -88,17 +120,27 @@ class TrustNews:
             messages += [_publication(link, document) for document in documents]
         return messages
 
-    def _look(self, now_s: float) -> bool:
-        """Reads the files anew when one of them has changed; answers whether that was so."""
+    def note(self, session: Session) -> None:
+        """To be asked after the last part was sent: the next worker need not tell it again."""
+        if not self._to_tell and read_state(session, TOLD) != self._told():
+            save_state(session, TOLD, self._told())
+
+    def _told(self) -> dict[str, str]:
+        documents = [document for _, document in self._news.policies]
+        documents += [document for _, (_, document) in sorted(self._news.stops.items())]
+        return {"sha256": hashlib.sha256(b"".join(documents)).hexdigest()}
+
+    def _look(self, now_s: float) -> None:
+        """Reads the files anew when one of them has changed. Whoever looks first, all who are online will be told."""
         if now_s - self._looked_s < LOOK_EVERY_S:
-            return False
+            return
         self._looked_s = now_s
         files = [path for path in _files(self._folder) if path.is_file()]
         mark = tuple((str(path), path.stat().st_mtime_ns) for path in files)
         if mark == self._mark:
-            return False
+            return
         self._mark, self._news = mark, _read(files)
-        return True
+        self._to_tell = None
 
 
 def _files(folder: Path) -> Iterable[Path]:
@@ -129,7 +171,7 @@ def _inside(document: bytes, kind: type[KindT], path: Path) -> KindT | None:
     if not isinstance(envelope, Malformed):
         try:
             return msgspec.json.decode(base64.b64decode(envelope.payload, validate=True), type=kind)
-        except (ValueError, msgspec.MsgspecError):
+        except (ValueError, *codec.UNREADABLE):
             pass
     _log.error("not a signed document: it is sent to nobody", file=path.name, expected=kind.__name__)
     return None

@@ -6,6 +6,7 @@ same transaction, so a number that `protocol.streams.Received` does not hold was
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +17,8 @@ from sqlmodel import Session
 
 from fleet_server.ingest.models import LinkStream
 from fleet_server.kit import bulk
-from fleet_server.kit.lookup import among
-from protocol.streams import Received, StreamAck
+from fleet_server.kit.lookup import among, one_of
+from protocol.streams import MAX_ACK_STREAMS, Received, StreamAck
 
 # Ranges beyond the contiguous prefix that one stream may have; a batch that would make more is not taken yet.
 MAX_BEYOND = 256
@@ -80,6 +81,19 @@ def read_link(session: Session, tenant_id: str, link_id: str) -> list[StreamStat
     """All streams of a link, without a lock."""
     statement = select(*_COLUMNS).where(_TABLE.c.link_id == link_id, _TABLE.c.tenant_id == tenant_id)
     return [_state(row) for row in session.execute(statement)]
+
+
+def acks_of(session: Session, links: Sequence[str]) -> list[tuple[str, StreamAck]]:
+    """Where streams of links stand, without a lock; of each link those that moved last, as many as an ack may name."""
+    moved = select(_TABLE.c.link_id, _TABLE.c.stream, _TABLE.c.upto, _TABLE.c.beyond)
+    wanted = moved.where(one_of(session, _TABLE.c.link_id, links)).order_by(_TABLE.c.updated_at.desc())
+    told: Counter[str] = Counter()
+    found = []
+    for link, stream, upto, beyond in session.execute(wanted):
+        told[link] += 1
+        if told[link] <= MAX_ACK_STREAMS:
+            found.append((str(link), Received(upto, [(low, high) for low, high in beyond]).ack(stream)))
+    return found
 
 
 def save(session: Session, states: Iterable[StreamState], now: datetime) -> None:

@@ -14,22 +14,23 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime
 
-import msgspec
 import structlog
-from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from fleet_server.db import reading, transaction
 from fleet_server.devices.habit import hour_of
-from fleet_server.devices.models import Device
 from fleet_server.enrollment.retired import RetiredWatch
 from fleet_server.ingest import overuse
-from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.answers import Answers, Publication, hints
+from fleet_server.ingest.away import DatabaseAway, is_away
+from fleet_server.ingest.comeback import Comeback
 from fleet_server.ingest.dead_room import DeadRoom
 from fleet_server.ingest.decode import Decoded, decode, size_of, unprocessable
 from fleet_server.ingest.directory import Directory
 from fleet_server.ingest.door import Door, Taken
 from fleet_server.ingest.fair_queue import NO_QUOTAS, FairQueue, Quotas
+from fleet_server.ingest.fleet_size import FleetSize
 from fleet_server.ingest.flush import Dispatch, Flush, Flushed
 from fleet_server.ingest.heard import Heard
 from fleet_server.ingest.installation import NotPrimary, db_epoch, save_worker
@@ -38,9 +39,9 @@ from fleet_server.ingest.pacing import AckPacer, DueAck
 from fleet_server.ingest.trust_news import TrustNews
 from fleet_server.ingest.watching import Watching
 from fleet_server.kit.times import utc_now
-from protocol.codec import JSON, JSON_DEFLATE
+from protocol.codec import JSON_DEFLATE
 from protocol.session import Profile
-from protocol.topics import EVENTS, PREFIX, WATCH
+from protocol.topics import PREFIX, WATCH
 
 GIVE_UP_S = 20.0
 # One transaction takes so many messages, or ends with the one that reaches so many bytes as JSON: as objects they take
@@ -56,18 +57,8 @@ _RETRY_FIRST_S = 0.05
 _RETRY_CAP_S = 2.0
 _IDLE_WAIT_S = 1.0
 _STATE_EVERY_S = 5.0
-_FLEET_SIZE_EVERY_S = 60.0
-_HINT_IDS = 500
 _COMMAND_QOS = 1
-# SQLSTATE read_only_sql_transaction.
-_READ_ONLY = "25006"
 _log = structlog.get_logger(__name__)
-
-
-class DatabaseAway(Exception):
-    """The database cannot take anything now."""
-
-    code = "database_away"
 
 
 class Worker:
@@ -93,11 +84,13 @@ class Worker:
         self._heard = Heard()
         self._room = DeadRoom()
         self._queue: FairQueue[Taken] = FairQueue(quotas)
+        # Whose turn it is, but that one transaction did not take all of them.
+        self._due: deque[Taken] = deque()
         self._overuse = Overuse()
         self._pacer = AckPacer()
         self._watching = Watching()
-        self._fleet_size = 0
-        self._fleet_counted_s = float("-inf")
+        self._comeback = Comeback(name)
+        self._fleet_size = FleetSize(engine)
         self._saved_s = float("-inf")
         self._retired = RetiredWatch(engine)
         self._listening_since: datetime | None = None
@@ -115,23 +108,24 @@ class Worker:
             self._save_state()
 
     def step(self) -> None:
-        """Takes what has arrived, waiting for it at most a second, and answers it."""
+        """Takes what has arrived, waiting for it at most a second, and answers as much as one transaction takes."""
         self._take_in()
         self._directory.forget(self._retired.look(time.monotonic(), utc_now()))
-        due = self._queue.take(MAX_FLUSH_MESSAGES, 4 * MAX_FLUSH_BYTES, time.monotonic())
-        if due:
-            self._handle(due)
+        self._fill_up()
+        if self._due:
+            self._handle()
         self._send_due_acks()
         self._pace_overusers()
         self._spread_trust()
         self._note_listening()
+        self._tell_of_return()
         self._save_state()
 
     def _take_in(self) -> None:
         """What is read here waits for its turn; what is not, because enough waits, stays in the broker."""
         if self._queue.is_full:
             return
-        taken = self._door.take(0.0 if self._queue.count else self._wait_s())
+        taken = self._door.take(0.0 if self._waits else self._wait_s())
         now_s = time.monotonic()
         watchers: list[Taken] = []
         dropped: list[Taken] = []
@@ -156,34 +150,49 @@ class Worker:
         """Asks for nothing more, stores what came until the broker has confirmed that, and answers all of it."""
         self._door.retire()
         give_up_s = time.monotonic() + _FINISH_S
-        while (self._door.is_retiring or self._queue.count) and time.monotonic() < give_up_s:
+        while (self._door.is_retiring or self._waits) and time.monotonic() < give_up_s:
             self.step()
         self._publish_acks(self._pacer.take_all(time.monotonic()))
 
-    def _wait_s(self) -> float:
-        due_s = self._pacer.next_due_s()
-        return _IDLE_WAIT_S if due_s is None else min(_IDLE_WAIT_S, max(0.0, due_s - time.monotonic()))
+    @property
+    def _waits(self) -> bool:
+        """Whether something that was read is not stored yet."""
+        return bool(self._due or self._queue.count)
 
-    def _handle(self, taken: Sequence[Taken]) -> None:
-        """In as many transactions as their size asks for: how large a message is shows only when it is read."""
-        waiting = deque(taken)
-        while waiting:
-            piece: list[Taken] = []
-            messages: list[Decoded] = []
-            size_bytes = 0
-            while waiting and size_bytes < MAX_FLUSH_BYTES:
-                piece.append(waiting.popleft())
-                messages.append(decode(piece[-1].message, piece[-1].came_s))
-                size_bytes += size_of(messages[-1])
-            left = self._store_all(messages)
-            if left:
-                # Their senders still have them; without an answer they send them again.
-                given_back = left + len(waiting) + self._queue.clear()
-                self.counters["given_back"] += given_back
-                _log.error("database takes nothing, messages are given back", messages=given_back)
-                self._door.close()
-                return
-            self._door.acknowledge(piece)
+    def _wait_s(self) -> float:
+        if not self._door.has_room:
+            return _IDLE_WAIT_S
+        due_s, now_s = self._pacer.next_due_s(), time.monotonic()
+        wait_s = _IDLE_WAIT_S if due_s is None else min(_IDLE_WAIT_S, max(0.0, due_s - now_s))
+        return min(wait_s, self._comeback.wait_s(now_s)) if self._door.is_open else wait_s
+
+    def _fill_up(self) -> None:
+        """To what one transaction may take, and no more bytes than would be taken at once."""
+        most = MAX_FLUSH_MESSAGES - len(self._due)
+        held_bytes = sum([len(one.message.payload) for one in self._due]) * _INFLATES_BY
+        if most > 0 and held_bytes < 4 * MAX_FLUSH_BYTES:
+            self._due.extend(self._queue.take(most, 4 * MAX_FLUSH_BYTES - held_bytes, time.monotonic()))
+
+    def _handle(self) -> None:
+        """One transaction, so that the broker is heard between two; how large a message is shows when it is read."""
+        piece: list[Taken] = []
+        messages: list[Decoded] = []
+        size_bytes = 0
+        while self._due and size_bytes < MAX_FLUSH_BYTES:
+            piece.append(self._due.popleft())
+            messages.append(decode(piece[-1].message, piece[-1].came_s))
+            size_bytes += size_of(messages[-1])
+        left = self._store_all(messages)
+        if left:
+            # Their senders still have them; without an answer they send them again.
+            given_back = left + len(self._due) + self._queue.clear()
+            self._due.clear()
+            self.counters["given_back"] += given_back
+            _log.error("database takes nothing, messages are given back", messages=given_back)
+            self._comeback.on_away()
+            self._door.close()
+            return
+        self._door.acknowledge(piece)
 
     def _store_all(self, messages: list[Decoded]) -> int:
         """How many could not be stored before time was up."""
@@ -206,7 +215,7 @@ class Worker:
         try:
             self._commit(messages)
         except Exception as error:  # the runner's edge: whatever one message sets off, the others are served
-            if _is_away(error):
+            if is_away(error):
                 raise DatabaseAway from error
             _log.exception("a flush failed, its messages are tried apart", messages=len(messages))
             return self._isolate(messages)
@@ -221,7 +230,7 @@ class Worker:
         try:
             self._commit([unprocessable(messages[0])])
         except SQLAlchemyError as error:
-            if _is_away(error):
+            if is_away(error):
                 raise DatabaseAway from error
             self.counters["lost"] += 1
             _log.exception("a message could not even be parked")
@@ -254,16 +263,18 @@ class Worker:
         """
         self.counters["unsaid_acks"] += self._pacer.forget()
         self._directory, self._heard, self._room = Directory(), Heard(), DeadRoom()
+        self._comeback.on_other_database()
 
     def _answer(self, flushed: Flushed) -> None:
         now, now_s = utc_now(), time.monotonic()
-        self._door.publish(_hints(flushed.event_ids))
+        self._door.publish(hints(flushed.event_ids))
         if flushed.greetings:
-            size = self._size_of_fleet(now_s)
-            self._door.publish([self._answers.welcome(one, size, now) for one in flushed.greetings])
+            size = self._fleet_size.at(now_s)
+            # First: whose keys have changed meanwhile would not believe the welcome.
             self._door.publish(self._news_for(flushed, now_s))
-        commands = [Publication(one.topic, one.payload, one.content_type, _COMMAND_QOS) for one in flushed.outgoing]
-        self._door.publish(commands)
+            self._door.publish([self._answers.welcome(one, size, now) for one in flushed.greetings])
+        out = flushed.outgoing
+        self._door.publish([Publication(one.topic, one.payload, one.content_type, _COMMAND_QOS) for one in out])
         for ack in flushed.acks:
             self._pacer.add(ack, now_s)
         self._send_due_acks()
@@ -271,21 +282,33 @@ class Worker:
     def _news_for(self, flushed: Flushed, now_s: float) -> list[Publication]:
         if self._trust is None:
             return []
-        trust, greetings = self._trust, flushed.greetings
-        return [news for one in greetings for news in trust.for_link(one.link.id, one.link.tenant_id, one.hello, now_s)]
+        of_link = self._trust.for_link
+        return [one for it in flushed.greetings for one in of_link(it.link.id, it.link.tenant_id, it.hello, now_s)]
 
     def _spread_trust(self) -> None:
         """A new policy or a stop, to all who are online. What cannot be told now is told at the next turn."""
-        if self._trust is None or not self._door.is_open or not self._trust.has_news(time.monotonic()):
+        if self._trust is not None and self._door.is_open:
+            self.counters["trust_told"] += self._trust.tell(self._engine, self._door.publish, time.monotonic())
+
+    def _tell_of_return(self) -> None:
+        """What cannot be told now is told a little later."""
+        now, now_s = utc_now(), time.monotonic()
+        if self._comeback.wait_s(now_s) > 0 or not (self._door.is_open and self._door.has_room):
             return
         try:
-            with reading(self._engine) as session:
-                messages = self._trust.spread(session)
-        except SQLAlchemyError as error:
-            _log.warning("links could not be told of a new policy, trying again", error=str(error)[:300])
+            with transaction(self._engine) as session:
+                epoch = db_epoch(session)
+                if epoch != self._answers.db_epoch:
+                    self._start_over()
+                words = self._comeback.take(session, epoch, now)
+        except (SQLAlchemyError, NotPrimary) as error:
+            self._comeback.put_off(now_s)
+            _log.warning("links could not be told that somebody listens, trying again", error=str(error)[:300])
             return
-        self._door.publish(messages)
-        self.counters["trust_told"] += len(messages)
+        self._answers.db_epoch = epoch
+        self._door.publish([self._answers.unasked(one.link_id, one.acks, now) for one in words])
+        self._comeback.done(words, now_s)
+        self.counters["comebacks_told"] += len(words)
 
     def _answer_watchers(self, taken: Sequence[Taken]) -> None:
         """Asks links for live mode. Not tried again: who still watches says so every few seconds."""
@@ -294,7 +317,7 @@ class Worker:
         try:
             with reading(self._engine) as session:
                 links = self._directory.find(session, due, now_s)
-            size = self._size_of_fleet(now_s)
+            size = self._fleet_size.at(now_s)
         except SQLAlchemyError as error:
             self.counters["watch_not_answered"] += len(due)
             _log.warning("links could not be asked for live mode", error=str(error)[:300])
@@ -320,12 +343,12 @@ class Worker:
             with transaction(self._engine) as session:
                 links = self._directory.find(session, wanted, now_s)
                 event_ids = overuse.tell(session, links.values(), due.to_tell, now)
-            size = self._size_of_fleet(now_s)
+            size = self._fleet_size.at(now_s)
         except SQLAlchemyError as error:
             _log.warning("links could not be slowed down, trying again", error=str(error)[:300])
             return
         self._overuse.done(due, now_s)
-        self._door.publish(_hints(event_ids))
+        self._door.publish(hints(event_ids))
         for names, is_slowed in ((due.to_slow, True), (due.to_release, False)):
             found = [links[name] for name in names if name in links and links[name].profile]
             self._door.publish(
@@ -334,7 +357,12 @@ class Worker:
             self.counters["slowed" if is_slowed else "released"] += len(found)
 
     def _send_due_acks(self) -> None:
-        self._publish_acks(self._pacer.take_due(time.monotonic()))
+        """They wait, joined with those that follow them, while the broker takes nothing."""
+        now_s = time.monotonic()
+        if self._door.has_room:
+            self._publish_acks(self._pacer.take_due(now_s))
+        else:
+            self.counters["unsaid_acks"] += self._pacer.forget_old(now_s)
 
     def _publish_acks(self, due: Sequence[DueAck]) -> None:
         if due:
@@ -342,19 +370,12 @@ class Worker:
             self._door.publish([self._answers.acknowledgement(one, now) for one in due])
             self.counters["acks"] += len(due)
 
-    def _size_of_fleet(self, now_s: float) -> int:
-        if now_s - self._fleet_counted_s > _FLEET_SIZE_EVERY_S:
-            with reading(self._engine) as session:
-                links = select(func.count()).select_from(Device).where(Device.kind != "attached")  # type: ignore[arg-type]  # SQLModel types columns as their values
-                self._fleet_size = session.execute(links).scalar_one()
-            self._fleet_counted_s = now_s
-        return self._fleet_size
-
     def _note_listening(self) -> None:
         if not self._door.is_open:
             self._listening_since = None
         elif self._listening_since is None:
             self._listening_since = utc_now()
+            self._comeback.on_listening()
             self._saved_s = float("-inf")
 
     def _save_state(self) -> None:
@@ -369,20 +390,3 @@ class Worker:
                 save_worker(session, self._name, self.counters, self._listening_since, utc_now())
         except SQLAlchemyError as error:
             _log.warning("the worker's state could not be saved, trying again", error=str(error)[:300])
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether the same may succeed later: lost connections, full disks, locks, deadlocks, a standby to be promoted, a
-    database that somebody has made to be read only.
-    """
-    return isinstance(error, OperationalError | InterfaceError | NotPrimary) or (
-        isinstance(error, DBAPIError)
-        and (error.connection_invalidated or getattr(error.orig, "sqlstate", None) == _READ_ONLY)
-    )
-
-
-def _hints(event_ids: Sequence[int]) -> list[Publication]:
-    return [
-        Publication(EVENTS, msgspec.json.encode(event_ids[first : first + _HINT_IDS]), JSON, 0)
-        for first in range(0, len(event_ids), _HINT_IDS)
-    ]

@@ -22,19 +22,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fleet_server.enrollment.authority import Certified, Issued
-from fleet_server.enrollment.errors import NameNotEnrollable
+from fleet_server.enrollment.errors import AuthorityLapsed, NameNotEnrollable
 from fleet_server.errors import FleetError
 from fleet_server.issuer import messages
 from fleet_server.issuer.errors import OF_ISSUER, IssuerUnreachable, NameTaken
-from fleet_server.issuer.process import reached_by_name
+from fleet_server.issuer.process import READY, reached_by_name
+from protocol.codec import UNREADABLE
 from protocol.enrolment import renew_proof_bytes
 
 _PATIENCE_S = 20.0
+# A process that is made has a lot to load, on a machine where others do as well; its death is noticed at once.
+_STARTING_S = 300.0
 # The process that was there may have ended, and the one made for the occasion have met one that just started.
 _TRIES = 3
 # Names the descriptor of the only peer that a process made for the occasion has.
 HANDED = "TILLMEDIC_ISSUER_FD"
-_KINDS: dict[str, type[FleetError]] = {**OF_ISSUER, NameNotEnrollable.code: NameNotEnrollable}
+_KINDS: dict[str, type[FleetError]] = {**OF_ISSUER, **{one.code: one for one in (NameNotEnrollable, AuthorityLapsed)}}
 
 
 class Channel(Protocol):
@@ -162,7 +165,7 @@ class IssuerClient:
     def _ask(self, ask: messages.Ask) -> messages.Answer:
         try:
             answer = msgspec.json.decode(self._channel.ask(msgspec.json.encode(ask)), type=messages.Answer)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise IssuerUnreachable(f"the issuer's answer is not understood: {error}") from error
         if answer.code:
             raise _KINDS.get(answer.code, IssuerUnreachable)(answer.detail)
@@ -200,12 +203,24 @@ class OnOccasion:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
+        ours.settimeout(_STARTING_S)
+        try:
+            if ours.recv(1) != READY:
+                raise ConnectionRefusedError("a process made for the occasion ended before it was ready")
+        except OSError:
+            ours.close()
+            raise
         return ours
 
     def wait(self) -> None:
         """After the connection was closed."""
         if self._process is not None:
-            self._process.wait(_PATIENCE_S)
+            try:
+                self._process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                # It keeps the folder from the next one, and whoever asked from an answer in words.
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 

@@ -60,13 +60,7 @@ class AuthorityPlaces:
 
 
 def ensure_authority(places: AuthorityPlaces, now: datetime) -> None:
-    """Makes root and issuing authority where there is none; takes over the one key of an earlier version."""
-    old_key = places.keys_dir / "ca.key"
-    if places.root_certificate.exists() and old_key.exists():
-        make_private_dir(places.issuer_dir)
-        write_private(places.key, old_key.read_bytes())
-        write_private(places.chain, places.root_certificate.read_bytes())
-        old_key.unlink()
+    """Makes root and issuing authority where there is none."""
     if places.root_certificate.exists() or places.chain.exists() or places.key.exists():
         return
     root = Root.make(now)
@@ -117,3 +111,14 @@ def new_issuing(places: AuthorityPlaces, root: Root, now: datetime, *, is_lost: 
     write_private(places.key, made.key_pem)
     write_private(places.chain, made.chain_pem)
     return made
+
+
+def renew_root(places: AuthorityPlaces, root: Root, now: datetime) -> Authority:
+    """Another certificate of the same root, and an issuing authority below it. Terminals notice nothing: the name and
+    the key that they trust are the same.
+    """
+    if places.root_certificate.read_bytes() != root.certificate_pem:
+        raise DataFolderUnusable(f"expected the key of {places.root_certificate}, came another authority's")
+    fresh = root.renewed(now)
+    write_private(places.root_certificate, fresh.certificate_pem)
+    return new_issuing(places, fresh, now, is_lost=False)

@@ -22,6 +22,8 @@ from fleet_server.issuer.service import Issuer
 
 _PATIENCE_S = 30.0
 OCCASION_IDLE_S = 2.0
+# The first word of a process made for an occasion: loading is no part of the time that it has to answer.
+READY = b"+"
 _LOOK_EVERY_S = 0.5
 _MAX_PEERS = 32
 # sd_listen_fds(3): the first descriptor that systemd hands over.
@@ -77,7 +79,8 @@ def serve_one(issuer: Issuer, peer: socket.socket) -> None:
     from the issuer that stays. It asks a new one then.
     """
     peer.settimeout(OCCASION_IDLE_S)
-    with suppress(TimeoutError), peer, peer.makefile("rwb") as stream:
+    with suppress(TimeoutError, ConnectionError), peer, peer.makefile("rwb") as stream:
+        peer.sendall(READY)
         _answer_lines(issuer, stream, threading.Lock())
 
 

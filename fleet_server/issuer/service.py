@@ -36,6 +36,7 @@ from fleet_server.issuer.errors import (
 from fleet_server.issuer.folder import AuthorityPlaces, load_authority, load_previous
 from fleet_server.issuer.ledger import Known, Ledger
 from fleet_server.issuer.signing_requests import check_proof, key_bytes, key_of_bytes, read_request
+from protocol.codec import UNREADABLE
 from protocol.enrolment import renew_proof_bytes
 from protocol.identifiers import is_identifier
 
@@ -62,7 +63,7 @@ class Issuer:
     def answer(self, line: bytes) -> bytes:
         try:
             return msgspec.json.encode(self._answer(_ASKS.decode(line)))
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             return msgspec.json.encode(messages.Answer("csr_refused", f"the request is not understood: {error}"[:300]))
         except FleetError as error:
             return msgspec.json.encode(messages.Answer(error.code, str(error)))

@@ -7,12 +7,16 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from fleet_server.access import needs
+from fleet_server.access import CallerDep, needs
+from fleet_server.assignments.watching import of_assigned
+from fleet_server.auth.dependencies import while_let_in
 from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.kit.times import text
 from fleet_server.live.errors import TooManyWatchers
 from fleet_server.live.hub import MAX_LISTENERS, LiveHub, LiveUpdate, Watched
+from fleet_server.stream_places import ONE_STREAM
+from protocol.shown_text import one_line
 
 router = APIRouter(prefix="/api/v1", tags=["live"], dependencies=[needs(Permission.LIVE_WATCH)])
 
@@ -32,15 +36,18 @@ LiveHubDep = Annotated[LiveHub, Depends(live_hub)]
 LinkDep = Annotated[str, Depends(link_of)]
 
 
-@router.get("/devices/{device_id}/live", response_class=EventSourceResponse)
-async def device_live(device_id: DeviceIdPath, link_id: LinkDep, hub: LiveHubDep) -> AsyncIterator[ServerSentEvent]:
+@router.get("/devices/{device_id}/live", response_class=EventSourceResponse, dependencies=[ONE_STREAM])
+async def device_live(
+    request: Request, device_id: DeviceIdPath, link_id: LinkDep, caller: CallerDep, hub: LiveHubDep
+) -> AsyncIterator[ServerSentEvent]:
     """What the device measures now and how far its running executions are, every 2 s while this stream is open.
 
     On a metered link every 5 s, and the link pays for it. Reports may be lost and are kept nowhere; an offline device
     sends none. The stream ends after 10 minutes; open it again to go on.
     """
-    async for update in hub.subscribe(Watched(device_id, link_id)):
-        yield ServerSentEvent(raw_data=msgspec.json.encode(fields(update)).decode(), event="live")
+    updates = of_assigned(request.app.state.engine, caller.reach, hub.subscribe(Watched(device_id, link_id)))
+    async for update in while_let_in(request, updates):
+        yield ServerSentEvent(raw_data=one_line(msgspec.json.encode(fields(update)).decode()), event="live")
 
 
 def fields(update: LiveUpdate) -> dict[str, object]:

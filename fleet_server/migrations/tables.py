@@ -9,14 +9,20 @@ from sqlmodel import SQLModel
 
 _DOMAINS = (
     "approvals",
+    "assignments",
     "audit",
     "auth",
     "devices",
     "enrollment",
     "executions",
     "faults",
+    "freezes",
     "health",
     "ingest",
+    "inspections",
+    "personal",
+    "playbooks",
+    "tenants",
     "timeline",
 )
 

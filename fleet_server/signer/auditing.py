@@ -25,7 +25,11 @@ DEEDS = {
     "stopped": "signer_stopped",
     "resumed": "signer_resumed",
     "policy": "signer_policy",
+    "key": "signer_key",
+    "release": "signer_release",
 }
+# Of an entry: who, by name, and what was typed. They lie beside the chain, where they can be erased.
+_PERSONAL = ("approvers", "by", "reason")
 NONE_TO_COPY = JournalPage("", [])
 
 
@@ -41,10 +45,13 @@ def write_journal(session: Session, tenant_id: str, page: JournalPage) -> None:
         return
     for entry in page.entries:
         actor = Actor("", SIGNER, Role.OPERATOR, str(entry.data.get("tenant", tenant_id)), ActorKind.TOKEN)
-        record(session, actor, DEEDS[entry.event], entry.device, _data(page, entry), now=from_ms(entry.at_ms))
+        personal = {name: entry.data[name] for name in _PERSONAL if name in entry.data}
+        data = _data(page, entry)
+        record(session, actor, DEEDS[entry.event], entry.device, data, personal=personal, now=from_ms(entry.at_ms))
     value: dict[str, Any] = {"journal": page.journal, "number": page.entries[-1].number}
     bulk.write(session, _STATE, [{"name": _COPIED, "value": value}], bulk.OnConflict(("name",), ("value",)))
 
 
 def _data(page: JournalPage, entry: JournalEntry) -> dict[str, Any]:
-    return {"journal": page.journal, "number": entry.number, **entry.data}
+    told = {name: value for name, value in entry.data.items() if name not in _PERSONAL}
+    return {"journal": page.journal, "number": entry.number, **told}

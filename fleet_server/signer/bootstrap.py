@@ -18,7 +18,7 @@ from fleet_server.settings import ServerSettings
 from fleet_server.signer.client import SignerClient
 from fleet_server.signer.demo import DemoApprover
 from fleet_server.signer.errors import PolicyRefused, SignerFolderUnusable
-from fleet_server.signer.keys import load_key
+from fleet_server.signer.keys import KeyFiles, load_key
 from fleet_server.signer.service import POLICY_FACT, ROOT_FACT, Caps, Signer, Signs, Trust, follow, policy_facts
 from fleet_server.signer.settings import SignerSettings
 from fleet_server.signer.state import SignerState
@@ -31,7 +31,8 @@ def opened_signer(settings: SignerSettings, now: datetime) -> Iterator[Signer]:
     key = load_key(settings.command_seed)
     state = SignerState(settings.database, to_ms(now))
     try:
-        yield Signer(key, _trust(settings, state, now), state, Caps.of(settings))
+        files = KeyFiles(settings.command_seed)
+        yield Signer(key, _trust(settings, state, now), state, Caps.of(settings), files=files)
     finally:
         state.close()
 
@@ -45,22 +46,30 @@ def _trust(settings: SignerSettings, state: SignerState, now: datetime) -> Trust
     trust = first
     if given is not None and verified_by is not None:
         trust = follow(Trust(msgspec.json.decode(verified_by, type=Root), first.policy), given.encode())
+    before = first
     try:
-        if settings.policy_file.exists():
-            document = settings.policy_file.read_bytes()
-            written = follow(first, document)
+        for path in _written(settings):
+            document = path.read_bytes()
+            written = follow(before, document)
             if written.policy.version > trust.policy.version:
                 trust = written
                 # A later root's policies are followed from here, also when this file has become one of those.
-                facts = policy_facts(document.decode(), first.root)
+                facts = policy_facts(document.decode(), before.root)
                 state.note("policy", {"version": trust.policy.version}, to_ms(now), facts)
+            before = written
     except OSError as error:
-        raise SignerFolderUnusable(f"{settings.policy_file} cannot be read: {error.strerror}") from error
+        raise SignerFolderUnusable(f"{settings.folder}: a policy cannot be read: {error.strerror}") from error
     except PolicyRefused:
         # Of a later root: it was, or will be, given over the socket.
         if trust is first:
             raise
     return trust
+
+
+def _written(settings: SignerSettings) -> list[Path]:
+    """As the installation wrote them beside the key: those that named another root, oldest first, and the newest."""
+    kept = sorted(settings.policy_history.glob("*.json"), key=lambda path: int(path.stem))
+    return [*kept, settings.policy_file] if settings.policy_file.exists() else kept
 
 
 def signer_client(settings: ServerSettings) -> Signs:

@@ -53,6 +53,18 @@ class SignerClient:
     def take_policy(self, asked: messages.NewPolicy, now: datetime) -> None:  # noqa: ARG002 - as above
         self._asked(asked, messages.Done)
 
+    def prepare_key(self) -> str:
+        return self._asked(messages.PrepareKey(), messages.PreparedKey).public
+
+    def take_key(self, now: datetime) -> None:  # noqa: ARG002 - as above
+        self._asked(messages.TakeKey(), messages.Done)
+
+    def release_keys(self, *, following: bool = False) -> messages.ReleaseKeys:
+        return self._asked(messages.AskReleaseKeys(following), messages.ReleaseKeys)
+
+    def sign_release(self, asked: messages.SignRelease, now: datetime) -> messages.SignedRelease:  # noqa: ARG002 - as above
+        return self._asked(asked, messages.SignedRelease)
+
     def journal(self, after: int, limit: int = messages.MAX_JOURNAL_PAGE) -> JournalPage:
         return self._asked(messages.AskJournal(after, limit), JournalPage)
 

@@ -1,7 +1,8 @@
 """The signer's socket: who may come in, how many at once, and how much each may say.
 
 The file is its owner's alone, or its group's; beyond that the kernel is asked who is at the other end, so that a socket
-whose modes somebody loosened lets nobody else in. A peer that says something else than a request is cut off.
+whose modes somebody loosened lets nobody else in. A peer that says something else than a request is cut off, and so is
+one that says nothing, or half a request: it would keep a place from those who sign.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from fleet_server.signer.service import Signer
 from fleet_server.signer.settings import SignerSettings
 
 MAX_CONNECTIONS = 64
+# Longer than the scheduler is ever silent; whoever was longer connects anew without noticing.
+IDLE_S = 60.0
+# Between a message's first byte and its last, on a machine that is busy.
+WHOLE_S = 10.0
 _LOOK_EVERY_S = 0.2
 _log = structlog.get_logger(__name__)
 
@@ -38,11 +43,14 @@ class SignerDoor:
         clock: Callable[[], datetime],
         *,
         users: frozenset[int] | None = None,
+        idle_s: float = IDLE_S,
+        whole_s: float = WHOLE_S,
     ) -> None:
         self._signer = signer
         self._settings = settings
         self._clock = clock
         self._users = users if users is not None else allowed_users(settings)
+        self._idle_s, self._whole_s = idle_s, whole_s
         self._room = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def serve(self, stop: threading.Event) -> None:
@@ -68,8 +76,7 @@ class SignerDoor:
     def _attend(self, link: socket.socket) -> None:
         try:
             with link:
-                link.settimeout(None)
-                while (request := messages.receive_request(link)) is not None:
+                while (request := messages.receive_request(link, self._idle_s, self._whole_s)) is not None:
                     messages.send(link, self.answer(request))
         except (OSError, messages.Garbled) as error:
             _log.warning("a connection to the signer was cut", reason=str(error)[:200])
@@ -99,6 +106,14 @@ class SignerDoor:
                 self._signer.resume(request, now)
             case messages.NewPolicy():
                 self._signer.take_policy(request, now)
+            case messages.PrepareKey():
+                return messages.PreparedKey(self._signer.prepare_key())
+            case messages.TakeKey():
+                self._signer.take_key(now)
+            case messages.AskReleaseKeys():
+                return self._signer.release_keys(following=request.next)
+            case messages.SignRelease():
+                return self._signer.sign_release(request, now)
             case messages.AskJournal():
                 return self._signer.journal(request.after, request.limit)
         return messages.Done()

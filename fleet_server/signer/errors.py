@@ -72,6 +72,20 @@ class PolicyRefused(SigningRefused):
     status = 409
 
 
+class KeyNotReady(SigningRefused):
+    """The next key is not taken into use: none was prepared, or the policy does not name it yet."""
+
+    code = "key_not_ready"
+    status = 409
+
+
+class ReleaseRefused(SigningRefused):
+    """Not signed by the repository's offline keys, or older than what was signed before."""
+
+    code = "release_refused"
+    status = 409
+
+
 class SignerUnreachable(SigningRefused):
     """The signer process does not answer. What was asked waits in the queue as long as it may."""
 

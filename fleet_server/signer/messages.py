@@ -7,12 +7,14 @@ version.
 from __future__ import annotations
 
 import socket
+import time
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from protocol import codec
+from protocol.artifacts import MAX_ROOTS, MAX_TARGETS_BYTES
 from protocol.commands import MAX_COMMAND_BYTES, DangerClass, TargetProof
 from protocol.errors import Malformed
 from protocol.identifiers import WireAction, WireDevice, WireExecution, WireHex128, WireMillis
@@ -44,6 +46,8 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     not_after_ms: WireMillis
     nonce: WireHex128 | None = None
     skip_if_passing: bool = True
+    override_holds: bool = False
+    supersedes: WireExecution | None = None
     requester: Name = ""
     authorisation: Document | None = None
     target_proof: TargetProof | None = None
@@ -59,11 +63,14 @@ class AskPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="as
 
 
 class Stop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="stop"):
-    """Ends all signing for a tenant. ``by``: whose decision it was, as the caller says."""
+    """Ends all signing for a tenant. ``by``: whose decision it was, as the caller says. ``above``: the highest epoch
+    that the caller has seen: a signer that lost its file has to number on from there, or no terminal would hear of it.
+    """
 
     tenant: Annotated[str, Meta(min_length=1, max_length=64)]
     by: Name
     reason: Annotated[str, Meta(max_length=300)] = ""
+    above: Annotated[int, Meta(ge=0, le=2**53)] = 0
 
 
 class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="resume"):
@@ -77,12 +84,48 @@ class NewPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="po
     envelope: Annotated[str, Meta(max_length=128 * 1024)]
 
 
+class PrepareKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="prepare_key"):
+    """Makes the command key that comes after the present one, if there is none, and tells its public half."""
+
+
+class TakeKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="take_key"):
+    """Goes over to the key that was prepared, once the policy names it."""
+
+
+class AskReleaseKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="release_keys"):
+    """The public keys that are to sign snapshots and timestamps of software. ``next``: those that follow."""
+
+    next: bool = False
+
+
+class SignRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="release"):
+    """A tenant's repository of software as it was signed offline: every root from the one that the policy names, and
+    the list of targets, each as the file has it.
+    """
+
+    tenant: Annotated[str, Meta(min_length=1, max_length=64)]
+    roots: Annotated[list[Annotated[str, Meta(max_length=16 * 1024)]], Meta(min_length=1, max_length=MAX_ROOTS)]
+    targets: Annotated[str, Meta(max_length=MAX_TARGETS_BYTES)]
+
+
 class AskJournal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="journal"):
     after: Annotated[int, Meta(ge=0, le=2**53)] = 0
     limit: Annotated[int, Meta(ge=1, le=MAX_JOURNAL_PAGE)] = MAX_JOURNAL_PAGE
 
 
-Request = Order | AskStanding | AskPolicy | Stop | Resume | NewPolicy | AskJournal
+Request = (
+    Order
+    | AskStanding
+    | AskPolicy
+    | Stop
+    | Resume
+    | NewPolicy
+    | PrepareKey
+    | TakeKey
+    | AskReleaseKeys
+    | SignRelease
+    | AskJournal
+)
 
 
 class Signed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="signed"):
@@ -143,11 +186,28 @@ class PresentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     policy: Policy
 
 
+class PreparedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="prepared_key"):
+    public: str
+
+
+class ReleaseKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="release_keys"):
+    snapshot: str
+    timestamp: str
+
+
+class SignedRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="release"):
+    """``version``: of both files."""
+
+    version: int
+    snapshot: str
+    timestamp: str
+
+
 class Done(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="done"):
     pass
 
 
-Reply = Signed | Refused | Standing | PresentPolicy | JournalPage | Done
+Reply = Signed | Refused | Standing | PresentPolicy | PreparedKey | ReleaseKeys | SignedRelease | JournalPage | Done
 
 
 class Garbled(Exception):
@@ -159,9 +219,22 @@ def send(link: socket.socket, message: Request | Reply) -> None:
     link.sendall(len(body).to_bytes(_LENGTH_BYTES, "big") + body)
 
 
-def receive_request(link: socket.socket) -> Request | None:
-    """None when the peer hung up between two messages. Raises ``Garbled``."""
-    body = _receive(link, MAX_REQUEST_BYTES)
+def receive_request(link: socket.socket, idle_s: float, whole_s: float) -> Request | None:
+    """None when the peer hung up between two messages, or said nothing for ``idle_s``. Raises ``Garbled`` also when
+    more than ``whole_s`` pass between the first byte and the last.
+    """
+    link.settimeout(idle_s)
+    try:
+        if not link.recv(1, socket.MSG_PEEK):
+            return None
+    except TimeoutError:
+        return None
+    try:
+        body = _receive(link, MAX_REQUEST_BYTES, time.monotonic() + whole_s)
+    except TimeoutError as error:
+        raise Garbled(f"expected a whole request within {whole_s:g} s, came a part") from error
+    # Of the answer too: a peer that does not take it is as little use as one that does not ask.
+    link.settimeout(whole_s)
     if body is None:
         return None
     message = codec.from_json(body, Request)  # type: ignore[arg-type]  # a union is a type to msgspec
@@ -171,7 +244,7 @@ def receive_request(link: socket.socket) -> Request | None:
 
 
 def receive_reply(link: socket.socket) -> Reply:
-    body = _receive(link, MAX_REPLY_BYTES)
+    body = _receive(link, MAX_REPLY_BYTES, None)
     if body is None:
         raise Garbled("expected an answer, came the end")
     message = codec.from_json(body, Reply)  # type: ignore[arg-type]  # as above
@@ -180,24 +253,30 @@ def receive_reply(link: socket.socket) -> Reply:
     return message
 
 
-def _receive(link: socket.socket, limit: int) -> bytes | None:
-    head = _exactly(link, _LENGTH_BYTES)
+def _receive(link: socket.socket, limit: int, until_s: float | None) -> bytes | None:
+    """``until_s``: by the monotonic clock; None: as the link's own time-out has it."""
+    head = _exactly(link, _LENGTH_BYTES, until_s)
     if head is None:
         return None
     length = int.from_bytes(head, "big")
     if length > limit:
         raise Garbled(f"message is {length} bytes, limit {limit}")
-    body = _exactly(link, length)
+    body = _exactly(link, length, until_s)
     if body is None:
         raise Garbled("cut short")
     return body
 
 
-def _exactly(link: socket.socket, count: int) -> bytes | None:
-    """None when the peer hung up before the first byte."""
+def _exactly(link: socket.socket, count: int, until_s: float | None) -> bytes | None:
+    """None when the peer hung up before the first byte. Raises ``TimeoutError``."""
     parts: list[bytes] = []
     missing = count
     while missing:
+        if until_s is not None:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            link.settimeout(left_s)
         piece = link.recv(missing)
         if not piece:
             if missing == count:

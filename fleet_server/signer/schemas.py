@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from fleet_server.kit.free_text import FreeText
 from fleet_server.kit.schemas import Answer, Asked, Moment
 from fleet_server.kit.times import from_ms
 from fleet_server.signer.messages import Standing
@@ -13,7 +14,7 @@ from fleet_server.signer.stopping import note_of
 
 
 class StopAsked(Asked):
-    reason: Annotated[str, Field(min_length=3, max_length=300)]
+    reason: Annotated[str, Field(min_length=3, max_length=300), FreeText]
 
 
 class LiftAsked(Asked):
@@ -23,7 +24,9 @@ class LiftAsked(Asked):
 
 
 class SigningRead(Answer):
-    """``epoch``: number of the last stop, which its lift names. ``used_in_the_last_hour``: commands by class."""
+    """``epoch``: number of the last stop, which its lift names. ``used_in_the_last_hour``: commands by class, of all
+    tenants; told to the installation's own.
+    """
 
     tenant: str
     stopped: bool
@@ -36,7 +39,7 @@ class SigningRead(Answer):
     used_in_the_last_hour: dict[str, int]
 
 
-def signing_read(standing: Standing, tenant: str) -> SigningRead:
+def signing_read(standing: Standing, tenant: str, approvers: list[str], *, is_own: bool) -> SigningRead:
     note = note_of(standing, tenant)
     return SigningRead(
         tenant=tenant,
@@ -46,6 +49,6 @@ def signing_read(standing: Standing, tenant: str) -> SigningRead:
         reason="" if note is None else note.reason,
         at=None if note is None else from_ms(note.at_ms),
         policy_version=standing.policy_version,
-        approvers=sorted(set(standing.approvers)),
-        used_in_the_last_hour=standing.used,
+        approvers=approvers,
+        used_in_the_last_hour=standing.used if is_own else {},
     )

@@ -17,7 +17,8 @@ SOCKET_NAME = "signer.sock"
 
 @dataclass(frozen=True, slots=True)
 class SignerSettings:
-    """Caps are of any 60 minutes: commands signed, and different devices they were for.
+    """Caps are of any 60 minutes: commands signed, and different devices they were for. ``tenant_…``: of each tenant,
+    the others of all together, twice as much, so that no tenant alone leaves another without.
 
     ``clients``: names of users that may use the socket, beside the signer's own and root. ``socket_group``: of the
     socket file; empty: the file is its owner's alone.
@@ -27,12 +28,18 @@ class SignerSettings:
     socket: str
     clients: str = ""  # separated by commas
     socket_group: str = ""
-    reads_per_hour: int = 200_000
-    reads_devices_per_hour: int = 100_000
-    changes_per_hour: int = 600
-    changes_devices_per_hour: int = 200
-    software_per_hour: int = 100
-    software_devices_per_hour: int = 50
+    reads_per_hour: int = 400_000
+    reads_devices_per_hour: int = 200_000
+    changes_per_hour: int = 1200
+    changes_devices_per_hour: int = 400
+    software_per_hour: int = 200
+    software_devices_per_hour: int = 100
+    tenant_reads_per_hour: int = 200_000
+    tenant_reads_devices_per_hour: int = 100_000
+    tenant_changes_per_hour: int = 600
+    tenant_changes_devices_per_hour: int = 200
+    tenant_software_per_hour: int = 100
+    tenant_software_devices_per_hour: int = 50
 
     @property
     def command_seed(self) -> Path:
@@ -45,6 +52,10 @@ class SignerSettings:
     @property
     def policy_file(self) -> Path:
         return self.folder / "policy.json"
+
+    @property
+    def policy_history(self) -> Path:
+        return self.folder / "policy-history"
 
     @property
     def database(self) -> Path:
@@ -64,7 +75,7 @@ def load_signer_settings(folder: Path) -> SignerSettings:
         values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise SignerFolderUnusable(f"{path} does not exist: 'fleet-server init' makes it") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise SignerFolderUnusable(f"{path} cannot be read: {error}") from error
     known = {field.name: {"str": str, "int": int}.get(str(field.type)) for field in fields(SignerSettings)}
     for name, value in values.items():

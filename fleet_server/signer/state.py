@@ -13,8 +13,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ CREATE TABLE IF NOT EXISTS used (
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _STOP = "stop/"
+# No tenant has it for a name: theirs have at least one character.
+_ALL = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,15 @@ class Cap:
 
     commands: int
     devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one signature takes of the caps."""
+
+    danger_class: DangerClass
+    tenant: str
+    device: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,7 @@ class Use:
 
 @dataclass(slots=True)
 class _Hour:
-    """What was signed of one class in the last 60 minutes."""
+    """What was signed of one class in the last 60 minutes, for one tenant or for all."""
 
     signed: deque[tuple[int, str]] = field(default_factory=deque)
     devices: Counter[str] = field(default_factory=Counter)
@@ -80,6 +91,13 @@ class _Hour:
     def add(self, at_ms: int, device: str) -> None:
         self.signed.append((at_ms, device))
         self.devices[device] += 1
+
+    def refuse_more(self, device: str, cap: Cap, named: str) -> None:
+        """Raises ``SigningCapReached``."""
+        if len(self.signed) >= cap.commands:
+            raise SigningCapReached(f"{cap.commands} commands of {named} in the last hour")
+        if device not in self.devices and len(self.devices) >= cap.devices:
+            raise SigningCapReached(f"commands of {named} were signed for {cap.devices} devices in the last hour")
 
 
 class SignerState:
@@ -97,13 +115,16 @@ class SignerState:
             raise SignerFolderUnusable(f"{path} cannot be opened: {error}") from error
         self._database.execute("INSERT OR IGNORE INTO fact VALUES ('journal', ?)", (secrets.token_hex(8),))
         self._journal: str = self._database.execute("SELECT value FROM fact WHERE name = 'journal'").fetchone()[0]
-        self._hours: defaultdict[int, _Hour] = defaultdict(_Hour)
+        # By class, and by tenant; those of all tenants together under ALL.
+        self._hours: dict[tuple[int, str], _Hour] = {}
         rows = self._database.execute(
-            "SELECT class, at_ms, device FROM journal WHERE class IS NOT NULL AND at_ms > ? ORDER BY number",
+            "SELECT class, json_extract(data, '$.tenant'), at_ms, device FROM journal"
+            " WHERE class IS NOT NULL AND at_ms > ? ORDER BY number",
             (now_ms - HOUR_MS,),
         )
-        for danger_class, at_ms, device in rows:
-            self._hours[danger_class].add(at_ms, device)
+        for danger_class, tenant, at_ms, device in rows:
+            for whose in (_ALL, str(tenant)):
+                self._hours.setdefault((danger_class, whose), _Hour()).add(at_ms, device)
         found = self._database.execute("SELECT value FROM fact WHERE name LIKE ?", (f"{_STOP}%",))
         notes = [msgspec.json.decode(row[0], type=StopNote) for row in found]
         self._stops = {note.tenant: note for note in notes}
@@ -115,34 +136,38 @@ class SignerState:
             os.close(self._lock)
 
     def admit(
-        self,
-        danger_class: DangerClass,
-        device: str,
-        cap: Cap,
-        now_ms: int,
-        data: Mapping[str, Any],
-        use: Use | None = None,
+        self, spent: Spent, caps: tuple[Cap, Cap], now_ms: int, data: Mapping[str, Any], use: Use | None = None
     ) -> None:
-        """Raises ``SigningCapReached`` or, when ``use`` is one too many, ``AuthorisationRefused``."""
-        hour = self._hours[danger_class]
-        hour.forget_before(now_ms - HOUR_MS)
-        if len(hour.signed) >= cap.commands:
-            raise SigningCapReached(f"{cap.commands} commands of class {int(danger_class)} in the last hour")
-        if device not in hour.devices and len(hour.devices) >= cap.devices:
-            words = f"commands of class {int(danger_class)} were signed for {cap.devices} devices in the last hour"
-            raise SigningCapReached(words)
+        """``caps``: of all tenants together, and of this one; ``data`` names it as ``tenant``. Raises
+        ``SigningCapReached`` or, when ``use`` is one too many, ``AuthorisationRefused``.
+        """
+        danger_class, hours = spent.danger_class, self._hours_of(spent, now_ms)
+        named = (f"class {int(danger_class)} of all tenants", f"class {int(danger_class)} of this tenant")
+        for hour, cap, words in zip(hours, caps, named, strict=True):
+            hour.refuse_more(spent.device, cap, words)
         # A read needs to outlive this process, a change also a power cut.
         self._database.execute(f"PRAGMA synchronous = {'NORMAL' if danger_class is DangerClass.READS else 'FULL'}")
         self._database.execute("BEGIN IMMEDIATE")
         try:
             if use is not None:
                 self._count(use)
-            self._append("signed", device, data, now_ms, int(danger_class))
+            self._append("signed", spent.device, data, now_ms, int(danger_class))
         except BaseException:
             self._database.execute("ROLLBACK")
             raise
         self._database.execute("COMMIT")
-        hour.add(now_ms, device)
+        for whose, hour in zip((_ALL, spent.tenant), hours, strict=True):
+            hour.add(now_ms, spent.device)
+            self._hours[int(danger_class), whose] = hour
+
+    def _hours_of(self, spent: Spent, now_ms: int) -> tuple[_Hour, _Hour]:
+        """Of all tenants, and of this one: kept only once something was signed, whatever names are asked with."""
+        of_all, of_tenant = (
+            self._hours.get((int(spent.danger_class), whose), _Hour()) for whose in (_ALL, spent.tenant)
+        )
+        for hour in (of_all, of_tenant):
+            hour.forget_before(now_ms - HOUR_MS)
+        return of_all, of_tenant
 
     def note(self, event: str, data: Mapping[str, Any], now_ms: int, facts: Mapping[str, str | None]) -> None:
         """Something that is no signature, with the ``facts`` it changes (None: forgotten); on disk from here on."""
@@ -171,16 +196,21 @@ class SignerState:
     def stops(self) -> list[StopNote]:
         return list(self._stops.values())
 
-    def set_stop(self, note: StopNote, event: str, now_ms: int) -> None:
-        data = {"tenant": note.tenant, "epoch": note.stopped, "by": note.by, "reason": note.reason}
-        self.note(event, data, now_ms, {f"{_STOP}{note.tenant}": msgspec.json.encode(note).decode()})
-        self._stops[note.tenant] = note
+    def set_stops(self, notes: Sequence[StopNote], event: str, data: Mapping[str, Any], now_ms: int) -> None:
+        """Each in the place of its tenant's; ``event`` and ``data``: what the journal says of it."""
+        facts = {f"{_STOP}{note.tenant}": msgspec.json.encode(note).decode() for note in notes}
+        self.note(event, data, now_ms, facts)
+        self._stops.update({note.tenant: note for note in notes})
 
     def used(self, now_ms: int) -> dict[str, int]:
         """Commands of the last hour by class."""
-        for hour in self._hours.values():
+        for key, hour in list(self._hours.items()):
             hour.forget_before(now_ms - HOUR_MS)
-        return {str(int(danger_class)): len(hour.signed) for danger_class, hour in self._hours.items() if hour.signed}
+            if not hour.signed:
+                del self._hours[key]
+        return {
+            str(danger_class): len(one.signed) for (danger_class, whose), one in self._hours.items() if whose == _ALL
+        }
 
     def journal(self, after: int, limit: int) -> JournalPage:
         """In order of their numbers."""

@@ -1,7 +1,7 @@
 """HTTP door of the timeline: pages of one device's, and event streams of a device or the fleet.
 
 A stream begins after the ``Last-Event-ID`` it is given, else after the newest event at the moment it was asked for, so
-nothing is missed between the answer's first byte and the first event.
+nothing is missed between the answer's first byte and the first event. It ends within seconds when its token does.
 """
 
 from collections.abc import AsyncIterator
@@ -11,11 +11,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from fleet_server.access import CallerDep, needs
+from fleet_server.assignments.watching import of_assigned
+from fleet_server.auth.dependencies import while_let_in
 from fleet_server.auth.roles import Permission
 from fleet_server.devices.endpoints import DeviceIdPath, DeviceServiceDep
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.schemas import Cursor, Limit, PageOf
 from fleet_server.request_session import SessionDep
+from fleet_server.stream_places import ONE_STREAM
 from fleet_server.timeline.hub import EventFilter, EventHub
 from fleet_server.timeline.repository import TimelineRepository
 from fleet_server.timeline.schemas import EventRead, event_read, streamed
@@ -65,17 +68,25 @@ def device_timeline(
     return PageOf(items=[event_read(event) for event in page.items], next=page.next)
 
 
-@router.get("/devices/{device_id}/events", response_class=EventSourceResponse)
+@router.get("/devices/{device_id}/events", response_class=EventSourceResponse, dependencies=[ONE_STREAM])
 async def device_events(
-    device_id: Annotated[str, Depends(known_device)], caller: CallerDep, hub: EventHubDep, after_id: StartAfter
+    request: Request,
+    device_id: Annotated[str, Depends(known_device)],
+    caller: CallerDep,
+    hub: EventHubDep,
+    after_id: StartAfter,
 ) -> AsyncIterator[ServerSentEvent]:
     """Events of the device as they are recorded; resumes after `Last-Event-ID`."""
-    async for event in hub.subscribe(EventFilter(caller.tenant_id, device_id=device_id), after_id):
+    events = hub.subscribe(EventFilter(caller.tenant_id, device_id=device_id), after_id)
+    async for event in while_let_in(request, of_assigned(request.app.state.engine, caller.reach, events)):
         yield streamed(event)
 
 
-@router.get("/events", response_class=EventSourceResponse)
-async def fleet_events(caller: CallerDep, hub: EventHubDep, after_id: StartAfter) -> AsyncIterator[ServerSentEvent]:
+@router.get("/events", response_class=EventSourceResponse, dependencies=[ONE_STREAM])
+async def fleet_events(
+    request: Request, caller: CallerDep, hub: EventHubDep, after_id: StartAfter
+) -> AsyncIterator[ServerSentEvent]:
     """Events of the whole fleet as they are recorded; resumes after `Last-Event-ID`."""
-    async for event in hub.subscribe(EventFilter(caller.tenant_id), after_id):
+    events = hub.subscribe(EventFilter(caller.tenant_id), after_id)
+    async for event in while_let_in(request, of_assigned(request.app.state.engine, caller.reach, events)):
         yield streamed(event)

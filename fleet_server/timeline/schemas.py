@@ -10,6 +10,7 @@ from fastapi.sse import ServerSentEvent
 
 from fleet_server.kit.schemas import Answer, Moment
 from fleet_server.kit.times import text
+from protocol.shown_text import one_line
 
 
 class Happening(Protocol):
@@ -62,5 +63,6 @@ def event_read(event: Happening) -> EventRead:
 
 
 def streamed(event: Happening) -> ServerSentEvent:
+    """The same document in one line, whatever a reader takes for the end of one."""
     fields = {**event_fields(event), "at": text(event.at), "received_at": text(event.received_at)}
-    return ServerSentEvent(raw_data=msgspec.json.encode(fields).decode(), event=event.type, id=str(event.id))
+    return ServerSentEvent(raw_data=one_line(msgspec.json.encode(fields).decode()), event=event.type, id=str(event.id))

@@ -68,6 +68,16 @@ _PLACES_1_2 = int.from_bytes(b"\x03" * (_BLOCK + _OVERLAP), "little")
 _PLACES_3_4 = int.from_bytes(b"\x0c" * (_BLOCK + _OVERLAP), "little")
 _NO_MARKS = bytes(_BLOCK)
 _COMPRESSED_MARK = 0x10
+_PLACES = 0x0F
+_SHIFTS_BY_BITS = [tuple(shift for shift in range(_ALIGNMENTS) if bits >> shift & 1) for bits in range(16)]
+# By how many characters after the run's begin a mark stands: the alignments that the places of a quartet in it mean.
+_SHIFTS_BY_MARK = [
+    [
+        sum((places >> place & 1) << (after - place) % _ALIGNMENTS for place in range(_ALIGNMENTS))
+        for places in range(_PLACES + 1)
+    ]
+    for after in range(_ALIGNMENTS)
+]
 _ANY = bytes(octet != 0 for octet in range(256))
 
 
@@ -80,7 +90,7 @@ def find_in_base64(reading: Reading, scan_text: ScanText, scan_nibbles: ScanNibb
     return found
 
 
-def _runs(reading: Reading) -> Iterator[tuple[re.Match[str], list[int]]]:
+def _runs(reading: Reading) -> Iterator[tuple[re.Match[str], tuple[int, ...]]]:
     """Those that may hold something, each once, with the alignments at which they may."""
     octets = reading.octets
     marks = bytearray(_digit_shapes(octets))
@@ -96,7 +106,7 @@ def _runs(reading: Reading) -> Iterator[tuple[re.Match[str], list[int]]]:
         if run is not None:
             start, end = run.span()
             if end - start >= _MIN_RUN:
-                yield run, _shifts(marks, start, end) if end - start >= _MIN_CUT_RUN else [0]
+                yield run, _shifts(marks, start, end) if end - start >= _MIN_CUT_RUN else (0,)
         place = is_marked.find(1, max(end, place + 1))
 
 
@@ -118,17 +128,18 @@ def _digit_shapes(octets: bytes) -> bytes:
     return b"".join(blocks)[: len(octets)]
 
 
-def _shifts(marks: bytearray, start: int, end: int) -> list[int]:
+def _shifts(marks: bytearray, start: int, end: int) -> tuple[int, ...]:
     """How many characters before a quartet begins, of each alignment that was marked."""
-    shifts = {after for after in range(_ALIGNMENTS) if marks[start + after] & _COMPRESSED_MARK}
+    found = 0
     for after in range(_ALIGNMENTS):
+        found |= (marks[start + after] & _COMPRESSED_MARK and 1) << after
         for mark in set(marks[start + after : end : _ALIGNMENTS]):
-            shifts.update((after - place) % _ALIGNMENTS for place in range(_ALIGNMENTS) if mark >> place & 1)
-    return sorted(shifts)
+            found |= _SHIFTS_BY_MARK[after][mark & _PLACES]
+    return _SHIFTS_BY_BITS[found]
 
 
 def _first_inside(
-    run: str, shifts: list[int], scan_text: ScanText, scan_nibbles: ScanNibbles
+    run: str, shifts: tuple[int, ...], scan_text: ScanText, scan_nibbles: ScanNibbles
 ) -> tuple[HitKind, str] | None:
     body = run.rstrip("=").translate(_URL_SAFE)
     for shift in shifts:

@@ -6,9 +6,7 @@ Luhn-valid by construction and match no prefix with their length.
 
 from __future__ import annotations
 
-from array import array
 from functools import cache
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +95,15 @@ def common_table() -> list[frozenset[int] | None]:
     ]
 
 
+def length_bits() -> bytes:
+    """For the number that two digits make: the lengths of all numbers that begin with them, `MIN_DIGITS` as bit 0."""
+    bits = bytearray(256)
+    for prefix, lengths in _LENGTHS.items():
+        for two in {f"{prefix}{digit}"[:2] for digit in range(10)}:
+            bits[int(two)] |= sum(1 << length - MIN_DIGITS for length in lengths)
+    return bytes(bits)
+
+
 def _issuer_lengths(prefix: str) -> frozenset[int]:
     parts = [_LENGTHS[prefix[:width]] for width in range(1, PREFIX_DIGITS + 1) if prefix[:width] in _LENGTHS]
     return parts[0] if len(parts) == 1 else frozenset().union(*parts)
@@ -116,24 +123,6 @@ def passes_luhn(digits: str) -> bool:
     octets = digits.encode()
     total = sum(octets[-1::-2]) + sum(octets[-2::-2].translate(_DOUBLED))
     return (total - _ASCII_ZERO * len(octets)) % 10 == 0
-
-
-class LuhnSums:
-    """Answers for any part of a long run of digits whether it passes Luhn, at the cost of two look-ups."""
-
-    def __init__(self, digits: str) -> None:
-        octets = digits.encode()
-        doubled = octets.translate(_DOUBLED)
-        # Every other digit doubled, once from the first on and once from the second on: a part's last digit is plain.
-        self._sums: list[array[int]] = []
-        for first in (0, 1):
-            weighted = bytearray(octets)
-            weighted[first::2] = doubled[first::2]
-            self._sums.append(array("Q", accumulate(weighted, initial=0)))
-
-    def passes(self, start: int, end: int) -> bool:
-        sums = self._sums[end & 1]
-        return (sums[end] - sums[start] - _ASCII_ZERO * (end - start)) % 10 == 0
 
 
 def _prefixes(text: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from protocol.redaction.findings import RANK, Finding, HitKind
-from protocol.redaction.nibbles import find_in_nibbles
+from protocol.redaction.nibbles import MIN_DECIMAL_DUMP, find_in_nibbles, is_swapped_alone
 from protocol.redaction.sieve import Reading, hex_classes
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def first_in_packed(nibbles: str, scan_text: ScanText) -> tuple[HitKind, str] | 
 def _dumps(reading: Reading) -> Iterator[_Dump]:
     text = reading.text
     for start, end in reading.hex_runs:
-        yield _Dump(text, start, end, is_contiguous=True)
+        run = text[start:end]
+        if len(run) >= MIN_DECIMAL_DUMP or not run.isdecimal() or is_swapped_alone(run):
+            yield _Dump(text, start, end, is_contiguous=True)
     for start, end in dump_spans(reading):
         yield _Dump(text, start, end, is_contiguous=False)
         if "\n" in text[start:end]:

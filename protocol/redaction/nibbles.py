@@ -13,26 +13,24 @@ from protocol.redaction.card_numbers import (
     MAX_DIGITS,
     MIN_DIGITS,
     PREFIX_DIGITS,
-    TABLE_DIGITS,
-    LuhnSums,
     common_lengths,
-    common_table,
     has_issuer,
     is_card_number,
     issuer_lengths,
-    issuer_table,
     passes_luhn,
 )
+from protocol.redaction.digit_windows import packed_windows, window_lengths
 from protocol.redaction.findings import HitKind
 from protocol.redaction.iso8583 import sensitive_fields
-from protocol.redaction.sieve import digit_classes, runs
+from protocol.redaction.sieve import IN, digit_classes, runs
 from protocol.redaction.tlv import sensitive_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     # Start, end, kind and, for a number, its last four digits.
     Found = tuple[int, int, HitKind, str]
+    LengthsOf = Callable[[str], frozenset[int]]  # in use with a prefix
 
 # The separator first, so that a search needs to look only there.
 _TRACK_2_SEPARATOR = re.compile(r"D(?<=[0-9]{12}D)(?=[0-9]{7})")
@@ -43,8 +41,13 @@ _LUHN_EXEMPT_LENGTHS = frozenset({16, 19})
 _LENGTH_PREFIXED = re.compile(r"1[2-9](?=[0-9]{12})")
 _MIN_LENGTH_PREFIXED_RUN = 40  # longer than any order number, so that this is a message
 _MIN_BCD_DIGITS = 13
-_MIN_DECIMAL_DUMP = 24  # a PIN in TLV with the tag that shows that it is TLV
-_LONG_RUN = 24
+_MIN_RUN = IN * MIN_DIGITS
+MIN_DECIMAL_DUMP = 24  # a PIN in TLV with the tag that shows that it is TLV
+_LONG_RUN = 32  # from here on arithmetic over all digits costs less than a look at each number
+_MAX_WINDOW = MAX_DIGITS + 1  # with its padding
+_DIGITS_PER_WINDOW = 4  # where more numbers may begin, it is worth to pass over those that overlap
+_SOME = re.compile(rb"[^\x00]")
+_ANY = bytes(octet != 0 for octet in range(256))
 _FRAMING_NIBBLES = 8  # start, length, end and check bytes around a number that is alone in its frame
 _MAX_ALONE = MAX_DIGITS + _FRAMING_NIBBLES // 2 + _FRAMING_NIBBLES
 _SWAPPED_ALONE = frozenset({16, 18})  # digits of a bare run that may be a number with its nibbles swapped
@@ -52,9 +55,12 @@ _SWAPPED_ALONE = frozenset({16, 18})  # digits of a bare run that may be a numbe
 
 def find_in_nibbles(nibbles: str, *, is_dump: bool) -> Iterator[Found]:
     """`nibbles` in upper case; `is_dump`: separated bytes or a hex letter, so certainly not a decimal number."""
-    if is_dump or len(nibbles) >= _MIN_DECIMAL_DUMP:
+    if is_dump or len(nibbles) >= MIN_DECIMAL_DUMP:
         yield from sensitive_values(nibbles)
         yield from sensitive_fields(nibbles)
+    # Also with swapped nibbles: thirteen digits then hold six whole bytes of digits.
+    if _MIN_RUN not in digit_classes(nibbles.encode()):
+        return
     if "D" in nibbles:
         yield from _tracks(nibbles)
     if len(nibbles) >= _MIN_LENGTH_PREFIXED_RUN:
@@ -63,8 +69,13 @@ def find_in_nibbles(nibbles: str, *, is_dump: bool) -> Iterator[Found]:
         yield from _bcd_numbers(nibbles)
         if len(nibbles) <= _MAX_ALONE or "F" in nibbles:
             yield from _bcd_numbers(_swapped(nibbles), only_alone=True)
-    elif len(nibbles) in _SWAPPED_ALONE and (other := _swapped(nibbles)).startswith("62") and is_card_number(other):
+    elif is_swapped_alone(nibbles) and is_card_number(other := _swapped(nibbles)):
         yield 0, len(nibbles), HitKind.PAN, other[-4:]
+
+
+def is_swapped_alone(digits: str) -> bool:
+    """Whether a bare run of digits may be a number with its nibbles swapped, by its length and beginning."""
+    return len(digits) in _SWAPPED_ALONE and digits.startswith("26")
 
 
 def _tracks(nibbles: str) -> Iterator[Found]:
@@ -111,21 +122,118 @@ def _bcd_numbers(nibbles: str, *, only_alone: bool = False) -> Iterator[Found]:
         )
         if only_alone and not (is_number_alone or is_padded):
             continue
-        lengths_of, table = (
-            (issuer_lengths, issuer_table()) if is_number_alone or is_padded else (common_lengths, common_table())
-        )
-        sums: LuhnSums | None = None
-        # Numbers begin on a byte's border, or where the digits begin.
-        for start in (begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)):
-            lengths = table[int(nibbles[start : start + TABLE_DIGITS])]
-            for length in lengths_of(nibbles[start : start + PREFIX_DIGITS]) if lengths is None else lengths:
-                end = start + length
-                if end > stop or (end % 2 and end != stop) or length < _MIN_BCD_DIGITS:
-                    continue
-                if sums is None and stop - begin > _LONG_RUN:
-                    sums = LuhnSums(nibbles[begin:stop])
-                if passes_luhn(nibbles[start:end]) if sums is None else sums.passes(start - begin, end - begin):
-                    yield start, end + (is_padded and end == stop), HitKind.PAN, nibbles[end - 4 : end]
+        lengths_of = issuer_lengths if is_number_alone or is_padded else common_lengths
+        padded_at = stop if is_padded else 0
+        if stop - begin <= _LONG_RUN:
+            yield from _overlapping(nibbles, padded_at, _windows(nibbles, begin, stop, lengths_of))
+            continue
+        masks = packed_windows(nibbles[begin:stop], begin % 2)
+        if (len(masks) - masks.count(0)) * _DIGITS_PER_WINDOW < len(masks):
+            yield from _overlapping(nibbles, padded_at, _windows_in(masks, nibbles, begin, lengths_of))
+        else:
+            yield from _CrowdedRun(masks, nibbles, begin, lengths_of, padded_at).numbers()
+
+
+def _overlapping(nibbles: str, padded_at: int, windows: Iterator[tuple[int, int]]) -> Iterator[Found]:
+    """Of numbers that overlap: those that begin first, and all others as one stretch.
+
+    No more is left of the others when what overlaps becomes one. A padding goes with the number that ends at
+    `padded_at`.
+    """
+    first = rest = reach = 0
+    last_four = ""
+    for start, length in windows:
+        end = start + length
+        stop = end + (end == padded_at)
+        if start >= reach or start == first:
+            if rest and start >= reach:
+                yield rest, reach, HitKind.PAN, last_four
+                rest = 0
+            first = start
+            yield start, stop, HitKind.PAN, nibbles[end - 4 : end]
+        elif not rest:
+            rest, last_four = start, nibbles[end - 4 : end]
+        reach = max(reach, stop)
+    if rest:
+        yield rest, reach, HitKind.PAN, last_four
+
+
+def _windows(nibbles: str, begin: int, stop: int, lengths_of: LengthsOf) -> Iterator[tuple[int, int]]:
+    """Start and length of the numbers in a run of digits: on a byte's border, or where the digits begin or end."""
+    for start in (begin, *range(begin + 2 - begin % 2, stop - _MIN_BCD_DIGITS + 1, 2)):
+        for length in lengths_of(nibbles[start : start + PREFIX_DIGITS]):
+            end = start + length
+            if end > stop or (end % 2 and end != stop) or length < _MIN_BCD_DIGITS:
+                continue
+            if passes_luhn(nibbles[start:end]):
+                yield start, length
+
+
+def _windows_in(masks: bytes, nibbles: str, begin: int, lengths_of: LengthsOf) -> Iterator[tuple[int, int]]:
+    """The same for a long run, of which arithmetic named what may be one."""
+    for mask in _SOME.finditer(masks):
+        start = begin + mask.start()
+        in_use = lengths_of(nibbles[start : start + PREFIX_DIGITS])
+        for length in window_lengths(mask[0][0]):
+            if length >= _MIN_BCD_DIGITS and length in in_use:
+                yield start, length
+
+
+class _CrowdedRun:
+    """The same as `_overlapping` where much overlaps: most of it needs no look."""
+
+    def __init__(self, masks: bytes, nibbles: str, begin: int, lengths_of: LengthsOf, padded_at: int) -> None:
+        self._windows, self._nibbles, self._begin, self._lengths_of = masks, nibbles, begin, lengths_of
+        self._padded_at = padded_at
+        self._may_begin = masks.translate(_ANY)
+
+    def numbers(self) -> Iterator[Found]:
+        stop = self._begin + len(self._windows)
+        start, ends = self._next(self._begin, stop)
+        while ends:
+            for end in ends:
+                yield self._found(start, end, end)
+            reach = max(map(self._with_padding, ends))
+            rest, ends = self._next(start + 1, reach)
+            if ends:
+                first_end, reach = ends[0], self._reach(rest, reach)
+                yield self._found(rest, first_end, reach)
+            start, ends = self._next(reach, stop)
+
+    def _found(self, start: int, end: int, reach: int) -> Found:
+        return start, max(reach, self._with_padding(end)), HitKind.PAN, self._nibbles[end - 4 : end]
+
+    def _with_padding(self, end: int) -> int:
+        return end + (end == self._padded_at)
+
+    def _next(self, start: int, limit: int) -> tuple[int, list[int]]:
+        """Where the first one from `start` on begins, before `limit`, and where it may end; none when there is none."""
+        begin = self._begin
+        place = self._may_begin.find(1, start - begin, limit - begin)
+        while place >= 0:
+            ends = self._ends(begin + place)
+            if ends:
+                return begin + place, ends
+            place = self._may_begin.find(1, place + 1, limit - begin)
+        return limit, []
+
+    def _reach(self, first: int, reach: int) -> int:
+        """How far those go that begin from `first` on and overlap: what goes furthest begins last, or nearly."""
+        begin = self._begin
+        while True:
+            furthest = reach
+            place = self._may_begin.rfind(1, first - begin, reach - begin)
+            while place >= 0 and begin + place + _MAX_WINDOW > furthest:
+                furthest = max(furthest, *map(self._with_padding, self._ends(begin + place)), 0)
+                place = self._may_begin.rfind(1, first - begin, place)
+            if furthest == reach:
+                return reach
+            first, reach = reach, furthest
+
+    def _ends(self, start: int) -> list[int]:
+        in_use = self._lengths_of(self._nibbles[start : start + PREFIX_DIGITS])
+        named = window_lengths(self._windows[start - self._begin])
+        return [start + length for length in named if length >= _MIN_BCD_DIGITS and length in in_use]
 
 
 def _swapped(nibbles: str) -> str:

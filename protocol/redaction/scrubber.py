@@ -18,6 +18,8 @@ from protocol.redaction.views import escapes, excerpt, fold, without_escapes
 from protocol.redaction.written_forms import find_card_numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from protocol.redaction.findings import HitKind
 
     Span = tuple[int, int]
@@ -28,7 +30,10 @@ _DROPPED_WHOLE = "[REDACTED]"
 
 
 def scrub(text: str) -> Scrubbed:
-    folded = fold(text)
+    return scrub_folded(text, fold(text))
+
+
+def scrub_folded(text: str, folded: str) -> Scrubbed:
     found = find_in_folded(folded)
     return without(text, folded, found) if found else Scrubbed(text, ())
 
@@ -43,9 +48,8 @@ def without(text: str, folded: str, found: list[Finding]) -> Scrubbed:
     hits: list[Hit] = []
     for _ in range(_MAX_PASSES):
         hits.extend(Hit(one.kind, one.start, one.end) for one in found)
-        is_folded = folded is text
-        text, changed = _replaced(text, found)
-        folded = text if is_folded else _replaced(folded, found)[0]
+        text, changed = _replaced(text, found, replacement)
+        folded, _ = _replaced(folded, found, _plain_replacement)
         # Elsewhere there was nothing, and still is nothing.
         near = excerpt(folded, groups(folded, changed, with_neighbours=True))
         found = list(near.back(find_in_folded(near.text)))
@@ -83,13 +87,18 @@ def _in_packed(nibbles: str) -> tuple[HitKind, str] | None:
     return first_in_packed(nibbles, _in_text)
 
 
-def _replaced(text: str, findings: list[Finding]) -> tuple[str, list[Span]]:
+def _plain_replacement(found: Finding) -> str:
+    """As long, and as much as nothing to any rule: without it a text of ASCII stays one, which is read faster."""
+    return replacement(found).replace("…", "~")
+
+
+def _replaced(text: str, findings: list[Finding], put: Callable[[Finding], str]) -> tuple[str, list[Span]]:
     """The new text, and where in it something was put."""
     parts: list[str] = []
     changed: list[Span] = []
     position = length = 0
     for found in findings:
-        instead = replacement(found)
+        instead = put(found)
         parts += [text[position : found.start], instead]
         length += found.start - position
         changed.append((length, length + len(instead)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # ISO/IEC 7813 tracks 1 and 2 and ISO 4909 track 3; China also sends an empty expiry. D as separator is for hex dumps.
 _TRACK_1_NUMBER = re.compile(r"%?[Bb][0-9 ]{12,23}\Z")
+_TRACK_1_NUMBER_ENDS = frozenset({b" ", *(b"%d" % digit for digit in range(10))})
 _TRACK_1 = re.compile(r"%?[Bb][0-9 ]{12,23}\^[^^\r\n]{0,30}\^[^?\r\n\"]{0,80}\??")
 _TRACK_2 = re.compile(r";?[0-9]{12,21}=[0-9]{7,40}[0-9=]{0,80}\??|;[0-9]{12,21}=[0-9=]{0,104}\?")
 
@@ -45,11 +46,11 @@ _KEY = re.compile(
 )
 
 # Where the patterns above may have something to match: on lower case, with "?" for what is not ASCII.
-_PIN_NAME = re.compile(rb"pin[\"'\]]?[\s\x1c-\x1f?]{0,3}[=:?]")
-_CVV_NAME = re.compile(rb"c(?:v[vcn]|av|sc)[12]?[\"'\]]?[\s\x1c-\x1f=:?]")
+_PIN_NAME = re.compile(rb"pin[\"'\]]?[\s\x1c-\x1f?]{0,3}[=:?][\s\x1c-\x1f?]{0,3}[\"'\[]?[0-9]{4}")
+_CVV_NAME = re.compile(rb"c(?:v[vcn]|av|sc)[12]?[\"'\]]?[\s\x1c-\x1f=:?]{1,4}[\"']?[0-9]{3}")
 _EIGHT_BYTES = b".".join([b"00"] * 8)
-_AFTER_NAME = b" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f=:\"'[]"
-_NAME_ENDS = frozenset({b"2", b"3", b"4", b"k", b"a"})  # field numbers, block, data and the keys
+# Ends of field numbers, block, data and the keys.
+_NAME_BEFORE = re.compile(rb"\?|[234ka][ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f=:\"'\[\]]+(?:0x)?\Z")
 _PAIRS = re.compile(rb"(?:00\.)+")
 _FIELD_52 = re.compile(rb"[fedt][ _.\-]?0?52[ :\t\r\n]")
 _LIKE_I = "ıİ"
@@ -125,7 +126,8 @@ def _tracks_1(reading: Reading) -> Iterator[Finding]:
     end = 0
     at = reading.octets.find(b"^")
     while at >= 0:
-        number = _TRACK_1_NUMBER.search(reading.text, max(end, at - _MAX_TRACK_1_NUMBER), at)
+        may_be_number = reading.octets[at - 1 : at] in _TRACK_1_NUMBER_ENDS
+        number = _TRACK_1_NUMBER.search(reading.text, max(end, at - _MAX_TRACK_1_NUMBER), at) if may_be_number else None
         match = _TRACK_1.match(reading.text, number.start()) if number is not None else None
         if match is not None:
             end = match.end()
@@ -184,11 +186,7 @@ def _eight_bytes(hexes: bytes, names: bytes) -> Iterator[int]:
 
 
 def _may_be_named(names: bytes, start: int) -> bool:
-    before = names[max(0, start - _MAX_BETWEEN) : start]
-    if b"?" in before:
-        return True
-    name = before.removesuffix(b"0x").rstrip(_AFTER_NAME)
-    return len(name) < len(before) and name[-1:] in _NAME_ENDS
+    return _NAME_BEFORE.search(names, max(0, start - _MAX_BETWEEN), start) is not None
 
 
 def _is_id_card(number: str) -> bool:

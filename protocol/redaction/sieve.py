@@ -20,6 +20,7 @@ IN, BETWEEN, OUT = b"0", b".", b"x"
 MIN_HEX = 16
 _LONG_NUMBER, _LONG_HEX = IN * MIN_DIGITS, IN * MIN_HEX
 _RUN = re.compile(rb"0+")
+_LONG, _CHARS_PER_RUN = 2000, 100  # where runs are denser, one pattern over all costs less than a search for each
 
 
 def _classes(collected: bytes, between: bytes) -> bytes:
@@ -34,15 +35,33 @@ _HEX = _classes(b"0123456789ABCDEFabcdef", b" :,-\t\r\n")
 class Reading:
     """A folded text with its classes, one byte a character, and the long runs in it that several rules ask for."""
 
-    __slots__ = ("digits", "hex_runs", "hexes", "numbers", "octets", "text")
+    __slots__ = ("_hex_runs", "_hexes", "_numbers", "digits", "octets", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.octets = text.encode("ascii", "replace")  # what is not ASCII stands as "?"
         self.digits = self.octets.translate(_DIGITS)
-        self.hexes = self.octets.translate(_HEX)
-        self.numbers = list(runs(self.digits, MIN_DIGITS)) if _LONG_NUMBER in self.digits else []
-        self.hex_runs = list(runs(self.hexes, MIN_HEX)) if _LONG_HEX in self.hexes else []
+        self._hexes: bytes | None = None
+        self._numbers: list[tuple[int, int]] | None = None
+        self._hex_runs: list[tuple[int, int]] | None = None
+
+    @property
+    def numbers(self) -> list[tuple[int, int]]:
+        if self._numbers is None:
+            self._numbers = list(runs(self.digits, MIN_DIGITS)) if _LONG_NUMBER in self.digits else []
+        return self._numbers
+
+    @property
+    def hexes(self) -> bytes:
+        if self._hexes is None:
+            self._hexes = self.octets.translate(_HEX)
+        return self._hexes
+
+    @property
+    def hex_runs(self) -> list[tuple[int, int]]:
+        if self._hex_runs is None:
+            self._hex_runs = list(runs(self.hexes, MIN_HEX)) if _LONG_HEX in self.hexes else []
+        return self._hex_runs
 
 
 def digit_classes(octets: bytes) -> bytes:
@@ -56,6 +75,9 @@ def hex_classes(octets: bytes) -> bytes:
 def runs(classes: bytes, shortest: int) -> Iterator[tuple[int, int]]:
     """Start and end of each run of at least `shortest` that are `IN`."""
     needle = IN * shortest
+    if len(classes) > _LONG and classes.count(needle) * _CHARS_PER_RUN > len(classes):
+        yield from (match.span() for match in re.finditer(rb"0{%d,}" % shortest, classes))
+        return
     start = classes.find(needle)
     while start >= 0:
         match = _RUN.match(classes, start + shortest)

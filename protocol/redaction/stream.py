@@ -8,7 +8,7 @@ such a break, everything up to the line's end is dropped: nothing sensible in a 
 from __future__ import annotations
 
 from protocol.redaction.borders import ESCAPED_REACH, last_border
-from protocol.redaction.scrubber import scrub
+from protocol.redaction.scrubber import scrub, scrub_folded
 from protocol.redaction.views import fold
 
 MAX_HELD_CHARS = 64 * 1024
@@ -24,6 +24,7 @@ class StreamScrubber:
         self._scan_at_chars = 2 * HELD_BACK_CHARS  # doubles while no border is found, so that work stays linear
         self._is_dropping = False
         self.dropped_chars = 0  # in runs that were too long
+        self.hits = 0  # what was taken out
 
     def feed(self, chunk: str) -> str:
         """Text that is safe to pass on; may be empty."""
@@ -36,9 +37,10 @@ class StreamScrubber:
 
     def finish(self) -> str:
         """What was held back, scrubbed: the source is idle or at its end."""
-        rest, self._held = scrub(self._held).text, ""
+        rest, self._held = scrub(self._held), ""
         self._scan_at_chars = 2 * HELD_BACK_CHARS
-        return rest
+        self.hits += len(rest.hits)
+        return rest.text
 
     def _take_safe(self) -> str:
         # Never beyond the bound: whether a run is too long may not depend on how much came at once.
@@ -51,7 +53,9 @@ class StreamScrubber:
         if cut == 0:
             return self._drop_run()
         safe, self._held = self._held[:cut], self._held[cut:]
-        return scrub(safe).text
+        scrubbed = scrub_folded(safe, window[:cut])
+        self.hits += len(scrubbed.hits)
+        return scrubbed.text
 
     def _drop_run(self) -> str:
         held, self._held = self._held, ""

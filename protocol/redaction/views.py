@@ -21,22 +21,28 @@ if TYPE_CHECKING:
 
 # What is invisible beside UTF-16's zero bytes: zero-width characters, soft hyphens.
 INVISIBLE = "\x00\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
-# %36, \u0036, \x36, &#54;, a form's plus between digits, and what is invisible.
+# %36, \u0036, \x36, &#54;, a form's plus between digits, and what is invisible; several of one kind in one go, and of
+# UTF-16 the characters between its zero bytes. First what each begins with, which most texts do not hold.
 _ESCAPE = re.compile(
-    r"%([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|&#x([0-9A-Fa-f]{1,6});|&#([0-9]{1,7});"
-    rf"|(?<=[0-9])\+(?=[0-9])|[{INVISIBLE}]",
+    rf"[%\\&+{INVISIBLE}](?:(?<=%)([0-9A-Fa-f]{{2}}(?:%[0-9A-Fa-f]{{2}})*)"
+    r"|(?<=\\)(?:u([0-9A-Fa-f]{4}(?:\\u[0-9A-Fa-f]{4})*)|x([0-9A-Fa-f]{2}(?:\\x[0-9A-Fa-f]{2})*))"
+    r"|(?<=&)#(?:x([0-9A-Fa-f]{1,6})|([0-9]{1,7}));"
+    r"|(?<=\x00)((?:[0-9A-Za-z \-=:;?]\x00)+)"
+    rf"|(?<=[{INVISIBLE}])[{INVISIBLE}]*|(?<=[0-9]\+)(?=[0-9]))"
 )
-# The same by the character it begins with, which most texts do not hold.
+_PERCENT, _U, _X, _HEX_ENTITY, _DECIMAL_ENTITY, _UTF_16 = range(1, 7)
+_HEX_DIGITS = {_PERCENT: 2, _U: 4, _X: 2}
+_NUMBERS = {digits: re.compile(rf"[0-9A-Fa-f]{{{digits}}}") for digits in (2, 4)}
+# Where they are, by the character that they begin with: a pattern is searched for quickly by a first character.
 _ESCAPES_BY_MARK = {
-    "%": re.compile(r"%[0-9A-Fa-f]{2}"),
-    "\\": re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})"),
-    "&": re.compile(r"&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});"),
+    "%": re.compile(r"%[0-9A-Fa-f]{2}(?:%[0-9A-Fa-f]{2})*"),
+    "\\": re.compile(r"\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})(?:\\(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}))*"),
+    "&": re.compile(r"&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});)*"),
     "+": re.compile(r"\+(?<=[0-9]\+)(?=[0-9])"),
-    **{char: re.compile(char) for char in INVISIBLE},
+    **{char: re.compile(rf"{char}(?:[^\n]?{char})*") for char in INVISIBLE},
 }
-_DECIMAL_GROUP = 5
 _FOLD_CACHE = 4096
-_MAX_REPLACED_ONE_BY_ONE = 16
+_MAX_REPLACED_ONE_BY_ONE = 48
 _MAX_CODE_POINT = 0x10FFFF
 _ASCII = bytes(range(0x80))
 # Chinese and Korean writing stays as it is, so that only what else there is needs a look.
@@ -51,19 +57,19 @@ class View:
         self._parts: list[str] = []
         self._length = 0
         self._begins: list[int] = []  # of each stretch in the view
-        self._spans: list[Span] = []  # in the source: as long as in the view, or replaced
+        self._sources: list[tuple[int, int, int]] = []  # of its first character: start, step to the next one's, length
 
     @property
     def text(self) -> str:
         return "".join(self._parts)
 
-    def add(self, instead: str, start: int, end: int) -> None:
-        """Puts `instead` for a stretch of the source: itself, one character, or nothing."""
-        if instead:
+    def add(self, text: str, start: int, step: int = 1, length: int = 1) -> None:
+        """Puts what stands at `start` in the source: as it is, or characters instead of as many stretches of it."""
+        if text:
             self._begins.append(self._length)
-            self._spans.append((start, end))
-            self._parts.append(instead)
-            self._length += len(instead)
+            self._sources.append((start, step, length))
+            self._parts.append(text)
+            self._length += len(text)
 
     def add_guard(self) -> None:
         if self._parts:
@@ -78,11 +84,9 @@ class View:
 
     def _source(self, at: int) -> Span:
         index = bisect_right(self._begins, at) - 1
-        begin, (start, end) = self._begins[index], self._spans[index]
-        stop = self._begins[index + 1] if index + 1 < len(self._begins) else self._length
-        if stop - begin == 1:
-            return start, end
-        return start + at - begin, start + at - begin + 1
+        start, step, length = self._sources[index]
+        start += (at - self._begins[index]) * step
+        return start, start + length
 
 
 def fold(text: str) -> str:
@@ -104,7 +108,7 @@ def excerpt(text: str, stretches: Iterable[Span]) -> View:
     view = View()
     for start, end in stretches:
         view.add_guard()
-        view.add(text[start:end], start, end)
+        view.add(text[start:end], start)
     return view
 
 
@@ -122,7 +126,7 @@ def has_escapes(text: str) -> bool:
 
 def resolved(text: str) -> str:
     """The same as `without_escapes`, where nobody asks for the way back."""
-    return fold(_ESCAPE.sub(_unescaped, text))
+    return fold(_ESCAPE.sub(lambda match: "".join(one[0] for one in _unescaped(match)), text))
 
 
 def without_escapes(text: str, stretches: Iterable[Span]) -> View:
@@ -133,17 +137,40 @@ def without_escapes(text: str, stretches: Iterable[Span]) -> View:
         position = start
         for match in _ESCAPE.finditer(text, start, end):
             begin, stop = match.span()
-            view.add(text[position:begin], position, begin)
-            view.add(_unescaped(match), begin, stop)
+            if begin > position:
+                view.add(text[position:begin], position)
+            for piece in _unescaped(match):
+                view.add(*piece)
             position = stop
-        view.add(text[position:end], position, end)
+        view.add(text[position:end], position)
     return view
 
 
-def _unescaped(match: re.Match[str]) -> str:
-    if match.lastindex is None:
-        return " " if match[0] == "+" else ""
-    number = int(match[match.lastindex], 10 if match.lastindex == _DECIMAL_GROUP else 16)
+def _unescaped(match: re.Match[str]) -> Iterator[tuple[str, int, int, int]]:
+    """What it stands for and where: start of the first one's, step from one to the next, length of one."""
+    kind = match.lastindex
+    start, end = match.span()
+    if kind in _HEX_DIGITS:
+        yield from _of_run(match[kind], start, end, _HEX_DIGITS[kind])
+    elif kind == _UTF_16:
+        yield match[kind][::2], start + 1, 2, 1
+    elif kind is not None:
+        yield _char(int(match[kind], 10 if kind == _DECIMAL_ENTITY else 16)), start, end - start, end - start
+    elif match[0] == "+":
+        yield " ", start, 1, 1
+
+
+def _of_run(run: str, start: int, end: int, digits: int) -> Iterator[tuple[str, int, int, int]]:
+    numbers = _NUMBERS[digits].findall(run)
+    step = (end - start) // len(numbers)
+    chars = [_char(int(number, 16)) for number in numbers]
+    if all(chars):
+        yield "".join(chars), start, step, step
+    else:
+        yield from ((char, start + place * step, step, step) for place, char in enumerate(chars))
+
+
+def _char(number: int) -> str:
     return chr(number) if 0 < number <= _MAX_CODE_POINT else ""
 
 

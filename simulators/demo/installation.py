@@ -60,9 +60,10 @@ def initialise(
     write_private(fleet, json.dumps(document or fleet_document(), ensure_ascii=False, indent=1))
     command = [sys.executable, "-m", "fleet_server", "init", "--data", str(data), "--fleet", str(fleet), "--demo"]
     command += ["--mqtt-port", str(mqtt_port), "--http-host", host, "--http-port", str(port), "--json"]
-    command += ["--database-url", database_url] if database_url else []
+    # It may hold a password, which has no place in a command line.
+    more = {"TILLMEDIC_DATABASE_URL": database_url} if database_url else {}
     try:
-        answer = run_to_end(command, within_s=_INIT_S, hold=hold)
+        answer = run_to_end(command, within_s=_INIT_S, hold=hold, environment=more)
     except subprocess.TimeoutExpired as error:
         raise StartFailed(f"fleet-server init did not end within {_INIT_S:g} s") from error
     if answer.returncode != 0:

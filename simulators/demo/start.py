@@ -42,7 +42,9 @@ def add_demo_parser(subparsers: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address of the console (other than loopback: https)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help=f"port of the console (default {DEFAULT_PORT})")
     parser.add_argument(
-        "--database-url", help="PostgreSQL instead of the embedded SQLite file (postgresql+psycopg://…)"
+        "--database-url",
+        default=os.environ.get("TILLMEDIC_DATABASE_URL"),
+        help="PostgreSQL in place of SQLite (postgresql+psycopg://…); TILLMEDIC_DATABASE_URL shows in no process list",
     )
     parser.add_argument("--poll", type=float, default=0.5, help="seconds between polls of a serial line")
     parser.set_defaults(run=run_demo)

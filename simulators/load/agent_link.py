@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from device_agent.bootstrap import DEFAULT_DRAIN_RECORDS_PER_S, PACES
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.backoff import DEFAULT_BASE_S, DEFAULT_CAP_S
 from device_agent.core.effects import Effect, Event, Publish
+from device_agent.core.identity import Identity
 from device_agent.core.instant import Instant
 from device_agent.core.ports import Dice
 from device_agent.core.session import State
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol.identifiers import DeviceId, LinkId
 from protocol.session import Flow, Profile
@@ -36,7 +37,7 @@ class AgentLink:
             reconnect_base_s=DEFAULT_BASE_S,
             reconnect_cap_s=DEFAULT_CAP_S,
         )
-        trusted = TrustedClock.starting(now, persisted_ms=0, newest_record_ms=0)
+        trusted = TrustedClock.starting(now, persisted=Floor(), newest_record_ms=0)
         store = HeldRecords(dice.hex128(), dice.hex128())
         identity = Identity(link, "default", dice.hex128(), AGENT_VERSION)
         spec = DeviceSpec(DeviceId(link), "host", terminal_class, {})

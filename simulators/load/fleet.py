@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from protocol.codec import UNREADABLE
 from protocol.identifiers import LinkId
 from protocol.session import MAX_ATTACHED
 from protocol.signing import Envelope, Policy
@@ -98,7 +99,7 @@ def read_policy(path: Path) -> Policy:
 def _read_bundle(folder: Path) -> Bundle:
     try:
         found = msgspec.json.decode((folder / "enrolment.json").read_bytes(), type=_Enrolment)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise BundleUnreadable(f"expected an enrolment bundle in {folder}, came {error}") from error
     attached = dict(sorted(found.attached.items()))
     return Bundle(LinkId(found.link), attached, folder, str(found.broker["host"]), int(found.broker["port"]))

@@ -22,11 +22,12 @@ from device_agent.core.instant import NS_PER_S, Instant, earliest
 from device_agent.core.outbox import Outbox
 from device_agent.core.ports import Dice
 from device_agent.core.session import Session, State
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from protocol import codec
 from protocol.capabilities import Action, Capabilities, DeviceCapabilities, digest
-from protocol.commands import ActionKind, Command, DangerClass, ExecutionState
+from protocol.commands import ActionKind, Command, DangerClass
 from protocol.errors import Malformed
+from protocol.executions import ExecutionState
 from protocol.identifiers import LinkId, Nonce, SessionId
 from protocol.parameters import Words
 from protocol.records import ExecutionReport, Outcome, Record, RecordBody, Verdict
@@ -86,7 +87,7 @@ class WireLink:
         self.session = Session(dice, self._hello, self._keepalive_s, policy)
         self.connection = Connection(self.session, dice, now)
         self.outbox = Outbox(self.store, dice)
-        self._clock = TrustedClock.starting(now, persisted_ms=0, newest_record_ms=0)
+        self._clock = TrustedClock.starting(now, persisted=Floor(), newest_record_ms=0)
         self._effects: list[Effect] = []
         # Last number and moment of what was said together, until it is acknowledged; bounded as the store is.
         self._waiting: dict[StreamKind, deque[tuple[int, int, int]]] = {kind: deque() for kind in StreamKind}
@@ -190,8 +191,7 @@ class WireLink:
         self._tally.counts["welcomes"] += 1
         if is_first:
             self.connection.on_established(now)
-            self._clock.on_signed_time(welcome.ack.server_time_ms, now)
-            self.outbox.on_established(self._clock.offset_ms if self.session.is_welcomed_late else None)
+            self.outbox.on_established()
         self._acknowledged(welcome.ack, now)
         self._paced(welcome.flow)
         if welcome.want_capabilities:
@@ -208,6 +208,9 @@ class WireLink:
 
     def _acknowledged(self, ack: Ack, now: Instant) -> None:
         self._clock.on_signed_time(ack.server_time_ms, now)
+        if self.session.is_welcomed_late:
+            # The quickest answer so far tells it best.
+            self.outbox.offset_ms = self._clock.offset_ms
         result = self.outbox.on_ack(ack, now)
         for kind, upto in result.moved.items():
             self.store.acknowledge(kind, upto)

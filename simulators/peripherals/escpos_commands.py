@@ -18,6 +18,7 @@ _GS_PARAMETERS = {
     **dict.fromkeys(b"!BHIabfhrw", 1),
     **dict.fromkeys(b"$LPW\\", 2),
     **dict.fromkeys(b"^", 3),
+    **dict.fromkeys(b"g", 4),
 }
 _FS_PARAMETERS = {**dict.fromkeys(b"!-CW", 1), **dict.fromkeys(b"Sp", 2)}
 

@@ -20,6 +20,8 @@ MAX_KEPT_LINES = 500
 MAX_LINE_BYTES = 1024
 _DLE, _EOT, _ENQ = 0x10, 0x04, 0x05
 _IDENTITY = {65: b"1.07 TM-SIM", 66: b"TILLMEDIC", 67: b"TM-SIM80"}
+# n of GS g 2, low byte first: 148.
+_LINES_FED = b"\x94\x00"
 _TYPE_IDS = {1: 0x20, 2: 0x02, 3: 0x01}
 
 
@@ -30,14 +32,17 @@ class _State:
     printed_lines: list[str] = field(default_factory=list)
     cut_count: int = 0
     line_count: int = 0
+    lines_fed: int = 48_211
 
 
 class EscposPrinter:
     family = "escpos"
 
-    def __init__(self, *, serial_number: str = "PS00471103") -> None:
+    def __init__(self, *, serial_number: str = "PS00471103", has_counters: bool = True) -> None:
+        """``has_counters``: it answers GS g 2, as Epson's do and many others do not."""
         self.lock = threading.RLock()
         self.dropped_bytes = 0
+        self._has_counters = has_counters
         self._state = _State(serial_number=serial_number)
         self._switches: FaultSwitches[PrinterEffect] = FaultSwitches(PRINTER_EFFECTS, self.lock)
         self._real_time = bytearray()
@@ -128,7 +133,10 @@ class EscposPrinter:
             case 0x1B, b"@":
                 self._line.clear()
                 self._state.auto_status_mask = 0
-            case 0x1B, b"d" | b"J":
+            case 0x1B, b"d":
+                self._end_line()
+                self._state.lines_fed += max(command[2] - 1, 0)
+            case 0x1B, b"J":
                 self._end_line()
             case 0x1D, b"V":
                 self._end_line(only_if_text=True)
@@ -139,6 +147,8 @@ class EscposPrinter:
                 return self._reported if command[2] else b""
             case 0x1D, b"I":
                 return self._identity(command[2])
+            case 0x1D, b"g":
+                return self._counter(command)
             case 0x1D, b"r":
                 condition = self._condition()
                 return bytes([0x03 if condition.near_end else 0x00]) if command[2] in {1, 49} else b"\x00"
@@ -152,6 +162,7 @@ class EscposPrinter:
         text = self._line.decode("gb18030", errors="replace")
         self._line.clear()
         self._state.line_count += 1
+        self._state.lines_fed += 1
         self._state.printed_lines = [*self._state.printed_lines, text][-MAX_KEPT_LINES:]
 
     def _identity(self, item: int) -> bytes:
@@ -159,6 +170,12 @@ class EscposPrinter:
             return bytes([_TYPE_IDS[item]])
         text = self._state.serial_number.encode("ascii") if item == 68 else _IDENTITY.get(item)
         return b"" if text is None else b"\x5f" + text + b"\x00"
+
+    def _counter(self, command: bytes) -> bytes:
+        """GS g 2 of the counter of lines that nobody can set back; of others nothing is counted here."""
+        if not self._has_counters or command[2:] != b"\x32\x00" + _LINES_FED:
+            return b""
+        return b"\x5f" + str(self._state.lines_fed).encode("ascii") + b"\x00"
 
     def _condition(self) -> _Condition:
         effects = self._switches.effects()

@@ -27,7 +27,6 @@ A wrong file is refused with one sentence: file, key, what was expected, what ca
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -35,6 +34,7 @@ from typing import Annotated, Final, NoReturn
 import msgspec
 from msgspec import Meta
 
+from protocol.toml_text import TomlWrong, read_toml
 from simulators.errors import SimulatorError
 from simulators.fault_plan import DeviceKind, faults_for
 
@@ -104,13 +104,9 @@ def read_scenario(name_or_path: str) -> Scenario:
         place = name_or_path
         text = _read(Path(name_or_path), known)
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ScenarioInvalid(f"{place}: expected TOML, came {error}") from error
-    try:
-        scenario = msgspec.convert(table, Scenario)
-    except msgspec.ValidationError as error:
-        raise ScenarioInvalid(f"{place}: {_in_words(error, table)}") from error
+        scenario = read_toml(text, Scenario)
+    except TomlWrong as error:
+        raise ScenarioInvalid(f"{place}: {error}") from error
     _Checker(place, scenario).check()
     return scenario
 
@@ -183,27 +179,3 @@ class _Checker:
 
     def _refuse(self, key: str, expected: str, came: str) -> NoReturn:
         raise ScenarioInvalid(f"{self._place}: {key}: expected {expected}, came {came[:60]!r}")
-
-
-def _in_words(error: msgspec.ValidationError, table: dict[str, object]) -> str:
-    """``key: expected …, came …`` from msgspec's ``Expected … - at `$.key` ``."""
-    sentence, _, place = str(error).partition(" - at ")
-    key = place.strip("`").removeprefix("$").removeprefix(".") or "the file"
-    missing = sentence.partition("missing required field ")[2]
-    unknown = sentence.partition("contains unknown field ")[2]
-    if missing:
-        return f"{key}: expected the key {missing.strip('`')}, came none"
-    if unknown:
-        return f"{key}: expected only known keys, came {unknown.strip('`')!r}"
-    expected, _, got = sentence.removeprefix("Expected ").replace("`", "").partition(", got ")
-    return f"{key}: expected {expected}, came {got or repr(str(_value_at(key, table))[:60])}"
-
-
-def _value_at(key: str, table: dict[str, object]) -> object:
-    value: object = table
-    for part in key.replace("[", ".").replace("]", "").split("."):
-        if isinstance(value, dict):
-            value = value.get(part)
-        elif isinstance(value, list) and part.isdecimal():
-            value = value[int(part)]
-    return value

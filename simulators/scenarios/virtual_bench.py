@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from device_agent.adapters.app_log import AppLog
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.effects import Polled
+from device_agent.core.identity import Identity
 from device_agent.core.instant import NS_PER_S, Instant
 from device_agent.core.ports import Dice
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.worker import noticed
 from protocol.catalogue.vocabulary import TerminalClass
@@ -37,6 +38,7 @@ from simulators.serial_command import make_peripheral
 from simulators.terminal import SimulatedTerminal
 from simulators.terminal_port import TerminalPort
 from simulators.testing.recording_link import Keys
+from simulators.virtual_drivers import driver_of
 from simulators.virtual_line import VirtualLine
 
 # Any Monday: a scenario does not depend on the day it is run.
@@ -80,7 +82,7 @@ class VirtualBench:
         dice = random.Random(seed)
         identity = Identity(LinkId("scenario-agent"), "default", f"{seed:032x}", "scenario")
         store = RecordingStore(take)
-        trusted = TrustedClock.starting(self._now(), persisted_ms=0, newest_record_ms=0)
+        trusted = TrustedClock.starting(self._now(), persisted=Floor(), newest_record_ms=0)
         chance = Dice(dice.random, lambda: f"{dice.getrandbits(128):032x}")
         trust = Trust.fixed(Keys().policy(), identity.tenant)
         self._core = AgentCore(identity, specs, trust, _FLOW, store, chance, trusted, self._now())
@@ -149,7 +151,7 @@ class VirtualBench:
         classes = {each.value: each for each in TerminalClass}
         if device.family not in classes:
             line = VirtualLine(make_peripheral(device.family), self._clock, seed=seed)
-            return _Bench(device.key, name, line, _driver(device.family, line, self._clock), self._clock.now_s)
+            return _Bench(device.key, name, line, driver_of(device.family, line, self._clock), self._clock.now_s)
         log = self._folder / f"{device.key}.log"
         terminal = SimulatedTerminal(
             classes[device.family],
@@ -176,19 +178,3 @@ class VirtualBench:
 def _family_and_class(device: ScenarioDevice) -> tuple[str, str]:
     classes = {each.value for each in TerminalClass}
     return ("terminal", device.family) if device.family in classes else (device.family, TerminalClass.KIOSK.value)
-
-
-def _driver(family: str, line: VirtualLine, clock: WaitClock) -> Any:
-    match family:
-        case "zvt":
-            from device_agent.drivers.zvt.device import ZvtDevice
-
-            return ZvtDevice(line.port.open, is_serial=True, monotonic=clock)
-        case "escpos":
-            from device_agent.drivers.escpos.device import PrinterDevice
-
-            return PrinterDevice(line.port.open, monotonic=clock)
-        case _:
-            from device_agent.drivers.modem.device import ModemDevice
-
-            return ModemDevice(line.port.open, monotonic=clock)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from protocol.catalogue import codes
-from protocol.commands import FINAL, ActionKind
+from protocol.commands import ActionKind
+from protocol.executions import FINAL
 from simulators.demo.agent_files import agent_configuration
 from simulators.testing.errors import ActionUnknown, NotSeen
 from simulators.testing.recording_link import TENANT, Keys, RecordingLink

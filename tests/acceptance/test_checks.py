@@ -47,7 +47,6 @@ def test_the_firmware_that_a_device_tells_of_itself_is_known(demo: Demo) -> None
         ("zvt1", "zvt.status"),
         ("zvt1", "zvt.diagnosis"),
         ("prn1", "printer.status"),
-        ("prn1", "line.statistics"),
         ("modem1", "modem.signal"),
         ("esign1", "app.alive"),
         ("esign1", "cert.expiry"),
@@ -58,6 +57,20 @@ def test_the_firmware_that_a_device_tells_of_itself_is_known(demo: Demo) -> None
 def test_check_on_a_well_device_passes(demo: Demo, key: str, action: str) -> None:
     answer = demo.run(key, action)
     assert (answer["state"], answer["verdict"]) == ("SUCCEEDED", "pass"), answer
+
+
+def test_statistics_of_a_line_tell_how_its_last_exchanges_went(demo: Demo) -> None:
+    """A busy machine may answer late: what is counted decides, three late answers among few are worth a warning."""
+    answer = demo.run("prn1", "line.statistics")
+    assert answer["state"] == "SUCCEEDED", answer
+    told = [event["data"] for event in demo.timeline("prn1", "verdict") if event["execution"] == answer["id"]]
+    by_item = {one["item"]: one for one in told}
+    rates = ("serial.crc_err_pct", "serial.timeout_pct", "serial.nak_pct")
+    assert set(by_item) == {*rates, "frames"}, told
+    assert by_item["frames"]["value"] > 0
+    judged = [by_item[name] for name in rates if by_item[name].get("value") is not None]
+    is_well = all(one["value"] <= one["limits"]["high"] for one in judged)
+    assert (answer["verdict"] == "pass") is is_well, told
 
 
 def test_check_finds_what_is_wrong_and_says_so_in_the_timeline(demo: Demo) -> None:

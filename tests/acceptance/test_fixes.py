@@ -59,3 +59,21 @@ def test_fix_that_does_not_help_is_no_success(demo: Demo) -> None:
 def test_fix_that_is_not_needed_changes_nothing(demo: Demo) -> None:
     answer = demo.run("esign1", "app.restart")
     assert (answer["state"], answer["code"]) == ("FAILED", "not_needed")
+
+
+def test_fault_that_returns_after_the_proof_is_told_and_the_fix_is_no_longer_called_fixed(
+    forgetful_esign: Demo,
+) -> None:
+    demo = forgetful_esign
+    demo.break_("esign1", "app_dead")
+    demo.until_open("esign1", "agent.APP_DEAD")
+    answer = demo.run("esign1", "app.restart")
+    assert (answer["state"], answer["result"]) == ("SUCCEEDED", "fixed"), answer
+    demo.until_no_fault("esign1")
+    demo.break_("esign1", "app_dead")
+    demo.until(lambda: demo.execution(answer["id"])["result"] == "came_back", "the return to be told")
+    told = demo.execution(answer["id"])
+    assert (told["state"], told["verdict"]) == ("SUCCEEDED", "pass")
+    assert told["came_back_at"] > told["finished_at"]
+    events = [e for e in demo.timeline("esign1", "execution") if e["execution"] == answer["id"]]
+    assert [e["data"]["state"] for e in events if e["data"].get("came_back")] == ["SUCCEEDED"]

@@ -31,7 +31,7 @@ from fleet_server.ingest.worker import Worker
 from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import Received
 from protocol import codec
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.identifiers import LinkId
 from protocol.records import ExecutionReport, Outcome, Record, RecordBody, Verdict
 from protocol.signing import SigningKey
@@ -56,7 +56,7 @@ class OneByOne:
     def __init__(self, messages: Sequence[Received]) -> None:
         self._coming = iter([Taken(message, 1) for message in messages])
         self.dropped = 0
-        self.is_open = True
+        self.is_open = self.has_room = True
         self.acknowledged = 0
 
     def take(self, _wait_s: float) -> list[Taken]:

@@ -54,7 +54,7 @@ class PreparedDoor:
     def __init__(self, flushes: Iterator[list[Taken]]) -> None:
         self.coming = flushes
         self.dropped = 0
-        self.is_open = True
+        self.is_open = self.has_room = True
 
     def take(self, _wait_s: float) -> list[Taken]:
         return next(self.coming, [])

@@ -1,7 +1,8 @@
 """Memory of an ingest worker before a backlog that the broker holds: what it does not read stays there.
 
 The worker is stopped by a signal after it has subscribed, the broker is filled, the worker goes on; the most that it
-ever held in memory is the figure. Once with many small messages, once with batches as large as the protocol allows.
+ever held in memory is the figure. Once with many small messages, once with batches as large as the protocol allows, and
+once with the first contact of large gateways, all at the same time: hello, declaration and a report of each device.
 """
 
 from __future__ import annotations
@@ -10,27 +11,46 @@ import os
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import psutil
+from sqlalchemy import Engine, insert
 
+from fleet_server.db import open_engine, transaction
+from fleet_server.devices.models import Device
+from fleet_server.ingest.answers import Answers
+from fleet_server.ingest.door import MAX_MESSAGES, Door, Taken
+from fleet_server.ingest.worker import Worker
+from fleet_server.mqtt import Received
 from protocol import codec
+from protocol.capabilities import digest
 from protocol.records import HealthColumns, Record
+from protocol.session import AttachedDevice, Hello, Profile
+from protocol.signing import SigningKey
 from protocol.streams import Batch
+from protocol.topics import Up, up
+from simulators.load.wire_link import LinkPlan
 from tests.benchmarks import ingest_rate
 from tests.benchmarks.blast import Sender
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.ingest_growth import PreparedDoor
 from tests.benchmarks.ingest_pipe import SPAWN, blasting, product_pipe, running_child
 from tests.benchmarks.ingest_rate import METRICS, link, make_links
 from tests.support.broker import Broker, running_broker
 from tests.support.engines import migrated_sqlite
-from tests.support.ingest_worker import settings_for
+from tests.support.fleet_rows import device, make_fleet
+from tests.support.ingest_worker import NothingToSend, settings_for
 
 SMALL = int(os.environ.get("MESSAGES", "300000"))
 LARGE = int(os.environ.get("LARGE", "1500"))
+GATEWAYS = int(os.environ.get("GATEWAYS", "500"))
+_ATTACHED = 200
 _GOAL = "at most 200 MB"
 _GIVE_UP_S = 1200.0
 
@@ -91,6 +111,83 @@ def peak_of(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
 
 
+def gateway(number: int) -> LinkPlan:
+    attached = {f"l{place:03d}": f"d-behind{number:05d}-{place:03d}" for place in range(_ATTACHED)}
+    return LinkPlan(link(number), attached, "smart", tuple(METRICS), Profile.UNMETERED, 60.0)
+
+
+def make_gateways(engine: Engine) -> None:
+    make_fleet(engine)
+    for number in range(GATEWAYS):
+        plan = gateway(number)
+        rows = [device(plan.link, "site-default", "gateway").model_dump()]
+        rows += [
+            device(id_, "site-default", "attached", link=plan.link, line=line).model_dump()
+            for line, id_ in plan.attached.items()
+        ]
+        with transaction(engine) as session:
+            session.execute(insert(Device), rows)
+
+
+def first_contact() -> Iterator[list[Taken]]:
+    """As much as a door gives at once: all hellos, then all declarations, then the reports."""
+    for kind in (Up.HELLO, Up.CAPABILITIES, Up.BULK):
+        said = (one for number in range(GATEWAYS) for one in said_of(gateway(number), number, kind))
+        while piece := list(islice(said, MAX_MESSAGES)):
+            yield piece
+
+
+def said_of(plan: LinkPlan, number: int, kind: Up) -> Iterator[Taken]:
+    now_ms = int(time.time() * 1000)
+    match kind:
+        case Up.HELLO:
+            alive = [AttachedDevice(id_, line, alive=True) for line, id_ in plan.attached.items()]
+            marks, clocks = (f"{number:032x}",) * 2, (now_ms, now_ms, 1)
+            paces = (Profile.UNMETERED, 60.0, 60.0)
+            payloads: list[object] = [
+                Hello(*marks, "ab" * 16, "1", [1], digest(plan.capabilities()), alive, [], [], *paces, *clocks)  # type: ignore[arg-type]  # marks of any kind
+            ]
+        case Up.CAPABILITIES:
+            payloads = [plan.capabilities()]
+        case _:
+            columns: dict[str, list[float | int | str | None]] = {name: [20.5] * 5 for name in METRICS}
+            body = HealthColumns(now_ms, 60_000, 5, columns)
+            records = [
+                msgspec.Raw(codec.to_json(Record(id_, "ab" * 16, 1, now_ms, body))) for id_ in plan.attached.values()
+            ]
+            payloads = [Batch(f"{number:032x}", 1 + at, records[at : at + 50]) for at in range(0, _ATTACHED, 50)]
+    for one in payloads:
+        sent = codec.encode(one, deflate=True)
+        yield Taken(Received(up(plan.link, kind), sent.payload, sent.content_type, 1, 1), 1, time.monotonic())
+
+
+def contact(url: str, peak: Synchronized[int], done: Synchronized[int]) -> None:
+    """Target of a process: a worker whose door gives what was prepared."""
+    engine = open_engine(url)
+    answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
+    worker = Worker("bench", engine, cast("Door", PreparedDoor(first_contact())), answers, NothingToSend())
+    while worker.counters["records"] < GATEWAYS * _ATTACHED:
+        worker.step()
+    peak.value, done.value = peak_of(os.getpid()), worker.counters["records"]
+    engine.dispose()
+
+
+def contact_bytes(folder: Path) -> int:
+    folder.mkdir()
+    url = f"sqlite:///{migrated_sqlite(folder)}"
+    engine = open_engine(url)
+    make_gateways(engine)
+    engine.dispose()
+    peak, done = SPAWN.Value("q", 0), SPAWN.Value("q", 0)
+    process = SPAWN.Process(target=contact, args=(url, peak, done))
+    process.start()
+    process.join(_GIVE_UP_S)
+    process.kill()
+    if done.value != GATEWAYS * _ATTACHED:
+        raise RuntimeError(f"{done.value} of {GATEWAYS * _ATTACHED} records were stored")
+    return int(peak.value)
+
+
 def measure(folder: Path) -> list[Figure]:
     ingest_rate.MESSAGES = SMALL
     with running_broker(folder / "memory-broker") as broker:
@@ -102,7 +199,11 @@ def measure(folder: Path) -> list[Figure]:
             for number, file in enumerate(files)
         ]
         large = peak_bytes(broker, folder / "large", senders, LARGE // 10 * 10 * 100)
+    gateways = contact_bytes(folder / "gateways")
     return [
         Figure(f"most memory of ingest, {SMALL:,} messages waiting", small / 1e6, "MB", _GOAL),
         Figure(f"most memory of ingest, {LARGE:,} batches of 100 records waiting", large / 1e6, "MB", _GOAL),
+        Figure(
+            f"most memory of ingest, first contact of {GATEWAYS * _ATTACHED:,} devices", gateways / 1e6, "MB", _GOAL
+        ),
     ]

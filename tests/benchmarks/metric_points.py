@@ -1,8 +1,9 @@
 """Points of metrics made durable a second: records of 60 samples of 10 metrics, one a message, as a till sends them
 each hour, deflated. Latest values are kept up and rollups made in the same time; then everything is read back.
 
-Sender, broker, ingest, folding and database are processes of their own on the same cores. Two rates: until the last
-message is committed, from when on all of it can be read at every resolution, and until the last block is folded too.
+Sender, broker, ingest, folding and database are processes of their own on the same cores, running before the first
+message as in an installation. Two rates: until the last message is committed, from when on all of it can be read
+at every resolution, and until the last block is folded too.
 """
 
 from __future__ import annotations
@@ -125,9 +126,12 @@ def senders_on(broker: Broker, seed: int, until_ms: int, pool: Sequence[bytes]) 
     return made
 
 
-def fold_on(url: str, stop: Event, used_s: Synchronized[float]) -> None:
-    """Target of a process: the scheduler's chore, each second what is due. ``used_s``: its CPU time at the end."""
+def fold_on(url: str, ready: Event, stop: Event, used_s: Synchronized[float]) -> None:
+    """Target of a process: the scheduler's chore, each second what is due. ``used_s``: its CPU time for that."""
     engine = open_engine(url)
+    fold_due(engine, TENANT, utc_now())
+    began_s = time.process_time()
+    ready.set()
     while True:
         is_last = stop.is_set()
         now = utc_now() + (FOLD_AFTER if is_last else timedelta())
@@ -137,7 +141,7 @@ def fold_on(url: str, stop: Event, used_s: Synchronized[float]) -> None:
                 break
             stop.wait(1.0)
     engine.dispose()
-    used_s.value = time.process_time()
+    used_s.value = time.process_time() - began_s
 
 
 def measured(broker: Broker, folder: Path, url: str, database: int, seed: int) -> tuple[Run, float]:
@@ -150,10 +154,12 @@ def measured(broker: Broker, folder: Path, url: str, database: int, seed: int) -
         session.add_all([device(link(number), "site-default", "terminal") for number in range(LINKS)])
     senders = senders_on(broker, seed, until_ms, pool)
     total = sum(len(one.payloads) for one in senders)
-    stop, used_s = _SPAWN.Event(), _SPAWN.Value("d", 0.0)
-    folding = _SPAWN.Process(target=fold_on, args=(url, stop, used_s))
+    ready, stop, used_s = _SPAWN.Event(), _SPAWN.Event(), _SPAWN.Value("d", 0.0)
+    folding = _SPAWN.Process(target=fold_on, args=(url, ready, stop, used_s))
     folding.start()
     try:
+        if not ready.wait(60):
+            raise RuntimeError("the folding process did not begin")
         settings = settings_for(broker, folder, url)
         pipes = [(product_pipe, (settings, name)) for name in SERVICES[:WORKERS]]
         run = run_pipe(broker, pipes, senders, database)

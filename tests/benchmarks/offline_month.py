@@ -20,11 +20,12 @@ from typing import Final
 import msgspec
 
 from device_agent.adapters.spool import DEFAULT_QUOTA_BYTES, Spool
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Noticed, Polled, Publish
+from device_agent.core.identity import Identity
 from device_agent.core.records import Changes, RecordMaker
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.results import FaultSign
 from protocol import codec
@@ -142,7 +143,7 @@ class Month:
             return codec.to_json(maker.record(DEVICE, body, self.clock.now))
 
         self.spool = CountingSpool(folder / "spool.db", wrap, quota_bytes=plan.quota_bytes)
-        trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
+        trusted = TrustedClock.starting(self.clock.now, persisted=Floor(), newest_record_ms=0)
         spec = DeviceSpec(DEVICE, "terminal", "smart", {})
         identity = Identity(LINK, "default", BOOT, "0.1.0")
         self.core = AgentCore(

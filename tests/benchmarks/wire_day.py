@@ -16,10 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from device_agent.bootstrap import PACES
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.effects import Arrived, Connect, LinkUp, Polled, Publish
+from device_agent.core.identity import Identity
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol import codec
 from protocol.catalogue.vocabulary import TerminalClass
@@ -55,7 +56,7 @@ class Day:
     streams: dict[str, Received] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
+        trusted = TrustedClock.starting(self.clock.now, persisted=Floor(), newest_record_ms=0)
         spec = DeviceSpec(DeviceId(LINK), "terminal", "e_sign", {})
         identity = Identity(LINK, "default", "0" * 32, "0.1.0")
         self.core = AgentCore(

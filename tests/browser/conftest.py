@@ -24,6 +24,7 @@ from fleet_server import migrate
 from fleet_server.app import create_app
 from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
+from fleet_server.databases import Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveHub
@@ -39,6 +40,7 @@ from tests.fleet_server.console.examples import PASSWORD, TENANT, add_examples, 
 from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
 from tests.support.chromium import PATIENCE_MS
+from tests.support.engines import PATIENT_S
 from tests.support.signing import local_signer
 
 MAX_STORY = 100
@@ -99,7 +101,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     hub, live = EventHub(engine), LiveHub()
     signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
-    app = create_app(replace(settings(folder), url=url), engine, None, hub, signer, live)
+    databases = Databases(engine, silent_s=PATIENT_S)
+    app = create_app(replace(settings(folder), url=url), engine, None, hub, signer, live, databases)
     app.dependency_overrides[passwords] = Passwords.cheap
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from tests.fleet_server.console.examples import device_id
 from tests.fleet_server.console.history import run_id
 
@@ -28,14 +28,25 @@ PAGES = {
     "distribution-unasked": "/distribution",
     "distribution-none": "/distribution?metric=net.rtt_ms&site=s-nowhere",
     "fleet-of-model": "/?model=T-630&firmware=-&kind=terminal",
+    "overrides": "/overrides",
+    "assignments": "/assignments",
     "runs": "/runs",
+    "inspections": "/inspections",
+    "freezes": "/freezes",
+    "freezes-occasion": "/freezes?occasion=national_day",
+    "device-inspections": f"{TILL}/inspections",
+    "device-playbooks": f"{TILL}/playbooks",
     "search": "/search?q=6021",
     "open-none": "/open?phone=13800000000",
     "audit": "/audit",
     "dead-letters": "/dead-letters",
     "demo": "/demo",
     "account": "/account",
+    "signing": "/signing",
+    "signing-asked": "/signing?actions=app.restart&devices=T0000001&hours=8&count=20",
     "people": "/people",
+    "personal-data": "/personal-data",
+    "site": "/sites/s-noodles-0000",
     "person": "/people/u-viewer",
     "set-up": "/set-up",
     "step-up": "/step-up",

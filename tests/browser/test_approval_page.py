@@ -31,6 +31,7 @@ from tests.browser.conftest import SCREENSHOTS
 from tests.browser.test_accessibility import violations
 from tests.fleet_server.api import Api, running_api
 from tests.fleet_server.executions.conftest import COMMAND_KEY
+from tests.fleet_server.factories import TENANT
 from tests.support.approval_page import PASSWORD, add_page_people, page_app, page_settings
 from tests.support.chromium import PATIENCE_MS
 from tests.support.engines import migrated_sqlite, sqlite_engine
@@ -141,7 +142,7 @@ def change_document(rig: Rig, old: str, new: str) -> None:
 def sent(rig: Rig) -> Command:
     """What the scheduler sends of it."""
     with transaction(rig.engine) as session:
-        taken = rig.api.app.state.dispatcher.take_overdue(session, utc_now() + timedelta(minutes=1))
+        taken = rig.api.app.state.dispatcher.take_overdue(session, TENANT, utc_now() + timedelta(minutes=1))
     rig.api.app.state.outbound.publish(taken.outgoing, [])
     [(_, command)] = rig.api.broker.commands()
     return command

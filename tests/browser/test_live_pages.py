@@ -13,7 +13,7 @@ from fleet_server.executions.models import Execution
 from fleet_server.faults.models import Fault
 from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.timeline.writer import NewEvent
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from tests.browser.conftest import Served, Windows
 from tests.fleet_server.console.declared import FULL_CHECK, SYNC
 from tests.fleet_server.console.examples import TENANT, device_id

@@ -1,10 +1,10 @@
 """A real agent that is fed with records at a high rate and keeps an account of its own (`tests.chaos.history`).
 
-python -m tests.chaos.agent CONFIG --history FILE --records N --feed-s SECONDS --clock FILE
+python -m tests.chaos.agent CONFIG --history FILE --records N --feed-s SECONDS --clock FILE --begin FILE
 
 Everything but the source of the records is the product: its core, spool and link. Its clock is as many days wrong as
 the clock's file says; that a certificate is taken all the same is tested apart. It goes on where the account of the
-process before it ends, so that no record is made twice.
+process before it ends, so that no record is made twice. It makes none until the file of ``--begin`` is there.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tests.chaos.marks import METRIC, PREFIX, mark_of_payload
 BURST: Final = 8
 # What a stopped or killed process is behind, it makes up for without pauses; but no more than this.
 CATCH_UP_S: Final = 8.0
+_POLL_S: Final = 0.02
 
 
 class AccountedSpool(Spool):
@@ -76,9 +77,10 @@ class AccountedSpool(Spool):
 
 
 class Feeder:
-    """Hands ``total`` records to the core, spread over ``feed_s``, from number ``first`` on."""
+    """Hands ``total`` records to the core, ``first`` and those after it, spread over ``feed_s``."""
 
-    def __init__(self, agent: Agent, account: Journal, first: int, total: int, feed_s: float) -> None:
+    def __init__(self, agent: Agent, account: Journal, first: int, total: int, feed_s: float, begin: Path) -> None:
+        self._begin = begin
         self._runner = agent.runner
         self._account = account
         self._next = first
@@ -87,6 +89,8 @@ class Feeder:
         self._taken = threading.Event()
 
     def run(self) -> None:
+        while not self._begin.exists():
+            time.sleep(_POLL_S)
         due_s = time.monotonic()
         while self._next < self._total:
             # One burst at a time: what a stopped process would have said waits in no queue.
@@ -154,6 +158,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, required=True)
     parser.add_argument("--feed-s", type=float, required=True)
     parser.add_argument("--clock", type=Path, required=True)
+    parser.add_argument("--begin", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     first = _go_on_from(options.history)
@@ -165,7 +170,7 @@ def main() -> None:
     with patch.object(bootstrap, "Spool", spool), patch.object(clock, "now", WrongClock(options.clock).now):
         agent = bootstrap.build(load(options.config))
     signal.signal(signal.SIGTERM, lambda _number, _frame: agent.stop())
-    feeder = Feeder(agent, account, first, options.records, options.feed_s)
+    feeder = Feeder(agent, account, first, options.records, options.feed_s, options.begin)
     threading.Thread(target=feeder.run, name="feeder", daemon=True).start()
     agent.run()
 

@@ -4,6 +4,7 @@ Rules, each with its name:
 
 - ``lost``: what an agent's spool kept is there, or lies in a range that the agent declared as given up, by a record or
   in a hello, and the timeline shows it so.
+- ``late``: as ``lost``, but the agent was not told either that it is there: its spool has it still to send.
 - ``doubled``: nothing is there more often than it was handed to a spool.
 - ``invented``: nothing is there that no agent spoke of.
 - ``effect``: one raising makes one fault and one event, one clearing one event, one verdict one event.
@@ -146,7 +147,9 @@ def _check_lost(history: History, rows: Sequence[Row], stored: Stored, verdict: 
     lost_streams = {loss.old_stream for link, loss in stored.losses if link == history.link}
     kept = [intent for intent in history.intents if intent.standing is Standing.KEPT]
     verdict.records += len(kept)
-    missing = []
+    acked = history.acked()
+    missing: list[str] = []
+    late: list[str] = []
     # What lies in a declared gap is looked at last: of two with the same words the other one may be the one there.
     for intent in sorted(kept, key=lambda one: one.seq in given_up[history.link, one.stream]):
         if there[intent.mark] > 0:
@@ -154,8 +157,10 @@ def _check_lost(history: History, rows: Sequence[Row], stored: Stored, verdict: 
         elif intent.seq in given_up[history.link, intent.stream] or intent.stream in lost_streams:
             verdict.declared += 1
         else:
-            missing.append(f"{intent.mark} ({intent.kind} {intent.stream[:8]} {intent.seq})")
+            is_held = intent.seq > acked.get(intent.stream, intent.seq)
+            (late if is_held else missing).append(f"{intent.mark} ({intent.kind} {intent.stream[:8]} {intent.seq})")
     verdict.add("lost", history.link, missing)
+    verdict.add("late", history.link, late)
 
 
 def _check_shed(history: History, stored: Stored, verdict: Verdict, *, is_set_back: bool) -> None:

@@ -12,9 +12,11 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import psutil
 import psycopg
 
 from tests.chaos.processes import Kept
@@ -75,8 +77,10 @@ class Cluster:
     def stall(self) -> None:
         """The standby hears nothing more of the primary, which does not care."""
         for process in self.primary.family():
-            if "walsender" in " ".join(process.cmdline()):
-                process.suspend()
+            # Any but that one may end at this moment.
+            with suppress(psutil.NoSuchProcess):
+                if "walsender" in " ".join(process.cmdline()):
+                    process.suspend()
 
     def promote(self) -> None:
         """The primary is lost with everything that the standby has not heard of."""

@@ -56,9 +56,12 @@ def read_all(url: str) -> Stored:
 
 
 def read_promises(url: str) -> Stored:
-    """Enough for the promises that hold in the midst of a run."""
+    """Enough for the promises that hold in the midst of a run: the numbers that are there, without their words."""
+    stored = Stored()
     with _connected(url) as db:
-        stored = _records(db)
+        for table in ("record", "health_block"):
+            rows = _rows(db, f"SELECT link_id, stream, seq FROM {table}")  # noqa: S608  # ours
+            stored.rows += [Row(link, stream, seq, mark="") for link, stream, seq in rows]
         stored.gaps = _gaps(db)
     return stored
 

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,18 +42,25 @@ def missing() -> str:
     return "" if tried.returncode == 0 else f"unshare: {tried.stderr.strip()[:100]}"
 
 
-def enter(module: str, arguments: Sequence[str]) -> int:
-    """Runs the program inside and answers its exit code. Ctrl-C reaches it by the terminal."""
+@contextmanager
+def begun(
+    module: str, arguments: Sequence[str], *handles: int, is_open: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The program, inside unless ``is_open``, with ``handles`` open; its folder is gone when it has ended."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="ch.") as folder:
-        environment = os.environ | {_INSIDE: folder, "PATH": _path()}
-        process = subprocess.Popen([*_WITH_US, *_UNSHARE, sys.executable, "-m", module, *arguments], env=environment)
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                # The one inside has heard it as well, and ends in order.
-                continue
+        environment = os.environ | {"PATH": _path()} | ({} if is_open else {_INSIDE: folder})
+        command = [*_WITH_US, *([] if is_open else _UNSHARE), sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(command, env=environment, pass_fds=handles)
+        yield process
+        ended(process)
+
+
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """Its exit code. Ctrl-C reaches it by the terminal: it has heard it as well, and ends in order."""
+    while True:
+        with suppress(KeyboardInterrupt):
+            return process.wait()
 
 
 def furnish(base: Path) -> None:

@@ -1,11 +1,14 @@
 """What came of the runs: one JSON line each, so that a long series goes on where it stopped.
 
-A line counts for a plan only when it was written for that very plan: when what a seed means has changed, it is run
-again. The newest line of a seed is the one that counts.
+A line counts for a plan only when it was written for that very plan and that very product (`tests.chaos.version`): when
+what a seed means has changed, or the code that it tries, it is run again. The newest line of a seed is the one that
+counts.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from typing import Any
 import msgspec
 
 from tests.chaos.plan import Plan
-from tests.chaos.run import Outcome
+from tests.chaos.run import Outcome, Phases
+from tests.chaos.version import UNKNOWN, product
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -26,25 +30,29 @@ class Line(msgspec.Struct, frozen=True):
     declared: int
     counts: dict[str, int]
     violations: list[str]
-    drain_s: float
-    run_s: float
+    phases: Phases
     executions: int
     left_out: dict[str, str]
     starts: dict[str, int]
-    fed_s: float = 0.0
+    load: float = 0.0  # processes that wanted a core at the end of the run, of all programs on the machine
     kept: str = ""  # where the logs of a bad run are
+    version: str = UNKNOWN  # of the product
 
 
 class Ledger:
-    def __init__(self, path: Path) -> None:
+    """The lines of a version as of its opening, and those that were added here. ``earlier``: of plans run again."""
+
+    def __init__(self, path: Path, version: str | None = None) -> None:
         self._path = path
+        self.version = version or product()
         self.lines: dict[int, Line] = {}
+        self.earlier: dict[int, list[Line]] = {}
         if path.exists():
             for line in path.read_bytes().splitlines():
                 # What was cut off, or written when a line said something else, is run again.
                 with suppress(msgspec.DecodeError):
                     read = msgspec.json.decode(line, type=Line)
-                    self.lines[read.plan.seed] = read
+                    self._take(read)
 
     def holds(self, plan: Plan) -> bool:
         known = self.lines.get(plan.seed)
@@ -60,19 +68,39 @@ class Ledger:
             declared=verdict.declared,
             counts=dict(verdict.counts),
             violations=[str(one) for one in verdict.violations],
-            fed_s=round(outcome.fed_s, 2),
-            drain_s=round(outcome.drain_s, 2),
-            run_s=round(outcome.run_s, 2),
+            phases=_rounded(outcome.phases),
             executions=outcome.executions,
             left_out=outcome.left_out,
             starts=outcome.notes,
+            load=round(os.getloadavg()[0], 1),
             kept=kept,
+            version=self.version,
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
-        self.lines[line.plan.seed] = line
+        self._append(msgspec.json.encode(line) + b"\n")
+        self._take(line)
         return line
+
+    def _take(self, line: Line) -> None:
+        if line.version != self.version:
+            return
+        before = self.lines.get(line.plan.seed)
+        if before is not None and before.plan == line.plan:
+            self.earlier.setdefault(line.plan.seed, []).append(before)
+        self.lines[line.plan.seed] = line
+
+    def _append(self, line: bytes) -> None:
+        """Others write here as well, and one of them may have been cut off in the midst of its line."""
+        with self._path.open("ab+", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if size := file.seek(0, os.SEEK_END):
+                file.seek(size - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
+
+
+def _rounded(phases: Phases) -> Phases:
+    return Phases(*(round(took_s, 2) for took_s in msgspec.structs.astuple(phases)))
 
 
 def summary(lines: list[Line]) -> dict[str, Any]:
@@ -93,9 +121,17 @@ def summary(lines: list[Line]) -> dict[str, Any]:
         "doubled": sum(line.counts.get("doubled", 0) for line in lines),
         "declared": sum(line.declared for line in lines),
         "executions": sum(line.executions for line in lines),
-        "slowest_drain_s": max((line.drain_s for line in good), default=0.0),
-        "median_drain_s": sorted(line.drain_s for line in good)[len(good) // 2] if good else 0.0,
-        "median_run_s": sorted(line.run_s for line in lines)[len(lines) // 2] if lines else 0.0,
+        "slowest_drain_s": max((line.phases.drain for line in good), default=0.0),
+        "median_drain_s": _median([line.phases.drain for line in good]),
+        "longest_run_s": round(max((line.phases.together for line in lines), default=0.0), 2),
+        "median_run_s": round(_median([line.phases.together for line in lines]), 2),
+        "median_s": {
+            name: _median([getattr(line.phases, name) for line in lines]) for name in Phases.__struct_fields__
+        },
         "faults": dict(sorted(faults.items())),
         "left_out": left_out,
     }
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0

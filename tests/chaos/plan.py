@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 AGENTS = 4
-FEED_S = 16.0
+FEED_S = 10.0
 # Of the time of feeding: the first and the last beginning of a fault.
 FIRST_SHARE, LAST_SHARE = 0.1, 0.94
 _SQLITE_EVERY = 5
@@ -113,7 +113,7 @@ def plan_for(seed: int, *, records: int = 10_000, faults: int | None = None, fee
 
 def _setback(chance: random.Random, database: str, scale: float) -> Step:
     fault = Fault.RESTORE if database == "sqlite" else chance.choice(_SETBACKS)
-    start_s = round(chance.uniform(3.0, 9.0) * scale, 2)
+    start_s = round(chance.uniform(2.0, 6.0) * scale, 2)
     return Step(0, fault, start_s, round(chance.uniform(1.0, 4.0) * scale, 2), seed=chance.getrandbits(32))
 
 

@@ -98,6 +98,13 @@ class Kept:
             return [process, *process.children(recursive=True)]
         return []
 
+    def has_reached(self, port: int) -> bool:
+        """Whether it holds a connection to there."""
+        with suppress(psutil.NoSuchProcess):
+            held = [one for process in self.family() for one in process.net_connections("tcp")]
+            return any(one.status == psutil.CONN_ESTABLISHED and one.raddr.port == port for one in held)
+        return False
+
     def _signal_all(self, number: signal.Signals) -> None:
         for process in self.family():
             with suppress(psutil.NoSuchProcess):
@@ -111,7 +118,8 @@ class Kept:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | self.environment,
-                start_new_session=True,
+                # Ctrl-C is not for it; a session of its own would also put it out of reach of our priority.
+                process_group=0,
                 cwd=REPOSITORY,
             )
         self.starts += 1

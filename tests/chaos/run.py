@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from simulators.api import ApiClient, ServerRefused
@@ -28,17 +29,28 @@ _ON_ITS_WAY_S: Final = 5.0
 _ASK_EVERY_S: Final = 1.0
 
 
-@dataclass(slots=True)
-class Outcome:
-    """``fed_s``: from the start of the agents until they had made their last record. ``drain_s``: from the end of the
-    last fault until all was there and every execution had ended.
+class Phases(msgspec.Struct):
+    """Where the time of a run went, in seconds, one phase after the other: the copy of the world; its start, until each
+    agent was heard; feeding and faults, until the end of the last one; until all was there, every execution had ended
+    and it was held against the accounts; the end of all processes.
     """
 
+    furnish: float = 0.0
+    start: float = 0.0
+    faults: float = 0.0
+    drain: float = 0.0
+    stop: float = 0.0
+
+    @property
+    def together(self) -> float:
+        return self.furnish + self.start + self.faults + self.drain + self.stop
+
+
+@dataclass(slots=True)
+class Outcome:
     plan: Plan
     verdict: Verdict = field(default_factory=Verdict)
-    fed_s: float = 0.0
-    drain_s: float = 0.0
-    run_s: float = 0.0
+    phases: Phases = field(default_factory=Phases)
     executions: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
@@ -50,14 +62,17 @@ class Outcome:
 
 def carry_out(site: Site, plan: Plan, *, ingest_module: str = "fleet_server") -> Outcome:
     """Raises `SiteUnusable` when the world could not be made: that is no verdict."""
-    began_s = time.monotonic()
+    site.prepare(plan.database)
     outcome = Outcome(plan)
+    lap = _Laps().lap
     world = World(site, plan, ingest_module)
+    outcome.phases.furnish = lap()
     asker = _Asker(world.api, world.links, plan.seed)
     nemesis = Nemesis(world, plan, site.cannot())
     try:
         world.start()
-        world.start_agents()
+        outcome.phases.start = lap()
+        world.begin()
         asker.start()
         _observe(world, nemesis, asker, outcome)
     except CommandFailed as error:
@@ -68,31 +83,43 @@ def carry_out(site: Site, plan: Plan, *, ingest_module: str = "fleet_server") ->
         outcome.left_out = {step.fault.value: site.cannot()[step.fault] for step in nemesis.left_out}
         outcome.notes = {process.name: process.starts for process in world.processes()}
         outcome.executions = asker.asked
+        outcome.phases.faults = nemesis.last_end_s
+        outcome.phases.drain = lap() - nemesis.last_end_s
         world.stop()
-    outcome.run_s = time.monotonic() - began_s
+        outcome.phases.stop = lap()
     return outcome
+
+
+class _Laps:
+    """``lap``: seconds since the last one."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def lap(self) -> float:
+        before_s, self._last_s = self._last_s, time.monotonic()
+        return self._last_s - before_s
 
 
 def _observe(world: World, nemesis: Nemesis, asker: _Asker, outcome: Outcome) -> None:
     began_s = time.monotonic()
-    look_at_s = 0.0
+    look_at_s = promises_at_s = 0.0
     while True:
         now_s = time.monotonic() - began_s
         nemesis.tick(now_s)
         world.tick()
         is_late = nemesis.is_over and now_s > nemesis.last_end_s + DRAINED_WITHIN_S
-        if now_s >= look_at_s or is_late:
+        if now_s >= promises_at_s:
             if broken := _broken_promises(world, nemesis):
                 outcome.verdict.violations += broken
                 return
-            look_at_s = now_s + _PROMISES_EVERY_S
+            promises_at_s = now_s + _PROMISES_EVERY_S
+        if now_s >= look_at_s or is_late:
+            look_at_s = now_s + _LOOK_EVERY_S
             if nemesis.is_over and (is_late or all(one.is_fed for one in world.histories())):
                 asker.rest()
-                outcome.fed_s = outcome.fed_s or now_s
-                outcome.drain_s = now_s - nemesis.last_end_s
                 if _is_settled(world, outcome, is_late=is_late, is_set_back=nemesis.is_set_back):
                     return
-                look_at_s = now_s + _LOOK_EVERY_S
         time.sleep(_TICK_S)
 
 

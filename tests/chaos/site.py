@@ -35,6 +35,9 @@ _SITE: Final = {
 }
 
 
+LEFT_OUT_IN_THE_OPEN: Final = dict.fromkeys(Relays.cannot | {Fault.DISK_FULL}, "no namespaces")
+
+
 class SiteUnusable(Exception):
     """Says what could not be made."""
 
@@ -62,18 +65,21 @@ class Site:
 
     def cannot(self) -> dict[Fault, str]:
         """The faults that are left out here, and why."""
-        return {} if self.is_enclosed else dict.fromkeys(self.network.cannot | {Fault.DISK_FULL}, "no namespaces")
+        return {} if self.is_enclosed else LEFT_OUT_IN_THE_OPEN
+
+    def prepare(self, database: str) -> None:
+        """The template for all runs with this kind of database."""
+        if not self._template(database).exists():
+            self.clear()
+            self.logs.mkdir()
+            self._make(database)
+            self.place.rename(self._template(database))
 
     def furnish(self, plan: Plan) -> dict[str, Any]:
         """A fresh world at ``place``; answers what the installation said of itself."""
-        template = self.base / f"template-{plan.database}"
         self.clear()
         self.logs.mkdir()
-        if not template.exists():
-            self._make(plan.database)
-            subprocess.run(["cp", "-a", str(self.place), str(template)], check=True)
-        else:
-            subprocess.run(["cp", "-a", str(template), str(self.place)], check=True)
+        subprocess.run(["cp", "-a", str(self._template(plan.database)), str(self.place)], check=True)
         said: dict[str, Any] = json.loads((self.place / "installation.json").read_bytes())
         return said
 
@@ -85,6 +91,9 @@ class Site:
         self.network.close()
         if not self.is_enclosed:
             shutil.rmtree(self.base, ignore_errors=True)
+
+    def _template(self, database: str) -> Path:
+        return self.base / f"template-{database}"
 
     def database(self, plan: Plan) -> Cluster | None:
         return Cluster(self.place / "pg", self.logs / "database.log") if plan.database == "postgresql" else None

@@ -47,7 +47,23 @@ def test_what_was_kept_and_is_there_once_is_good() -> None:
 def test_a_lost_record_is_found() -> None:
     server = stored(*KEPT[:2])
     server.told[LINK, "verdict", "chaos.1"] = 0
-    assert "lost" in rules(history(*KEPT, acked=2), server)
+    assert rules(history(*KEPT), server) == {"lost", "ack_ahead"}
+
+
+def test_a_record_that_the_agent_has_still_to_send_is_late_and_not_lost() -> None:
+    server = stored(*KEPT[:2])
+    server.told[LINK, "verdict", "chaos.1"] = 0
+    verdict = judged(history(*KEPT, acked=2), server)
+    assert verdict.counts == {"late": 1}
+    assert {one.rule for one in verdict.violations} == {"late"}
+
+
+def test_a_record_of_a_stream_that_the_agent_has_left_is_lost() -> None:
+    server = stored(*KEPT[:2])
+    server.told[LINK, "verdict", "chaos.1"] = 0
+    agent = history(*KEPT)
+    agent.places["urgent"] = Place("b" * 32)
+    assert rules(agent, server) == {"lost"}
 
 
 def test_a_doubled_record_is_found_under_whatever_number() -> None:
@@ -165,5 +181,5 @@ def test_dead_letters_and_executions_without_end_are_found() -> None:
 def test_of_many_violations_all_are_counted_and_a_few_told() -> None:
     marks = [f"~{number}" for number in range(100)]
     verdict = judged(history(*KEPT, *marks, acked=3), stored(*KEPT))
-    assert verdict.counts["lost"] == 100
+    assert verdict.counts["late"] == 100
     assert len(verdict.violations) == 5

@@ -40,6 +40,7 @@ class World:
         self.links = [self.said["devices"][name]["id"] for name in AGENT_NAMES]
         self.api = ApiClient(f"http://127.0.0.1:{site.http_port}", self.said["api_token"])
         self._disks: list[Path] = []
+        self._begin = site.place / "begin"
         self._server = self._server_processes(ingest_module)
         self._agents = {name: self._agent(number) for number, name in enumerate(AGENT_NAMES)}
         self._readers = [HistoryReader(link, self._history(number)) for number, link in enumerate(self.links)]
@@ -66,7 +67,7 @@ class World:
         return [*databases, *self._server.values(), *self._agents.values()]
 
     def start(self) -> None:
-        """Until the API answers; the agents are left to `start_agents`."""
+        """The server's parts at once, then the agents, until each of them was heard."""
         for agent in self._agents.values():
             agent.held_down += 1
         if self.cluster is not None:
@@ -74,10 +75,13 @@ class World:
             if any(step.fault is Fault.FAILOVER for step in self.plan.steps):
                 self.cluster.add_standby()
         self.await_that(self._is_ready, "the server to be ready")
-
-    def start_agents(self) -> None:
         for agent in self._agents.values():
             agent.let_up()
+        self.await_that(self._does_the_pipe_run, "every agent to be heard")
+
+    def begin(self) -> None:
+        """The agents make records from now on."""
+        self._begin.touch()
 
     def tick(self) -> None:
         for process in self.processes():
@@ -162,6 +166,8 @@ class World:
             str(self.plan.records_each),
             "--feed-s",
             str(self.plan.feed_s),
+            "--begin",
+            str(self._begin),
         ]
         return Kept(name, command, self._log(name))
 
@@ -174,7 +180,14 @@ class World:
     def _log(self, name: str) -> Path:
         return self.site.logs / f"{name}.log"
 
+    def _does_the_pipe_run(self) -> bool:
+        return all(any(one.acked().values()) for one in self.histories())
+
     def _is_ready(self) -> bool:
+        """Ingest as well: what an agent says before anybody listens it says again only after 15 s."""
+        ingest = [process for name, process in self._server.items() if name.startswith("ingest-")]
+        if not all(process.has_reached(self.site.mqtt_port) for process in ingest):
+            return False
         try:
             self.api.get("/readyz")
         except (ServerRefused, OSError, ValueError):

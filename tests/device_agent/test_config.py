@@ -47,6 +47,8 @@ def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
             "[[lines]]\nname='a'\ndriver='zvt'\nport='x'\n[[lines]]\nname='a'\ndriver='zvt'\nport='y'",
             "lines.name: expected each name once, came 'a' twice",
         ),
+        ("[data]\nmonth_mb = -1", "data.month_mb: expected `int` >= 0, came '-1'"),
+        ("[data]\nday_mb = 3", "time_zone: expected the terminal's, for its data, came nothing"),
         ("colour = 1", "unknown field `colour`"),
         ("= 1", "expected TOML"),
     ],

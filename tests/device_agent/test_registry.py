@@ -13,7 +13,7 @@ import device_agent
 from device_agent.actions import Definition
 from device_agent.drivers.measured import metrics_of
 from device_agent.families import ALL, LINK
-from device_agent.registry import MODULES, VALUE_MODULES, definitions_for
+from device_agent.registry import MODULES, SOFTWARE_MODULES, VALUE_MODULES, definitions_for
 from protocol import codec
 from protocol.capabilities import Capabilities, DeviceCapabilities
 from protocol.catalogue.vocabulary import TerminalClass
@@ -35,7 +35,7 @@ def test_every_file_with_a_definition_is_listed() -> None:
         for path in (AGENT / folder).glob("*.py")
         if "definition" in path.read_text(encoding="utf-8") and path.stem != "__init__"
     }
-    assert found == set(MODULES) | set(VALUE_MODULES)
+    assert found == set(MODULES) | set(VALUE_MODULES) | set(SOFTWARE_MODULES)
 
 
 @pytest.mark.parametrize("family", ALL)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from device_agent.spool_words import spool_lines
+from device_agent.spool_words import data_lines, spool_lines
 
 NOW_MS = 1_800_000_000_000
 
@@ -52,3 +52,16 @@ def test_full_disk_damage_and_gaps_are_said() -> None:
         "gaps: 512 records given up for want of room, each declared; declarations not yet acknowledged: 2"
     )
     assert list(spool_lines(said | {"declarations_waiting": 0}))[-1].endswith("; the server knows of all")
+
+
+def data(level: str, slower: int, month_limit: int = 0) -> dict[str, Any]:
+    used = {"day_bytes": 2**19, "day_limit_bytes": 0, "month_bytes": 9 * 2**20, "month_limit_bytes": month_limit}
+    return {"data": {**used, "level": level, "slower": slower}}
+
+
+def test_what_the_link_carried_is_said_with_its_bounds_and_what_is_done_without() -> None:
+    assert list(data_lines(data("free", 1))) == ["data: 9.00 MiB this month, 0.50 MiB this day"]
+    near = list(data_lines(data("near", 4, 10 * 2**20)))
+    assert near[0] == "data: 9.00 of 10.0 MiB this month, 0.50 MiB this day"
+    assert near[1].startswith("data: BUDGET nearly spent: no live mode, health 4 times more rarely")
+    assert "BUDGET SPENT" in list(data_lines(data("spent", 24)))[1]

@@ -15,7 +15,7 @@ import yaml
 from fleet_server.devices.condition import Condition
 from fleet_server.devices.presence import Presence
 from fleet_server.metrics import ServerMetrics
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "deploy" / "systemd"
@@ -100,7 +100,7 @@ def exposed_names() -> set[str]:
     metrics.count_request("GET", "/", 200, 0.01)
     metrics.set_process(rate_limited=0, fanned_out=0, is_broker_connected=True)
     metrics.set_ends({"issuing": 1.0})
-    metrics.set_retirements(0)
+    metrics.set_identities(retirements_waiting=0, links_past_their_end=0)
     metrics.set_fleet({"QUEUED": 1}, {"online": 1}, {"well": 1})
     lines = metrics.text().decode().splitlines()
     return {re.split(r"[{ ]", line)[0] for line in lines if not line.startswith("#")}

@@ -10,7 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from device_agent.config import AgentFile, AppConfig, HostConfig, LineConfig, NetworkConfig, ValueConfig, load
+from device_agent.config import (
+    AgentFile,
+    AppConfig,
+    DataConfig,
+    HostConfig,
+    LineConfig,
+    NetworkConfig,
+    SoftwareConfig,
+    ValueConfig,
+    load,
+)
 from fleet_server.__main__ import make_app
 from fleet_server.auth.roles import Role
 from fleet_server.ingest.installation import COUNTER_STEP
@@ -21,8 +31,10 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "": AgentFile,
     "host.": HostConfig,
     "lines.": LineConfig,
+    "data.": DataConfig,
     "app.": AppConfig,
     "network.": NetworkConfig,
+    "software.": SoftwareConfig,
     "values.": ValueConfig,
 }
 # What None means, in words.

@@ -16,13 +16,15 @@ from sqlalchemy import Engine
 from fleet_server.app import create_app
 from fleet_server.auth.models import ApiToken
 from fleet_server.auth.roles import Role
+from fleet_server.databases import Databases
 from fleet_server.db import transaction
 from fleet_server.issuer.client import IssuerClient
 from fleet_server.mqtt import ServerLink
 from fleet_server.signer.service import Signs
 from fleet_server.timeline.hub import EventHub
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker
-from tests.fleet_server.factories import NOON, TENANT, Fleet, add_fleet, settings
+from tests.fleet_server.factories import NOON, TENANT, Fleet, add_fleet, assignment, settings
+from tests.support.engines import PATIENT_S
 from tests.support.signing import local_signer
 
 OTHER_TENANT = "other"
@@ -93,6 +95,7 @@ def running_api(
     with transaction(engine) as session:
         fleet = add_fleet(session)
         add_fleet(session, "two", tenant=OTHER_TENANT)
+        session.add(assignment("t-technician", site_id=fleet.site))
     add_callers(engine)
     broker = WrittenDown()
     app = create_app(
@@ -101,6 +104,7 @@ def running_api(
         cast("ServerLink", broker),
         EventHub(engine),
         signer or local_signer(COMMAND_KEY, APPROVER_KEY),
+        databases=Databases(engine, silent_s=PATIENT_S),
         issuer=issuer,
     )
     with TestClient(app, raise_server_exceptions=False) as client:

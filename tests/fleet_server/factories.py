@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from sqlmodel import Session
 
+from fleet_server.assignments.models import Assignment
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.devices.models import Capability, Device, Site
+from fleet_server.kit.identifiers import uuid7
+from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 from protocol.capabilities import Action, DeviceCapabilities, Step, StepNature
 from protocol.commands import ActionKind, DangerClass
@@ -82,6 +85,8 @@ def site(site_id: str, tenant: str = TENANT, **more: Any) -> Site:
         "name_zh": "一号店",
         "name_en": "Shop one",
         "phone": "02155550101",
+        "contact_name": "王小明",
+        "address": "虚构路 12 号",
         "timezone": "Asia/Shanghai",
     }
     return Site(**{**values, **more})
@@ -102,10 +107,35 @@ def device(device_id: str, site_id: str, tenant: str = TENANT, **more: Any) -> D
         "terminal_class": "traditional",
         "label_zh": "收银台一",
         "label_en": "Till one",
-        "search_text": f"{serial.lower()}\nt-{device_id}\n晨光便利店\ndawn convenience\n02155550101",
+        "search_text": f"{serial.lower()}\nt-{device_id}\n晨光便利店\ndawn convenience",
         "enrolled_at": NOON,
     }
     return Device(**{**values, **more})
+
+
+def assignment(
+    assignee: str,
+    *,
+    device_id: str | None = None,
+    site_id: str | None = None,
+    tenant: str = TENANT,
+    begins: timedelta = timedelta(hours=-1),
+    ends: timedelta = timedelta(hours=1),
+    created_by: str = "desk",
+) -> Assignment:
+    """From so long before or after now to so long after it. ``assignee``: the id of a person or a token."""
+    now = utc_now()
+    return Assignment(
+        id=uuid7(now),
+        tenant_id=tenant,
+        assignee_id=assignee,
+        device_id=device_id,
+        site_id=site_id,
+        begins_at=now + begins,
+        ends_at=now + ends,
+        created_by=created_by,
+        created_at=now,
+    )
 
 
 def capability(device_id: str, tenant: str = TENANT) -> Capability:

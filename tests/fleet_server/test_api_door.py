@@ -18,7 +18,7 @@ from fleet_server.ingest.installation import save_worker
 from fleet_server.kit.identifiers import device_id, uuid7
 from fleet_server.kit.rate_limit import TokenBuckets
 from fleet_server.kit.times import utc_now
-from tests.fleet_server.api import Api, bearer, running_api
+from tests.fleet_server.api import OTHER_TENANT, Api, bearer, running_api
 from tests.fleet_server.factories import TENANT
 from tests.fleet_server.routes import routes_of
 
@@ -40,7 +40,7 @@ def endpoints(api: Api) -> list[tuple[str, str]]:
 def asked(api: Api, path: str, device: str) -> str:
     body = {"device": api.fleet.terminal, "action": "agent.echo"}
     execution = api.post("/api/v1/executions", body).json()["id"] if "{execution_id}" in path else ""
-    path = path.replace("{device_id}", device).replace("{execution_id}", execution)
+    path = path.replace("{device_id}", device).replace("{execution_id}", execution).replace("{date}", "2026-03-02")
     return path.replace("{enrolment_id}", made_enrolment(api)) if "{enrolment_id}" in path else path
 
 
@@ -76,6 +76,9 @@ def test_every_endpoint_refuses_who_brings_no_token_or_a_wrong_one(api: Api) -> 
 
 # Without these the refusal would come before anybody is looked up.
 BODIES: dict[str, Any] = {
+    "/api/v1/sites/{site_id}": {"phone": "02155550102"},
+    "/api/v1/devices/{device_id}/site": {"site": "s-one-0001"},
+    "/api/v1/inspections/{inspection_id}": {"name": "nightly", "checks": ["agent.echo"], "version": 1},
     "/api/v1/executions/{execution_id}/consent": {"code": "123456"},
     "/api/v1/approvals/{execution_id}/break-glass": {"envelope": "{}"},
     "/api/v1/devices/{device_id}/retirement": {"reason": "stolen"},
@@ -95,15 +98,23 @@ def test_no_endpoint_shows_another_tenants_device_or_execution(api: Api) -> None
             continue
         where = asked(api, path, api.fleet.terminal)
         answer = api.client.request(
-            method, where, headers=bearer("stranger"), json=BODIES.get(path) if method == "post" else None
+            method,
+            where,
+            headers=bearer("stranger"),
+            json=BODIES.get(path) if method in {"post", "put", "patch"} else None,
         )
         assert (path, answer.status_code) == (path, 403 if path in DECIDED else 404)
         known = {
+            "assignment_not_found",
             "device_not_found",
             "execution_not_found",
             "approval_not_found",
             "permit_not_found",
             "enrolment_not_found",
+            "inspection_not_found",
+            "playbook_not_found",
+            "playbook_run_not_found",
+            "site_not_found",
         }
         assert answer.json()["code"] in known or path in DECIDED
 
@@ -185,7 +196,9 @@ def test_operations_endpoints_are_open_and_name_nobody(api: Api) -> None:
     counted = api.client.get("/metrics").text
     assert 'tillmedic_ingest_total{counted="dead",worker="svc-fleet-1"} 3.0' in counted
     assert 'tillmedic_executions{state="QUEUED"} 1.0' in counted
-    assert 'tillmedic_devices_presence{presence="online"} 2.0' in counted
+    # Of both tenants together, and no word on how many or which there are.
+    assert 'tillmedic_devices_presence{presence="online"} 4.0' in counted
+    assert OTHER_TENANT not in counted
     assert 'route="/api/v1/executions",status="201"' in counted
     assert api.fleet.terminal not in counted
 
@@ -200,7 +213,10 @@ def test_every_answer_carries_a_strict_policy(api: Api) -> None:
 def test_description_names_the_token_and_no_unused_route(api: Api) -> None:
     document = api.client.get("/openapi.json").json()
     assert document["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
-    assert all(path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/enrol/")) for path in document["paths"])
+    assert all(
+        path.startswith(("/api/", "/healthz", "/readyz", "/metrics", "/enrol/", "/artifacts/"))
+        for path in document["paths"]
+    )
     served = {path for _, path in routes_of(api.app)}
     assert "/api/v1/devices" in served
     assert not served & {"/docs", "/redoc"}

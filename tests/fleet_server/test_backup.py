@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -239,6 +240,44 @@ def test_a_sum_that_leads_out_of_the_folder_is_refused(fresh: Place, copied: Pat
     with (copied / "SHA256SUMS").open("a") as sums:
         sums.write(f"{'0' * 64}  server/../../outside\n")
     with pytest.raises(BackupUnusable, match="not written by a backup"):
+        fresh.restore(copied)
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_a_backup_that_was_packed_to_be_carried_is_brought_back(
+    fresh: Place, copied: Path, tmp_path: Path, *, has_folder: bool
+) -> None:
+    with tarfile.open(tmp_path / "packed.tar.gz", "w:gz") as archive:
+        archive.add(copied, arcname=copied.name if has_folder else ".")
+    fresh.restore(tmp_path / "packed.tar.gz")
+    with fresh.engine() as engine:
+        assert counters(engine) == {SENT + COUNTER_STEP}
+    assert not [path for path in (*tmp_path.iterdir(), *fresh.data.iterdir()) if "unpacking" in path.name]
+
+
+def test_an_archive_that_reaches_out_of_its_folder_changes_nothing(fresh: Place, copied: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "packed.tar", "w") as archive:
+        archive.add(copied, arcname="b")
+        archive.addfile(tarfile.TarInfo("../planted"))
+    with pytest.raises(BackupUnusable, match="below the folder"):
+        fresh.restore(tmp_path / "packed.tar")
+    assert not fresh.data.exists()
+    assert not list(tmp_path.rglob("planted"))
+    assert not [path for path in tmp_path.rglob("*") if "unpacking" in path.name]
+
+
+def test_a_link_or_a_second_name_in_a_backup_is_refused(fresh: Place, copied: Path, tmp_path: Path) -> None:
+    toml = copied / "server" / "fleet.toml"
+    (tmp_path / "elsewhere.toml").write_bytes(toml.read_bytes())
+    toml.unlink()
+    toml.symlink_to(tmp_path / "elsewhere.toml")
+    with pytest.raises(BackupUnusable, match=r"fleet\.toml cannot be read"):
+        fresh.restore(copied)
+    toml.unlink()
+    toml.write_bytes((tmp_path / "elsewhere.toml").read_bytes())
+    with (copied / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{hashlib.sha256(toml.read_bytes()).hexdigest()}  server/FLEET.toml\n")
+    with pytest.raises(BackupUnusable, match="same name"):
         fresh.restore(copied)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,7 @@ from fleet_server.auth.passwords import Passwords
 from fleet_server.databases import SILENT_S, Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
+from fleet_server.probe import Probe
 from fleet_server.timeline.hub import EventHub
 from protocol.signing import SigningKey
 from tests.fleet_server.api import add_callers, bearer
@@ -202,3 +205,32 @@ def test_a_silent_database_keeps_nobody_waiting_for_long(alone: Desk) -> None:
         for process in everybody:
             os.kill(process.pid, signal.SIGCONT)
     alone.until(lambda: alone.page()[0] == 200, "the page to be back")
+
+
+def test_who_stops_waits_for_the_look_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed under a question of SQLite's takes the process with it."""
+    order: list[str] = []
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def answers(_probe: Probe) -> bool:
+        asked.set()
+        may_answer.wait(DEADLINE_S)
+        order.append("answered")
+        return True
+
+    def cut(_probe: Probe) -> None:
+        order.append("cut")
+        may_answer.set()
+
+    monkeypatch.setattr(Probe, "answers", answers)
+    monkeypatch.setattr(Probe, "close", lambda _probe: order.append("closed"))
+    monkeypatch.setattr(Probe, "cut", cut)
+    databases = Databases(open_engine(f"sqlite:///{tmp_path / 'fleet.db'}"), None)
+
+    async def started_and_stopped() -> None:
+        databases.start()
+        await asyncio.to_thread(asked.wait, DEADLINE_S)
+        await databases.stop()
+
+    asyncio.run(started_and_stopped())
+    assert order == ["cut", "answered", "closed"]

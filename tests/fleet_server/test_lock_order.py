@@ -25,7 +25,7 @@ from fleet_server.ingest.flush import Flush
 from fleet_server.ingest.heard import Heard
 from fleet_server.kit.times import utc_now
 from fleet_server.scheduler import Scheduler
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.records import ExecutionReport, FaultCleared, FaultRaised, Outcome, RecordBody, Severity, Verdict
 from tests.fleet_server.api import Api, running_api
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY, Broker
@@ -158,7 +158,7 @@ def miss_and_sweep(api: Api, dispatcher: Dispatcher, folder: Path) -> Callable[[
         ahead += timedelta(minutes=2)
         for chore in scheduler._chores:
             if chore.name in {"executions", "presence", "conditions", "gaps"}:
-                scheduler._piece(chore)
+                scheduler._piece(chore, scheduler._own)
 
     return sweep
 
@@ -183,7 +183,7 @@ def cancel(api: Api, dice: random.Random) -> Callable[[], None]:
 
 
 def test_whoever_writes_waits_for_the_others_and_none_is_ended_by_a_deadlock(postgres: Engine, tmp_path: Path) -> None:
-    dispatcher = Dispatcher(local_signer(COMMAND_KEY, APPROVER_KEY), settings(tmp_path))
+    dispatcher = Dispatcher(local_signer(COMMAND_KEY, APPROVER_KEY))
     crowd = Crowd()
     with api_of_two_links(postgres, tmp_path) as api:
         deeds = {f"ingest {seed}": ingest(postgres, dispatcher, random.Random(seed)) for seed in (1, 2)}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fleet_server.bounded_log import BoundedLog
+from tests.support.hostile import CORPUS, steering
 
 PAN = "4111111111111111"
 SAID = f"said = 'card ' + '{PAN[:8]}' + '{PAN[8:]}'"
@@ -28,6 +29,22 @@ def test_a_crash_is_one_line_of_json_without_a_card_number(crash: str) -> None:
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["level"] in {"critical", "error"}
     assert "PAN …1111" in line
+
+
+def test_no_text_makes_a_line_of_its_own_or_steers_a_terminal() -> None:
+    program = (
+        "import sys, json, structlog; from fleet_server.logs import configure_logs; configure_logs()\n"
+        "for text in json.load(sys.stdin):\n"
+        "    structlog.get_logger().error('it said', said=text, deep={text: [text]})\n"
+        "    try: raise ValueError(text)\n"
+        "    except ValueError: structlog.get_logger().exception('no')\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, input=json.dumps(CORPUS), capture_output=True, text=True, timeout=60, check=True)
+    lines = done.stdout.split("\n")[:-1]
+    assert len(lines) == 2 * len(CORPUS)
+    assert not steering(done.stdout)
+    assert [json.loads(line)["said"] for line in lines[::2]] == list(CORPUS)
 
 
 def test_a_log_file_takes_no_card_number_whoever_wrote_it(tmp_path: Path) -> None:

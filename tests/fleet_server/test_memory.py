@@ -176,7 +176,7 @@ def test_the_scheduler_forgets_by_the_settings_a_piece_a_tick(
     chosen = replace(
         settings(tmp_path), events_kept_days=kept_days, records_kept_days=kept_days, health_kept_days=kept_days
     )
-    scheduler = Scheduler(engine, chosen, Dispatcher(local_signer(COMMAND_KEY, None), chosen), Broker(), lambda: START)
+    scheduler = Scheduler(engine, chosen, Dispatcher(local_signer(COMMAND_KEY, None)), Broker(), lambda: START)
     for _ in range(4):
         assert scheduler.tick()
     scheduler._leadership.give_up()

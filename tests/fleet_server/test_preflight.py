@@ -4,18 +4,23 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from fleet_server import preflight
+from fleet_server.commands.run import _renew_or_say
 from fleet_server.enrollment.authority import Authority
 from fleet_server.enrollment.private_files import write_private
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.enrollment.tls_files import addresses_of, renew_own_certificates
 from fleet_server.kit.times import utc_now
 from fleet_server.settings import ServerSettings
 from tests.support.broker import Broker, free_port, running_broker
+from tests.support.enrolling import prepare_installation
+from tests.support.issuer import local_issuer
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +130,36 @@ def test_ready_is_what_readyz_says(tmp_path: Path, status: int, ready: bool) -> 
         assert preflight.is_ready(settings) is ready
         thread.join()
     assert not preflight.is_ready(settings)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> ServerSettings:
+    settings = ensure_settings(tmp_path, Wishes(http_port=free_port()))
+    prepare_installation(settings)
+    issuer = local_issuer(settings, utc_now)
+    renew_own_certificates(issuer, settings.tls_dir, addresses_of(settings), utc_now())
+    issuer.close()
+    return settings
+
+
+def test_a_clock_that_is_years_off_stops_the_start_and_a_right_one_does_not(installed: ServerSettings) -> None:
+    for days in (0, 1, 89):
+        preflight.check_clock(installed, utc_now() + timedelta(days=days))
+    with pytest.raises(preflight.ClockDoubtful, match=r"the issuing certificate begins .*: set the clock"):
+        preflight.check_clock(installed, datetime(1970, 1, 1, tzinfo=UTC))
+    for days in (91, 3000):
+        with pytest.raises(preflight.ClockDoubtful, match=r"the certificates of this server ended .*fleet-server init"):
+            preflight.check_clock(installed, utc_now() + timedelta(days=days))
+
+
+def test_an_installation_without_certificates_yet_has_no_quarrel_with_the_clock(tmp_path: Path) -> None:
+    preflight.check_clock(ensure_settings(tmp_path, Wishes()), datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def test_a_server_that_runs_goes_on_when_nothing_can_be_renewed(
+    installed: ServerSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fleet_server.kit.times.utc_now", lambda: utc_now() + timedelta(days=80))
+    installed.issuing_chain_file.with_name("issuing.key").unlink()
+    assert not _renew_or_say(installed)
+    assert "Certificates could not be renewed, trying again in an hour" in capsys.readouterr().out

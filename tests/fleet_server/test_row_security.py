@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -12,8 +13,10 @@ from sqlmodel import SQLModel
 
 from fleet_server import migrate
 from fleet_server.db import TENANT_ROLE, open_engine, reading, transaction
+from fleet_server.kit.reach import Reach
 from fleet_server.row_security import TenantRoleNotMade, secure
 from tests.fleet_server.factories import TENANT, add_fleet
+from tests.fleet_server.waiting_rows import new_assignment, new_freeze
 from tests.support.engines import postgres_engine, postgres_url
 from tests.support.postgres import PostgresServer
 
@@ -36,7 +39,7 @@ def _fleets(postgres_server: PostgresServer) -> Iterator[Engine]:
         yield engine
 
 
-def count(engine: Engine, statement: str, tenant: str | None) -> int:
+def count(engine: Engine, statement: str, tenant: str | Reach | None) -> int:
     with reading(engine, tenant) as session:
         return int(session.execute(text(statement)).scalar_one())
 
@@ -97,6 +100,54 @@ def test_what_would_reach_beyond_the_tenant_is_refused(fleets: Engine, statement
         session.execute(text(statement))
 
 
+def test_whoever_works_by_assignments_finds_only_what_is_assigned_whatever_a_query_forgets(fleets: Engine) -> None:
+    with transaction(fleets) as session:
+        add_fleet(session, "own")
+    new_assignment(fleets, TENANT, "d-own-terminal", assignee="p-lin")
+    for begins, ends in ((-2, -1), (1, 2)):
+        span = {"begins": timedelta(hours=begins), "ends": timedelta(hours=ends)}
+        new_assignment(fleets, TENANT, None, site_id="s-one-0001", assignee="p-lin", **span)
+    new_assignment(fleets, OTHER, "d-one-terminal", assignee="p-lin")
+    new_assignment(fleets, TENANT, "d-one-terminal", assignee="p-wang")
+    lin = Reach(TENANT, "p-lin")
+    counted = (
+        "SELECT (SELECT count(*) FROM device), (SELECT count(*) FROM capability), (SELECT count(*) FROM site), "
+        "(SELECT count(*) FROM assignment)"
+    )
+    with reading(fleets, lin) as session:
+        assert session.execute(text(counted)).one() == (2, 2, 1, 3)
+    assert count(fleets, "SELECT count(*) FROM device WHERE id LIKE 'd-own-%'", lin) == 2
+    assert count(fleets, "SELECT count(*) FROM device", Reach(TENANT, "p-nobody")) == 0
+    assert count(fleets, "SELECT count(*) FROM device", Reach(TENANT)) == 4
+    moved = text("UPDATE capability SET device_id = 'd-one-terminal' WHERE device_id = 'd-own-terminal'")
+    with pytest.raises(ProgrammingError, match="row-level security"), transaction(fleets, lin) as session:
+        session.execute(moved)
+
+
+def test_what_is_declared_for_all_tenants_is_read_by_each_and_changed_by_its_own_only(fleets: Engine) -> None:
+    new_freeze(fleets, TENANT, of_all=True)
+    new_freeze(fleets, TENANT)
+    seen = "SELECT count(*) FROM change_freeze"
+    assert (count(fleets, seen, TENANT), count(fleets, seen, OTHER)) == (2, 1)
+    with transaction(fleets, OTHER) as session:
+        assert session.execute(text("UPDATE change_freeze SET reason = 'gone'")).rowcount == 0  # type: ignore[attr-defined]  # an UPDATE has it
+        assert session.execute(text("DELETE FROM change_freeze")).rowcount == 0  # type: ignore[attr-defined]  # as above
+    assert count(fleets, f"{seen} WHERE reason <> 'gone'", TENANT) == 2
+
+
+def test_every_table_that_names_a_device_is_narrowed_for_whoever_works_by_assignments(fleets: Engine) -> None:
+    named = {name for name, table in SQLModel.metadata.tables.items() if "device_id" in table.c}
+    with reading(fleets) as session:
+        rows = session.execute(
+            text(
+                "SELECT c.relname FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid "
+                "WHERE p.polname = 'of_assignee' AND NOT p.polpermissive AND p.polcmd = '*' AND p.polroles = '{0}'"
+            )
+        )
+        found = set(rows.scalars())
+    assert found == named | {"device", "site"}
+
+
 def test_the_next_transaction_of_the_same_connection_starts_anew(fleets: Engine) -> None:
     fleets.dispose()
     for who, seen in ((TENANT, 2), (None, 4), (OTHER, 2)):
@@ -105,7 +156,7 @@ def test_the_next_transaction_of_the_same_connection_starts_anew(fleets: Engine)
 
 
 def test_a_tenant_that_is_not_known_yet_is_a_mistake_and_not_everybody(fleets: Engine) -> None:
-    def nobody() -> str:
+    def nobody() -> Reach:
         raise LookupError("no caller yet")
 
     with pytest.raises(LookupError), reading(fleets, nobody) as session:

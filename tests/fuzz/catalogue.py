@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import sqlite3
+import tarfile
 import tempfile
+import time
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +21,7 @@ from protocol import codec
 from tests.device_agent.drivers import test_hostile_streams as streams
 from tests.fleet_server.enrollment.fleets import small_fleet
 from tests.fleet_server.ingest import test_decode as messages
-from tests.fuzz import parsers
+from tests.fuzz import documents, doors, parsers, programs
 from tests.fuzz.parsers import Parse, Parser, json_text
 
 # A second of the fastest serial line; a text, or a line of a log.
@@ -91,6 +95,25 @@ def _spools() -> tuple[bytes, ...]:
     return tuple(made)
 
 
+def _archives() -> tuple[bytes, ...]:
+    """Plain and packed: a file, and what no archive should hold."""
+    made = []
+    for name, kind, link in (
+        ("server/fleet.toml", tarfile.REGTYPE, ""),
+        ("../out", tarfile.REGTYPE, ""),
+        ("link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("device", tarfile.CHRTYPE, ""),
+        ("n" * 300, tarfile.REGTYPE, ""),
+    ):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname, entry.size = kind, link, 5 if kind == tarfile.REGTYPE else 0
+        whole = io.BytesIO()
+        with tarfile.open(fileobj=whole, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.addfile(entry, io.BytesIO(b"hello"))
+        made += [whole.getvalue(), gzip.compress(whole.getvalue())]
+    return tuple(made)
+
+
 def _signing_requests() -> tuple[bytes, ...]:
     key = ec.generate_private_key(ec.SECP256R1())
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
@@ -110,14 +133,103 @@ def _topic_seeds(*texts: bytes) -> tuple[bytes, ...]:
 
 
 def all_parsers() -> dict[str, Parser]:
-    seeds = {**_of_messages(), **_of_lines(), **_of_files()}
+    seeds = {
+        **_of_messages(),
+        **_of_lines(),
+        **_of_files(),
+        **_of_signed(),
+        **_of_handed_in(),
+        **doors.SEEDS,
+        **programs.SEEDS,
+    }
     at_once: dict[Parse, int] = dict.fromkeys(
         (parsers.zvt_serial, parsers.zvt_tcp, parsers.escpos, parsers.modem, parsers.modem_replies), _SECOND_BYTES
     )
-    at_once |= dict.fromkeys((parsers.redaction, parsers.redaction_stream), _TEXT_BYTES)
+    at_once |= dict.fromkeys((parsers.redaction, parsers.redaction_stream, *doors.SEEDS), _TEXT_BYTES)
+    # Each line is answered, and nobody reads the answers before the end.
+    at_once[doors.issuer_socket] = 1024
     return {
-        parse.__name__: Parser(parse.__name__, parse, given, at_once.get(parse, 64 * 1024))
+        parse.__name__: Parser(
+            parse.__name__,
+            parse,
+            given,
+            at_once.get(parse, 64 * 1024),
+            time.process_time if parse in doors.IN_THREADS else time.thread_time,
+        )
         for parse, given in seeds.items()
+    }
+
+
+def _of_signed() -> dict[Parse, tuple[bytes, ...]]:
+    allowed = {
+        "id": "e-fuzz-0002",
+        "tenant": "default",
+        "kind": "approval",
+        "requester": "li",
+        "grants": [{"action": "app.restart"}],
+        "danger_class": 1,
+        "not_before_ms": 0,
+        "not_after_ms": 9,
+        "max_count": 1,
+        "targets": ["d-fuzz-0001"],
+        "execution": "e-fuzz-0001",
+    }
+    stopped = {"tenant": "default", "epoch": 1, "issued_at_ms": 1}
+    signed = {
+        "version": 1,
+        "kind": "head",
+        "tenant": "a",
+        "seq": 1,
+        "row_hash": "0" * 64,
+        "signed_at_us": 1,
+        "previous": "",
+    }
+    return {
+        documents.policy: (codec.to_json(documents.POLICY),),
+        documents.policy_chain: (json_text([json_text(_ENVELOPE).decode()]),),
+        documents.stop: (json_text(stopped), json_text({**stopped, "lifts": True})),
+        documents.authorisation: tuple(
+            json_text({**allowed, "kind": kind}) for kind in ("approval", "shift_permit", "break_glass")
+        ),
+        documents.permit: (
+            json_text({**allowed, "kind": "shift_permit"}),
+            json_text({**allowed, "kind": "break_glass"}),
+        ),
+        documents.audit_anchor: (json_text(signed),),
+        documents.trust_files: (json_text(_ENVELOPE), json_text(stopped)),
+    }
+
+
+def _of_handed_in() -> dict[Parse, tuple[bytes, ...]]:
+    line = {"tenant": "a", "seq": 1, "at_us": 1, "at": "", "actor": "", "action": "", "target": "", "data": {}}
+    row = {**line, "aside": "", "prev_hash": "", "row_hash": ""}
+    of_sites = (
+        b"id,merchant_id,name_zh,name_en,timezone,phone\n"
+        b',898330158120001,"\xe5\xba\x97, x",Shop,Asia/Shanghai,+86 138 0000 0000\n'
+    )
+    heading = b"serial_number,model,terminal_class,site,label_zh,label_en\r\n"
+    return {
+        documents.audit_export: (json_text(row) + b"\n",),
+        documents.sites: (of_sites, b"\xef\xbb\xbf" + of_sites.replace(b"\n", b"\r\n"), b"id,name_zh\n,'=1+1\n"),
+        documents.pallet: (heading + b'ES1,PAX A920,e_sign,,"\xe6\x94\xb6, x",Till\r\n', b"\xef\xbb\xbf" + heading),
+        documents.backup: (
+            b"\0" + documents.GOOD_MANIFEST,
+            b"\xff" + b"0" * 64 + b"  server/../../etc/passwd\n",
+            b"\xff" + b"0" * 64 + b"  server/a\0b\n",
+            b"\xff" + b"0" * 64 + b"  /dev/zero\n",
+        ),
+        documents.archive: (*_archives(), gzip.compress(bytes(50_000_000))),
+        documents.signer_settings: (b'socket = "a"\nclients = ""\nreads_per_hour = 5\n',),
+        documents.agent_guard: (json_text({"generation": 1, "facts": {"a": "1@2"}, "sha256": "0" * 64}),),
+        documents.letter_payload: tuple(first + zlib.compress(_LOG * 9) for first in (b"\0", b"\xff")),
+        documents.watch_request: (b"\0" + json_text({"link": "d-fuzz-0001", "for_s": 10.0}),),
+        documents.enrolment_request: (
+            json_text({"secret": "0" * 16, "serial_number": "S", "model": "M", "csr": "c", "proof": "0" * 16}),
+            json_text({"link": "d-fuzz-0001", "csr": "c", "proof": "0" * 16}),
+        ),
+        documents.typed_period: (b"2026-03-01T12:00\n2026-03-02T12:00:00+08:00", b"0001-01-01\n9999-12-31T23:59"),
+        documents.enrolment_answer: (json_text({"code": "a", "detail": "b"}), json_text({"certificate": "a"})),
+        documents.held_target: (json_text({"path": "a/../../outside", "length": 1, "sha256": "0" * 64}),),
     }
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ class Parser:
     seeds: tuple[bytes, ...]
     # What comes at once; more is cut off before the parser sees it.
     most_bytes: int = 64 * 1024
+    # What an input costs is read on it: of this thread, however busy the machine is; of the process, for what works in
+    # threads of its own.
+    cpu_s: Callable[[], float] = time.thread_time
 
 
 @cache
@@ -83,11 +87,11 @@ def _in_pieces(data: bytes) -> Iterator[bytes]:
     return (data[at : at + step] for at in range(0, len(data), step))
 
 
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
 
 
-def _as_file(data: bytes, name: str) -> Path:
+def as_file(data: bytes, name: str) -> Path:
     path = folder() / name
     path.write_bytes(data)
     return path
@@ -119,7 +123,7 @@ def live(data: bytes) -> object:
 
 
 def topics(data: bytes) -> object:
-    return parse_up(_text(data)), parse_down(_text(data))
+    return parse_up(as_text(data)), parse_down(as_text(data))
 
 
 def envelope(data: bytes) -> object:
@@ -150,13 +154,13 @@ def parameters(data: bytes) -> object:
 
 
 def redaction(data: bytes) -> object:
-    once = scrub(_text(data)).text
+    once = scrub(as_text(data)).text
     return scrub(once).text
 
 
 def redaction_stream(data: bytes) -> object:
     scrubber = StreamScrubber()
-    text = _text(data)
+    text = as_text(data)
     step = max(1, len(text) // _CHUNKS)
     return "".join(scrubber.feed(text[at : at + step]) for at in range(0, len(text), step)) + scrubber.finish()
 
@@ -237,7 +241,7 @@ def terminal_messages(data: bytes) -> object:
 
 
 def payment_log(data: bytes) -> object:
-    path = _as_file(data, "app.log")
+    path = as_file(data, "app.log")
     signs = []
     for kind in ("countertop", "e_sign"):
         if kind in app_log._CLASSES:
@@ -265,7 +269,7 @@ def journal_row(data: bytes) -> object:
 
 def fleet_file(data: bytes) -> object:
     try:
-        return read_fleet_file(_as_file(data, "fleet.json"))
+        return read_fleet_file(as_file(data, "fleet.json"))
     except FleetFileInvalid as refused:
         return str(refused)
 
@@ -282,14 +286,14 @@ def server_settings(data: bytes) -> object:
 
 def agent_settings(data: bytes) -> object:
     try:
-        return config.load(_as_file(data, "agent.toml"))
+        return config.load(as_file(data, "agent.toml"))
     except ConfigurationInvalid as refused:
         return str(refused)
 
 
 def agent_enrolment(data: bytes) -> object:
     try:
-        return config._enrolment(_as_file(data, "enrolment.json"))
+        return config._enrolment(as_file(data, "enrolment.json"))
     except ConfigurationInvalid as refused:
         return str(refused)
 
@@ -316,25 +320,25 @@ def issuer_ask(data: bytes) -> object:
 
 def signing_request(data: bytes) -> object:
     try:
-        return read_request(_text(data), ["d-fuzz-0001"])
+        return read_request(as_text(data), ["d-fuzz-0001"])
     except RequestRefused as refused:
         return str(refused)
 
 
 def certificate(data: bytes) -> object:
     try:
-        return certificate_file.not_after_ms(_as_file(data, "cert.pem"))
+        return certificate_file.not_after_ms(as_file(data, "cert.pem"))
     except ActionFailed as refused:
         return str(refused)
 
 
 def enrolment_code(data: bytes) -> object:
-    return read_code(_text(data))
+    return read_code(as_text(data))
 
 
 def cursor(data: bytes) -> object:
     try:
-        return decode_cursor(base64.urlsafe_b64encode(data).decode().rstrip("="), 2), decode_cursor(_text(data), 2)
+        return decode_cursor(base64.urlsafe_b64encode(data).decode().rstrip("="), 2), decode_cursor(as_text(data), 2)
     except FleetError as refused:
         return str(refused)
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, select
 from fleet_server.db import reading, transaction
 from fleet_server.devices.apply import sweep_presence
 from fleet_server.devices.models import Device
+from fleet_server.ingest.installation import listening_s
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import append_events
 from protocol.records import Outcome, Verdict
@@ -54,7 +55,7 @@ def sweep(engine: Engine) -> None:
     """The scheduler's chore."""
     now = utc_now()
     with transaction(engine) as session:
-        append_events(session, TENANT, sweep_presence(session, TENANT, now), now)
+        append_events(session, TENANT, sweep_presence(session, TENANT, now, listening_s(session, now)), now)
 
 
 def greet(broker: Broker, stack: ExitStack, link: str) -> WireAgent:

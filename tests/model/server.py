@@ -59,7 +59,7 @@ class BrokerDoor:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.most = _EVERYTHING
-        self.is_open = True
+        self.is_open = self.has_room = True
         self.dropped = 0
 
     def take(self, _wait_s: float) -> list[Taken]:

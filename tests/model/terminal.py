@@ -12,12 +12,13 @@ from pathlib import Path
 
 from device_agent.adapters.spool import Spool
 from device_agent.adapters.spool_schema import PAGE_BYTES
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.effects import Connect, Effect, GiveUp, LinkDown, LinkUp, Noticed, Polled, Publish
+from device_agent.core.identity import Identity
 from device_agent.core.ports import Dice
 from device_agent.core.records import RANK_DECLARATION, Changes, RecordMaker
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import FLOOR, Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.results import FaultSign
 from protocol import codec
@@ -193,7 +194,7 @@ class Terminal:
         spool.on_committed = self._on_committed
         trusted = TrustedClock.starting(
             self._clock.now,
-            persisted_ms=int(spool.fact("floor_ms") or 0),
+            persisted=Floor.from_text(spool.fact(FLOOR)),
             newest_record_ms=spool.newest_record_ms(),
         )
         spec = DeviceSpec(DeviceId(self.link), "host", "smart", {})

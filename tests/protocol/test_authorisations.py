@@ -121,6 +121,18 @@ def test_what_an_approval_does_not_say_is_not_allowed(changed: dict[str, Any], e
     assert judged(APPROVAL, **changed) is expected
 
 
+@pytest.mark.parametrize("begun_ms", [-1, 0, 1])
+def test_what_began_before_clocks_were_set_back_holds_no_more(begun_ms: int) -> None:
+    document = msgspec.structs.replace(APPROVAL, not_before_ms=NOW_MS - HOUR_MS + begun_ms)
+    policy = msgspec.structs.replace(POLICY, clock_ms=NOW_MS - HOUR_MS)
+    found = judge(signed(document, ANN), COMMAND, policy, NOW_MS)
+    if begun_ms < 0:
+        assert isinstance(found, Denied)
+        assert (found.refusal, "people sign anew" in found.detail) == (Refusal.AUTHORISATION_TIME, True)
+    else:
+        assert isinstance(found, Allowed)
+
+
 @pytest.mark.parametrize("kind", AuthorisationKind)
 def test_nothing_holds_longer_than_its_kind_may(kind: AuthorisationKind) -> None:
     longest_ms = int(LONGEST[kind].total_seconds() * 1000)
@@ -181,6 +193,9 @@ def test_group_is_named_by_the_root_of_its_list() -> None:
     named: dict[str, Any] = {"targets": [], "target_root": merkle.root(entries).hex(), "target_count": len(group)}
     proof = TargetProof(1, [one.hex() for one in merkle.path(entries, 1)])
     assert isinstance(judged(PERMIT, command=asked(target_proof=proof), **named), Allowed)
+    # One that names devices beside the list could be read in two ways: it is read in none.
+    both = {**named, "targets": ["dev-0001"]}
+    assert judged(PERMIT, command=asked(target_proof=proof), **both) is Refusal.AUTHORISATION_SCOPE
     outsider = asked(audience="dev-1000", target_proof=proof)
     assert judged(PERMIT, command=outsider, **named) is Refusal.AUTHORISATION_SCOPE
     assert judged(PERMIT, command=asked(), **named) is Refusal.AUTHORISATION_SCOPE

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from protocol import codec
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.records import (
     ExecutionReport,
     FaultCleared,

@@ -40,5 +40,7 @@ def test_each_entry_is_proved_at_its_place_and_at_no_other(entries: list[bytes],
         assert not merkle.proves(entries[index], other, len(entries), way, root)
     assert not merkle.proves(entries[index] + b"x", index, len(entries), way, root)
     assert not merkle.proves(entries[index], index, len(entries), [*way, root], root)
+    # What is proved of a list is not proved of one that is said to be longer.
+    assert not merkle.proves(entries[index], index, 2 * len(entries), way, root)
     if way:
         assert not merkle.proves(entries[index], index, len(entries), way[:-1], root)

@@ -47,6 +47,13 @@ def test_lift_takes_as_many_people_as_the_policy_names() -> None:
         assert isinstance(opened(LIFT, *keys), Malformed)
 
 
+@pytest.mark.parametrize("spelling", ["Ann", "ann ", "\uff41\uff4e\uff4e"], ids=["case", "space", "width"])
+def test_one_person_with_two_keys_lifts_as_one_however_the_name_is_written(spelling: str) -> None:
+    policy = msgspec.structs.replace(POLICY, approvers=[*POLICY.approvers[:1], Approver(spelling, BEN.public_hex)])
+    document = codec.to_json(sign(STOP_TYPE, codec.to_json(LIFT), [ANN, BEN]))
+    assert isinstance(open_stop(document, policy, "default"), Malformed)
+
+
 def test_order_of_another_tenant_or_kind_is_none() -> None:
     assert isinstance(opened(msgspec.structs.replace(STOP, tenant="another"), COMMAND), Malformed)
     assert isinstance(opened(STOP, COMMAND, payload_type="application/vnd.tillmedic.command+json"), Malformed)
@@ -74,6 +81,11 @@ def test_epochs_only_rise_whatever_comes_again_and_in_whatever_order() -> None:
 @pytest.mark.parametrize("order", [(1, False), (5, False), (3, True)])
 def test_what_changes_nothing_is_told(order: tuple[int, bool]) -> None:
     moved: Any = StopState(5, 3).after(StopOrder("default", order[0], 0, order[1]))
+    assert isinstance(moved, Malformed)
+
+
+def test_stop_that_was_lifted_before_it_came_is_told_as_one_that_changes_nothing() -> None:
+    moved: Any = StopState(0, 3).after(StopOrder("default", 2, 0))
     assert isinstance(moved, Malformed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,6 +40,14 @@ class Context:
     boot_before: str = ""
     told: list[tuple[int, str]] = field(default_factory=list)
 
+    @staticmethod
+    def monotonic() -> float:
+        return time.monotonic()
+
+    @staticmethod
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+
     def progress(self, percent: int, note: str = "") -> None:
         self.told.append((percent, note))
 
@@ -51,6 +60,7 @@ class ActionRig:
     device: Any
     simulated: Any
     terminal_class: str
+    clock: WaitClock
 
     @property
     def definitions(self) -> dict[str, Definition]:
@@ -98,10 +108,11 @@ def terminal_rig(terminal_class: TerminalClass, *, reboot_s: float = 0.0) -> Act
         wall=lambda: TRUSTED_S,
     )
     device = TerminalDevice(TerminalPort(simulated).open, monotonic=clock)
-    return ActionRig(device, simulated, terminal_class.value)
+    return ActionRig(device, simulated, terminal_class.value, clock)
 
 
-def attached_rig(family: str) -> ActionRig:
+def attached_rig(family: str, *, has_counters: bool = True) -> ActionRig:
+    """``has_counters``: of a printer, whether it answers how much it has printed."""
     clock = WaitClock()
     device: Any
     simulated: Any
@@ -111,11 +122,11 @@ def attached_rig(family: str) -> ActionRig:
             port = DirectPort(simulated.open_channel(ChannelKind.SERIAL), clock)
             device = ZvtDevice(port.open, monotonic=clock)
         case "escpos":
-            simulated = EscposPrinter()
+            simulated = EscposPrinter(has_counters=has_counters)
             device = PrinterDevice(DirectPort(simulated, clock).open, monotonic=clock)
         case _:
             simulated = AtModem()
             device = ModemDevice(DirectPort(simulated, clock).open, monotonic=clock)
     # As the worker does before anything else: a modem's session is set up by its first poll.
     device.poll(datetime.fromtimestamp(TRUSTED_S, UTC))
-    return ActionRig(device, simulated, TerminalClass.KIOSK.value)
+    return ActionRig(device, simulated, TerminalClass.KIOSK.value, clock)

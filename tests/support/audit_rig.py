@@ -17,10 +17,10 @@ from fleet_server.audit.repository import AuditRepository
 from fleet_server.audit.service import record
 from fleet_server.auth.roles import Actor, ActorKind, Role
 from fleet_server.db import transaction
-from protocol.signing import SigningKey, public_keys
+from protocol.signing import SigningKey
 
 KEY = SigningKey.from_seed(b"a" * 32)
-KEYS: Keys = public_keys([KEY.public_hex])
+KEYS = Keys.of(KEY.public_hex)
 BEGAN_AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 _TOGETHER = 500
 

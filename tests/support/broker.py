@@ -6,8 +6,10 @@ import os
 import socket
 import ssl
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +32,7 @@ from simulators.broker import BrokerMissing, Mosquitto, find_mosquitto, free_por
 
 _START_DEADLINE_S = 20.0
 _PORT_TRIES = 5
+_RESTART_S = 2.0  # as the unit says
 __all__ = [
     "Broker",
     "ClientFiles",
@@ -104,10 +107,10 @@ def make_authority(folder: Path) -> Authority:
     return load_authority(places)
 
 
-def issue_any(authority: Authority, name: str, usage: Usage, now: datetime) -> Issued:
+def issue_any(authority: Authority, name: str, usage: Usage, now: datetime, hosts: Sequence[str] = ()) -> Issued:
     """Also what it would refuse to issue."""
     key = ec.generate_private_key(ec.SECP256R1())
-    return authority._certify(name, key.public_key(), usage, now, (), LEAF_LIFE).with_key(key)
+    return authority._sign(name, key.public_key(), usage, now, hosts, LEAF_LIFE).with_key(key)
 
 
 @contextmanager
@@ -135,14 +138,31 @@ def running_broker(folder: Path) -> Iterator[Broker]:
 
 @contextmanager
 def running_mosquitto(configuration: Path, port: int) -> Iterator[None]:
-    """A broker for an installation that was made elsewhere."""
-    process = _start(_mosquitto(), configuration, port)
+    """A broker for an installation that was made elsewhere, started again when it crashes, as by the unit in `deploy/`:
+    mosquitto 2.0.11 does now and then, when a device comes back to a session that kept something for it.
+    """
+    program = _mosquitto()
+    process = _start(program, configuration, port)
     if process is None:
         raise RuntimeError(f"mosquitto did not start on port {port}")
+    ending = threading.Event()
+
+    def watch() -> None:
+        nonlocal process
+        while not ending.wait(_RESTART_S):
+            if process is None or (process.poll() or 0) < 0:
+                sys.stdout.write("mosquitto crashed and is started again\n")
+                process = _start(program, configuration, port)
+
+    watcher = threading.Thread(target=watch, name="broker watcher")
+    watcher.start()
     try:
         yield
     finally:
-        _stop(process)
+        ending.set()
+        watcher.join()
+        if process is not None:
+            _stop(process)
 
 
 def _mosquitto() -> Mosquitto:

@@ -10,7 +10,6 @@ import base64
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from tests.protocol.redaction.card_samples import grouped, packed, swapped
@@ -18,6 +17,7 @@ from tests.protocol.redaction.card_samples import grouped, packed, swapped
 _GROUPED_BY = (" ", "-", ".", "\u00a0", "%20")
 _ZLIB_HEADS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b")
 _MAX_INFLATED_BYTES = 4 * 1024 * 1024
+_PIECE = 1024
 
 
 def traces(number: str) -> set[bytes]:
@@ -40,7 +40,7 @@ def _in_base64(number: str, shift: int) -> bytes:
 
 def leaks(numbers: list[str], data: bytes) -> list[str]:
     """The numbers that are in ``data`` or in what is deflated in it."""
-    places = [data, *_inflated(data)]
+    places = [data, *inflated(data)]
     return [number for number in numbers if any(trace in place for place in places for trace in traces(number))]
 
 
@@ -50,11 +50,26 @@ def leaks_in_files(numbers: list[str], folder: Path) -> dict[str, list[str]]:
     return {name: those for name, those in found.items() if those}
 
 
-def _inflated(data: bytes) -> Iterator[bytes]:
+def inflated(data: bytes) -> Iterator[bytes]:
     for head in _ZLIB_HEADS:
         at = data.find(head)
         while at >= 0:
-            machine = zlib.decompressobj(47)
-            with suppress(zlib.error):  # It may only look like it.
-                yield machine.decompress(data[at:], _MAX_INFLATED_BYTES)
+            yield _inflated_from(data, at)
             at = data.find(head, at + 1)
+
+
+def _inflated_from(data: bytes, at: int) -> bytes:
+    """As far as it goes: what is damaged further on, or cut, was readable before."""
+    machine, step = zlib.decompressobj(47), _PIECE
+    found = bytearray()
+    while at < len(data) and not machine.eof and len(found) < _MAX_INFLATED_BYTES:
+        before = machine.copy()
+        try:
+            found += machine.decompress(data[at : at + step], _MAX_INFLATED_BYTES)
+        except zlib.error:  # It may only look like it. What a piece says before the error is there byte by byte.
+            if step == 1:
+                break
+            machine, step = before, 1
+        else:
+            at += step
+    return bytes(found)

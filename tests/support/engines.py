@@ -20,6 +20,9 @@ from tests.support.postgres import Durability, PostgresServer, binaries, running
 _TEMPLATE = "tillmedic_template"
 _REUSED = "tillmedic_reused"
 _numbers = count(1)
+# How long a database may be silent before it counts as away, where that is not what is tested: a machine that is busy
+# with tests stands still for seconds now and then.
+PATIENT_S = 60.0
 
 
 def migrated_sqlite(folder: Path) -> Path:

@@ -35,26 +35,33 @@ MONO_MS = 1_000_000
 
 
 class FlushRig:
-    """``now`` is moved by the test. The device's wall clock is ``clock_error`` ahead of ours."""
+    """``now`` is moved by the test. Ahead of ours are the device's wall clock by ``clock_error``, and its trusted one,
+    which a server told it, by ``trusted_ahead``.
+    """
 
     def __init__(self, engine: Engine, clock_error: timedelta = timedelta(0)) -> None:
         self.engine = engine
         self.now = START
         self.clock_error = clock_error
+        self.trusted_ahead = timedelta(0)
         self.outgoing: list[Outgoing] = []
-        self._directory = Directory()
+        self.directory = Directory()
         self._heard = Heard()
 
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
+    def take_for_link(self, session: Session, tenant_id: str, link_id: str, now: datetime) -> Sequence[Outgoing]:
         taken, self.outgoing = self.outgoing, []
         return taken
 
     def flush(self, *messages: Decoded) -> Flushed:
-        now_s = (self.now - START).total_seconds()
         with transaction(self.engine) as session:
-            flushed = Flush(session, self._directory, self._heard, self, self.now, now_s).run(messages)
-        self._heard.note(flushed.heard, hour_of(self.now), now_s)
+            flushed = Flush(session, self.directory, self._heard, self, self.now, self.now_s).run(messages)
+        self._heard.note(flushed.heard, hour_of(self.now), self.now_s)
         return flushed
+
+    @property
+    def now_s(self) -> float:
+        """As the worker's monotonic clock."""
+        return (self.now - START).total_seconds()
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -89,7 +96,7 @@ class FlushRig:
             keepalive_s=10.0,
             report_s=5.0,
             wall_ms=self.wall_ms(),
-            trusted_ms=self.wall_ms(),
+            trusted_ms=to_ms(self.now + self.trusted_ahead),
             mono_ms=self._mono_ms(),
         )
         return HelloMessage(LinkId(link), hello)

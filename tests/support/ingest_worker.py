@@ -7,10 +7,12 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from math import inf
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -37,7 +39,7 @@ _REPOSITORY = Path(__file__).parents[2]
 class NothingToSend:
     """For tests without executions."""
 
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
+    def take_for_link(self, session: Session, tenant_id: str, link_id: str, now: datetime) -> Sequence[Outgoing]:
         return []
 
 
@@ -66,6 +68,14 @@ def worker_on(
         epoch = installation.db_epoch(session)
     answers = Answers(SigningKey.from_seed(bytes(32)), epoch)
     return Worker(name, engine, Door(settings, name), answers, dispatch or NothingToSend(), quotas_of(settings))
+
+
+def until_all_are_told(worker: Worker) -> None:
+    """Steps of a worker whose door is open, to where it has told every link that it listens."""
+    worker.step()
+    while worker._comeback.wait_s(time.monotonic()) < inf:
+        worker.step()
+    worker._saved_s = -inf
 
 
 @contextmanager

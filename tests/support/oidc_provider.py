@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from urllib.parse import urljoin
 
 import httpx2
 
+from simulators.broker import free_port
 from tests.support.required import missing
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +52,7 @@ def real_provider() -> Iterator[RealProvider]:
     node = shutil.which("node") or str(ROOT / ".venv" / "bin" / "node")
     if not Path(node).is_file() or not (ROOT / "node_modules" / "oidc-provider").is_dir():
         missing("node with the package oidc-provider ('npm ci --ignore-scripts')")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [node, str(SCRIPT), str(port), CLIENT_ID, CLIENT_SECRET, REDIRECT_URI]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:

@@ -30,7 +30,7 @@ class Durability(Enum):
 
     NONE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
     WHEN_KILLED = ("fsync=off", "full_page_writes=off")
-    DISK = ()
+    DISK = ("fsync=on",)  # as it comes; Python 3.11.2 gives a member without options a value of its own
 
 
 class PostgresServer:

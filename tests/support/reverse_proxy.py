@@ -22,6 +22,8 @@ from tests.support.required import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("nginx", "haproxy")
+# Leads to this machine without a name server.
+APPROVAL_NAME = "approve.localhost"
 _DEADLINE_S = 20.0
 
 
@@ -29,6 +31,7 @@ _DEADLINE_S = 20.0
 class ReverseProxy:
     port: int
     tls: ssl.SSLContext
+    approval_host: str = ""
 
 
 def found(name: str) -> tuple[str, dict[str, str]]:
@@ -44,10 +47,10 @@ def found(name: str) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def running_proxy(name: str, folder: Path, api: ApiProcess, **changes: str) -> Iterator[ReverseProxy]:
+def running_proxy(name: str, folder: Path, api: ApiProcess, *, port: int = 0, **changes: str) -> Iterator[ReverseProxy]:
     """``changes``: other text in place of what stands in the shipped file, such as shorter times."""
     program, environment = found(name)
-    port = free_port()
+    port = port or free_port()
     context = _certificates(folder)
     command = (_nginx if name == "nginx" else _haproxy)(program, folder, api, port, changes)
     log_file = folder / f"{name}.log"
@@ -55,7 +58,7 @@ def running_proxy(name: str, folder: Path, api: ApiProcess, **changes: str) -> I
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
             _wait(process, port, context, log_file)
-            yield ReverseProxy(port, context)
+            yield ReverseProxy(port, context, f"{APPROVAL_NAME}:{port}")
         finally:
             process.terminate()
             process.wait(_DEADLINE_S)
@@ -76,7 +79,7 @@ def _certificates(folder: Path) -> ssl.SSLContext:
     """Of an authority of its own: what browsers see is not the server's own certificate."""
     now = utc_now()
     authority = Authority.make(now - timedelta(days=1))
-    issued = authority.issue_server(["localhost", "127.0.0.1"], now)
+    issued = authority.issue_server(["localhost", "127.0.0.1", APPROVAL_NAME], now)
     (folder / "edge.crt").write_bytes(issued.certificate_pem)
     (folder / "edge.key").write_bytes(issued.key_pem)
     (folder / "edge.pem").write_bytes(issued.certificate_pem + issued.key_pem)
@@ -89,6 +92,8 @@ def _nginx(program: str, folder: Path, api: ApiProcess, port: int, changes: dict
     text = _put(text, r"listen 443 ", f"listen 127.0.0.1:{port} ")
     text = _put(text, r"/etc/ssl/certs/\S+;", f"{folder}/edge.crt;")
     text = _put(text, r"/etc/ssl/private/\S+;", f"{folder}/edge.key;")
+    text = _put(text, r"server 127\.0\.0\.1:8081;", f"server 127.0.0.1:{api.approval_port or 1};")
+    text = _put(text, r"server_name approve\.example;", f"server_name {APPROVAL_NAME};")
     text = _put(text, r"/etc/nginx/tillmedic-ca\.crt", str(api.ca_file))
     for before, after in changes.items():
         text = _put(text, re.escape(before), after)
@@ -106,8 +111,10 @@ def _nginx(program: str, folder: Path, api: ApiProcess, port: int, changes: dict
 
 def _haproxy(program: str, folder: Path, api: ApiProcess, port: int, changes: dict[str, str]) -> list[str]:
     text = (ROOT / "deploy" / "haproxy" / "haproxy.cfg").read_text("utf-8")
-    text = _put(text, r"bind :443 ssl crt \S+", f"bind 127.0.0.1:{port} ssl crt {folder}/edge.pem")
+    text = _put(text, r"bind :443 ssl crt \S+ crt \S+", f"bind 127.0.0.1:{port} ssl crt {folder}/edge.pem")
     text = _put(text, r"127\.0\.0\.1:8443", f"127.0.0.1:{api.port}")
+    text = _put(text, r"127\.0\.0\.1:8081", f"127.0.0.1:{api.approval_port or 1}")
+    text = _put(text, r"-i approve\.example", f"-i {APPROVAL_NAME}")
     text = _put(text, r"/etc/haproxy/tillmedic-ca\.crt", str(api.ca_file))
     # As many as the open files of a test's machine allow.
     text = _put(text, r"maxconn 20000", "maxconn 4000")

@@ -14,7 +14,7 @@ import msgspec
 from fleet_server.kit.times import utc_now
 from fleet_server.signer.bootstrap import opened_signer
 from fleet_server.signer.demo import NAME, DemoApprover
-from fleet_server.signer.door import SignerDoor
+from fleet_server.signer.door import IDLE_S, WHOLE_S, SignerDoor
 from fleet_server.signer.service import Caps, Signer, Signs, Trust
 from fleet_server.signer.settings import SignerSettings, load_signer_settings
 from fleet_server.signer.state import SignerState
@@ -62,12 +62,18 @@ def local_signer(command: SigningKey, approver: SigningKey | None) -> Signs:
 
 @contextmanager
 def listening_signer(
-    signer: Signer, folder: Path, *, users: frozenset[int] | None = None, now: datetime | None = None
+    signer: Signer,
+    folder: Path,
+    *,
+    users: frozenset[int] | None = None,
+    now: datetime | None = None,
+    idle_s: float = IDLE_S,
+    whole_s: float = WHOLE_S,
 ) -> Iterator[SignerSettings]:
     """The signer behind its socket, in a thread."""
     settings = SignerSettings(folder, str(folder / "signer.sock"))
     clock = utc_now if now is None else lambda: now
-    with _serving(SignerDoor(signer, settings, clock, users=users), settings):
+    with _serving(SignerDoor(signer, settings, clock, users=users, idle_s=idle_s, whole_s=whole_s), settings):
         yield settings
 
 

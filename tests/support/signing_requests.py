@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AttributeOID, NameOID
 
 from fleet_server.issuer.client import sign_proof
 from protocol.enrolment import renew_proof_bytes
@@ -23,12 +23,15 @@ def request_of(
     *names: str,
     extension: x509.ExtensionType | None = None,
     algorithm: hashes.HashAlgorithm | None = None,
+    challenge: bytes = b"",
 ) -> str:
     """``names``: common names of its subject."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     if extension is not None:
         builder = builder.add_extension(extension, critical=False)
+    if challenge:
+        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge)
     made = builder.sign(key, algorithm or hashes.SHA256())  # type: ignore[arg-type]  # any algorithm, to be refused
     return made.public_bytes(serialization.Encoding.PEM).decode()
 

@@ -3,7 +3,8 @@
 For each table with ``tenant_id`` that a SELECT, UPDATE or DELETE names, at whatever depth, there must be a comparison
 of that table's own ``tenant_id`` with a given value, beside it in the same SELECT - or the table is tied by an equation
 of columns to one that has it. A filter that is written but not reached counts as missing, and one beside an OR narrows
-nothing. Text that is no expression of SQLAlchemy may add rows; all else of it is held against a list.
+nothing, unless the other side is that the row is of all tenants. Text that is no expression of SQLAlchemy may add rows;
+all else of it is held against a list.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 from sqlalchemy import Engine, event
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import Delete, Update
-from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause, Grouping, TextClause
-from sqlalchemy.sql.operators import and_, eq
+from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList, ColumnClause, Grouping, TextClause, True_
+from sqlalchemy.sql.operators import and_, eq, is_, or_
 from sqlalchemy.sql.selectable import Alias, FromClause, Join, Select, TableClause
 
 from fleet_server.db import tenant_of
 
 COLUMN = "tenant_id"
+OF_ALL = "of_all"  # of rows that the operator of the installation made for every tenant to read
 # Statements that name no tenant's rows, by how they begin. Of the newest event number and moment belong to nobody.
 PLAIN = (
     "SELECT id, received_at FROM newest_event()",
@@ -145,11 +147,22 @@ def _conjoined(conditions: list[Any]) -> Iterator[Any]:
 
 
 def _names_tenant(term: Any, table: FromClause) -> bool:
+    """Or the tenant, or else that the row is of all tenants: nothing else may stand beside it in an OR."""
+    if isinstance(term, BooleanClauseList) and term.operator is or_:
+        narrowing = [one for one in term.clauses if not _is_of_all(one, table)]
+        return len(narrowing) == 1 and _names_tenant(narrowing[0], table)
     if not isinstance(term, BinaryExpression) or term.operator is not eq:
         return False
     sides = [_column(term.left), _column(term.right)]
     own = [side for side in sides if side is not None and side.name == COLUMN and _name(side.table) == _name(table)]
     return bool(own) and any(side is None for side in sides)
+
+
+def _is_of_all(term: Any, table: FromClause) -> bool:
+    if not isinstance(term, BinaryExpression) or term.operator is not is_ or not isinstance(term.right, True_):
+        return False
+    side = _column(term.left)
+    return side is not None and side.name == OF_ALL and _name(side.table) == _name(table)
 
 
 def _tie(term: Any) -> tuple[str, str] | None:

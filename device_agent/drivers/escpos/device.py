@@ -134,6 +134,35 @@ class PrinterDevice(AttachedDevice):
             return Answer(Outcome.NO_ANSWER, None, "printer does not tell its identity")
         return Answer(Outcome.DONE, None, "GS I", values)
 
+    def identity_text(self) -> str:
+        """Its serial number; empty from a printer that is blocked or has none to tell."""
+        try:
+            if self._ask_all().blocking is not None:
+                return ""
+            serial = self._ask_identity(Identity.SERIAL)
+        except LineDown as error:
+            raise DeviceNotAnswering(str(error)) from error
+        if serial is None:
+            self._run_dry()
+        return serial or ""
+
+    def lines_fed(self) -> int | None:
+        """How many lines it has fed in its life, which rises with all that comes out of it; None from a printer that
+        is blocked or does not count. Nothing guards the answer against noise, so it counts when it comes twice.
+        """
+        if self._ask_all().blocking is not None:
+            return None
+        first = self._ask_counter()
+        return first if first is not None and first == self._ask_counter() else None
+
+    def _ask_counter(self) -> int | None:
+        self._line.write(wire.counter_request(wire.Counter.LINES_FED))
+        event = self._await(wire.InfoBlock, ANSWER_S)
+        value = wire.counter_value(event.text) if isinstance(event, wire.InfoBlock) else None
+        if value is None:
+            self._run_dry()
+        return value
+
     def _read_firmware(self, state: PrinterState) -> None:
         """Nothing guards the text against noise, so it counts when it comes twice. A blocked printer is asked later."""
         if state.blocking is not None or not self._is_firmware_due():

@@ -3,6 +3,7 @@
     10 04 n              real time, answered even while printing is blocked: one byte, bits 0,7 clear and 1,4 set
     1D 61 n              automatic status: four bytes whenever something changes, first 0xx1xx00, others 0xx0xxxx
     1D 49 n              identity: 5F text 00 (n = 65..), waits in the buffer like text
+    1D 67 32 00 nL nH    maintenance counter n: 5F digits 00, waits in the buffer like text
     1D 72 n              paper or drawer, one byte 0xx0xxxx, waits in the buffer like text
 
 Invariants: events depend on the byte stream alone, never on its chunks; no input raises; what fits none of the shapes
@@ -22,6 +23,8 @@ AUTO_STATUS_BYTES = 4
 MAX_BLOCK_BYTES = 80
 _BLOCK_START = 0x5F
 MAX_FEED_LINES = 255
+# Of a 64-bit number.
+MAX_COUNTER_DIGITS = 20
 
 
 class RealTime(IntEnum):
@@ -40,6 +43,12 @@ class Identity(IntEnum):
     MAKER = 66
     MODEL = 67
     SERIAL = 68
+
+
+class Counter(IntEnum):
+    """n of GS g 2. From 128 on those that nobody can set back."""
+
+    LINES_FED = 148
 
 
 class Sign(Enum):
@@ -137,6 +146,17 @@ def real_time_request(request: RealTime) -> bytes:
 
 def identity_request(item: Identity) -> bytes:
     return bytes([0x1D, 0x49, item])
+
+
+def counter_request(counter: Counter) -> bytes:
+    """GS g 2. Printers without it say nothing, or something else."""
+    return b"\x1d\x67\x32\x00" + counter.to_bytes(2, "little")
+
+
+def counter_value(text: str) -> int | None:
+    """Of the text of the answer: its decimal digits. None for anything else."""
+    is_number = 0 < len(text) <= MAX_COUNTER_DIGITS and text.isascii() and text.isdigit()
+    return int(text) if is_number else None
 
 
 def paper_request() -> bytes:

@@ -65,6 +65,14 @@ class ModemDevice(AttachedDevice):
         faults = frozenset(faults_of(state)) | line_signs.noise_signs(self._line)
         return PollResult(now, True, readings, faults, state, self._line.statistics)
 
+    def identity_text(self) -> str:
+        """Its IMEI; empty when it does not tell."""
+        try:
+            imei = replies.parse_digits(self._session.run("AT+CGSN").lines, shortest=15, longest=15)
+        except LineDown as error:
+            raise DeviceNotAnswering(str(error)) from error
+        return imei or ""
+
     def registration(self) -> Answer:
         return self._ask("AT+CEREG?", self._read_registration)
 

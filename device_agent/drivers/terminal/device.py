@@ -24,6 +24,7 @@ from device_agent.drivers.results import SERVICE_SILENT_CODE, FaultSign, LineSta
 from device_agent.drivers.terminal import messages, wire
 from device_agent.drivers.terminal.signs import signs_of, signs_of_app
 from device_agent.errors import ActionFailed, DeviceNotAnswering
+from protocol.codec import UNREADABLE
 from protocol.safety import Condition
 
 CALL_TIMEOUT_S = 3.0
@@ -100,6 +101,9 @@ class TerminalDevice:
     def boot(self) -> str:
         return self.describe().boot
 
+    def identity_text(self) -> str:
+        return self.describe().serial_number
+
     def readings(self) -> Mapping[str, Reading]:
         return self._ask("readings", dict[str, Reading], messages.Readings)
 
@@ -170,6 +174,29 @@ class TerminalDevice:
     def sign_in(self) -> messages.SignInResult:
         return self._ask("sign_in", messages.SignInResult, timeout_s=SLOW_TIMEOUT_S)
 
+    def settle(self) -> messages.SettleResult:
+        return self._ask("settle", messages.SettleResult, timeout_s=SLOW_TIMEOUT_S)
+
+    def software_status(self, kind: str) -> messages.SoftwareStatus:
+        return self._ask("software_status", messages.SoftwareStatus, of=kind)
+
+    def software_begin(self, kind: str, sha256: str, length: int) -> messages.StagedBytes:
+        return self._ask("software_begin", messages.StagedBytes, of=kind, sha256=sha256, length=length)
+
+    def software_write(self, kind: str, offset: int, data: str) -> messages.StagedBytes:
+        """``data``: in base64."""
+        return self._ask("software_write", messages.StagedBytes, of=kind, offset=offset, data=data)
+
+    def software_activate(self, kind: str, sha256: str) -> None:
+        """Runs it on trial: the terminal goes back by itself when nobody keeps it."""
+        self._order("software_activate", timeout_s=SLOW_TIMEOUT_S, of=kind, sha256=sha256)
+
+    def software_keep(self, kind: str) -> None:
+        self._order("software_keep", of=kind)
+
+    def software_give_up(self, kind: str) -> None:
+        self._order("software_give_up", timeout_s=SLOW_TIMEOUT_S, of=kind)
+
     def storage(self) -> messages.Storage:
         return self._ask("storage", messages.Storage)
 
@@ -207,7 +234,7 @@ class TerminalDevice:
         shape: Any = bounds or kind
         try:
             value: ValueT = _decoder(shape).decode(raw)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise DeviceNotAnswering(f"{call}: answer cannot be used: {str(error)[:120]}") from error
         return value
 

@@ -112,6 +112,26 @@ class SignInResult(msgspec.Struct, frozen=True):
     response_code: Annotated[str, Meta(max_length=4)] = ""
 
 
+class SoftwareStatus(msgspec.Struct, frozen=True):
+    """Of one kind of software. ``sha256``: of the file that it came from; of what the factory installed any."""
+
+    version: Annotated[str, Meta(max_length=64)]
+    sha256: Annotated[str, Meta(max_length=64)]
+    is_trial: bool
+    is_up: bool
+
+
+class StagedBytes(msgspec.Struct, frozen=True):
+    have: Count
+
+
+class SettleResult(msgspec.Struct, frozen=True):
+    """``response_code`` is field 39 of the acquirer's answer; empty when none came."""
+
+    settled: bool
+    response_code: Annotated[str, Meta(max_length=4)] = ""
+
+
 class NetStage(msgspec.Struct, frozen=True):
     ok: bool
     ms: Span

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from device_agent.errors import AgentError
+from protocol.codec import UNREADABLE
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_ID = 2**31
@@ -100,7 +101,7 @@ class MessageReader(Generic[MessageT]):
             return None
         try:
             return self._decoder.decode(line)
-        except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return LineNoise(len(line), str(error)[:_MAX_DETAIL_CHARS])
 
 

@@ -97,6 +97,13 @@ class ZvtDevice(AttachedDevice):
         except LineDown as error:
             raise DeviceNotAnswering(str(error)) from error
 
+    def identity_text(self) -> str:
+        """Its serial number; empty from a terminal that is at work or does not tell."""
+        try:
+            return self._enquire(_POLL_REPEATS).serial_number or ""
+        except LineDown as error:
+            raise DeviceNotAnswering(str(error)) from error
+
     def status_enquiry(self) -> Answer:
         try:
             state = self._enquire(None)

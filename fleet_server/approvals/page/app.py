@@ -31,7 +31,7 @@ from fleet_server.signer.service import Signs
 def create_approval_page(settings: ServerSettings, engine: Engine, signer: Signs | None = None) -> FastAPI:
     """``settings.approval_url``: the one origin under which it answers."""
     databases = Databases(engine)
-    dispatcher = Dispatcher(signer or signer_client(settings), settings)
+    dispatcher = Dispatcher(signer or signer_client(settings))
     app = FastAPI(
         title="Tillmedic approvals",
         lifespan=lambda _app: _running(databases, dispatcher),

@@ -86,7 +86,7 @@ def approver_session(request: Request, secret: SecretDep, service: AuthServiceDe
     session = service.resolve(secret, utc_now(), OPEN_ONLY)
     if session is None:
         raise NotSignedIn("sign in at this page")
-    request.state.tenant_id = session.actor.tenant_id
+    request.state.reach = session.actor.reach
     require(session.actor, Permission.APPROVALS_READ)
     return session
 

@@ -14,6 +14,8 @@ from protocol.topics import PREFIX
 
 # How long a thing is waited for that must not come.
 SETTLED_S: Final = 0.7
+# How long nothing may come before what is missing is called missing.
+_SILENCE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,22 @@ def flood(sender: ProbeClient, topic: str, count: int, word: str = "") -> None:
 
 
 def collected(stage: Stage, client: ProbeClient, count: int) -> list[str]:
-    """Payloads of up to ``count`` messages, and of those too many that come right after."""
-    found = client.take(count, 3.0 * stage.patience)
-    found += client.take(count, stage.settled_s) if len(found) == count else []
-    return [message.payload.decode(errors="replace") for message in found]
+    """Payloads of up to ``count`` messages, and of those too many that come right after; ends when nothing comes."""
+    return collected_by(stage, [client], count)[0]
 
 
 def collected_by(stage: Stage, clients: Sequence[ProbeClient], count: int) -> list[list[str]]:
-    """The same of several that share them."""
-    patience_s = 5.0 * stage.patience
+    """The same of several that share them. A slow broker is not a broker that loses: only silence ends the wait."""
     shares: list[list[str]] = [[] for _ in clients]
-    give_up_s = time.monotonic() + patience_s
-    while sum(map(len, shares)) < count and time.monotonic() < give_up_s:
+    quiet_since_s, held = time.monotonic(), 0
+    while held < count and time.monotonic() - quiet_since_s < _SILENCE_S * stage.patience:
         for share, client in zip(shares, clients, strict=True):
-            share += [message.payload.decode(errors="replace") for message in client.take(count, 0.05)]
-    for share, client in zip(shares, clients, strict=True):
-        share += [message.payload.decode(errors="replace") for message in client.take(count, stage.settled_s / 2)]
+            share.extend(_payloads(client, count, 0.05))
+        if sum(map(len, shares)) > held:
+            quiet_since_s, held = time.monotonic(), sum(map(len, shares))
+    if held >= count:
+        for share, client in zip(shares, clients, strict=True):
+            share.extend(_payloads(client, count, stage.settled_s / len(clients)))
     return shares
 
 
@@ -134,3 +136,7 @@ def asked(question: Question, place: Place, cast: Cast, patience: float = 1.0) -
         return Finding(False, f"没有得到应答（{error}）", f"no answer ({error})")
     finally:
         stage.close()
+
+
+def _payloads(client: ProbeClient, count: int, patience_s: float) -> list[str]:
+    return [message.payload.decode(errors="replace") for message in client.take(count, patience_s)]

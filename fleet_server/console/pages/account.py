@@ -10,6 +10,7 @@ from fleet_server.auth.dependencies import (
     OwnPasswordDep,
     SameOrigin,
     cookie_name,
+    mark_browser,
     set_session_cookie,
 )
 from fleet_server.auth.errors import PasswordTooWeak
@@ -89,6 +90,7 @@ def set_up(
     set_session_cookie(request, response, opened.secret, until=opened.until, now=now)
     if opened.session.stage is Stage.OPEN:
         remember_choices(response, opened.session)
+        mark_browser(request, response, opened.session.actor, now)
     return response
 
 

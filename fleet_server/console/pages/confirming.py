@@ -13,6 +13,7 @@ from fleet_server.auth.dependencies import (
     ConsoleSessionDep,
     ProofsDep,
     cookie_name,
+    mark_browser,
     session_setting_up,
     session_short_of_a_code,
     set_session_cookie,
@@ -47,6 +48,7 @@ def give_code(
     if opened is not None:
         response = RedirectResponse(local_path(wanted), status_code=303)
         _let_in(request, response, opened)
+        mark_browser(request, response, opened.session.actor, now)
         return response
     return _code_page(request, session, wanted, is_wrong=True)
 
@@ -99,12 +101,14 @@ def confirm_second_factor(
     request: Request, service: ProofsDep, session: SettingUpDep, code: CodeForm = "", wanted: WantedForm = "/"
 ) -> Response:
     _need_fresh_proof(session, wanted)
-    done = service.confirm_set_up(_secret(request), code, address=address_of(request), now=utc_now())
+    now = utc_now()
+    done = service.confirm_set_up(_secret(request), code, address=address_of(request), now=now)
     if done is None:
         return _set_up_page(request, service, session, wanted, is_wrong=True)
     frame = make_frame(request, None)
     response = page(frame, "recovery_codes.html", codes=done.recovery_codes, next=local_path(wanted))
     _let_in(request, response, done.signed_in)
+    mark_browser(request, response, done.signed_in.session.actor, now)
     return response
 
 

@@ -78,7 +78,7 @@ def mend_one(request: Request, actor: ConsoleActorDep, settings: DemoDep, device
 
 
 def _written(request: Request, actor: Actor, action: str, device: str, fault: str) -> Response:
-    with transaction(request.app.state.engine, actor.tenant_id) as session:
+    with transaction(request.app.state.engine, actor.reach) as session:
         record(session, actor, action, device, {"fault": fault})
     return _back("")
 

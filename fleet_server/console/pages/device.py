@@ -63,6 +63,7 @@ def device_page(
         keeping=parts.keeping(),
         run=parts.latest_run(),
         groups=parts.groups(),
+        offers=parts.playbooks(),
         is_offline=parts.is_offline,
         newest_id=newest_id,
     )
@@ -109,7 +110,8 @@ def _ask(
         if filled.errors:
             return asking.show(request, typed=typed, errors=filled.errors, problem="", status=422)
     reason = typed.get("override_reason", "").strip()[:MAX_REASON_CHARS] or None
-    wish = Wish(device_id, asking.action.name, filled.values, reason, consent=typed.get("consent") == "on")
+    consent, override_holds = (typed.get(name) == "on" for name in ("consent", "override_holds"))
+    wish = Wish(device_id, asking.action.name, filled.values, reason, consent, override_holds=override_holds)
     try:
         execution = desk.request(session.actor, wish, utc_now(), typed.get("key", "")[:64] or None)
     except FleetError as error:
@@ -133,7 +135,7 @@ def _ask(
 @contextmanager
 def _asking(request: Request, session: ConsoleSession, device_id: str, name: str) -> Iterator["_Asking"]:
     """In a reading of its own: what the desk writes is not waited for, and no connection is held meanwhile."""
-    with reading(request.app.state.engine, session.actor.tenant_id) as database:
+    with reading(request.app.state.engine, session.actor.reach) as database:
         services = services_for(request, database, session.actor)
         frame = make_frame(request, session, "fleet", zone=services.devices.get(device_id).site.timezone)
         yield _Asking(services, frame, device_id, name)

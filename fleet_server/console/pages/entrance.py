@@ -14,6 +14,7 @@ from fleet_server.auth.dependencies import (
     check_csrf,
     clear_session_cookie,
     cookie_name,
+    mark_browser,
     set_session_cookie,
 )
 from fleet_server.auth.sessions import ConsoleSession, Stage
@@ -62,6 +63,7 @@ def sign_in(
     set_session_cookie(request, response, signed_in.secret, until=signed_in.until, now=now)
     if signed_in.session.stage is Stage.OPEN:
         remember_choices(response, signed_in.session)
+        mark_browser(request, response, signed_in.session.actor, now)
     return response
 
 
@@ -112,8 +114,8 @@ def set_preferences(
         _set(response, THEME_COOKIE, chosen_theme)
     if density in {"roomy", "compact"}:
         _set(response, DENSITY_COOKIE, "roomy" if density == "roomy" else "")
-    if session is not None:
-        with transaction(request.app.state.engine, session.actor.tenant_id) as opened:
+    if session is not None and not session.actor.is_visiting:
+        with transaction(request.app.state.engine, session.actor.reach) as opened:
             accounts = Accounts(opened, session.actor, utc_now())
             accounts.set_preferences(language=chosen_language, theme=chosen_theme)
     return response

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from fleet_server.auth.dependencies import cookie_name, knock_again, set_session_cookie
+from fleet_server.auth.dependencies import cookie_name, knock_again, mark_browser, set_session_cookie
 from fleet_server.auth.errors import OidcRefused
 from fleet_server.auth.oidc_door import (
     OidcSignInDep,
@@ -56,4 +56,5 @@ def come_back(
     clear_question_cookie(request, response)
     if opened.session.stage is Stage.OPEN:
         remember_choices(response, opened.session)
+        mark_browser(request, response, opened.session.actor, now)
     return response

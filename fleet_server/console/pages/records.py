@@ -14,9 +14,10 @@ from fleet_server.audit.reading import audit_file, note_reading, without_persona
 from fleet_server.audit.service import AuditFilter
 from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
 from fleet_server.auth.roles import Permission
+from fleet_server.console.audit_words import AUDIT_ACTIONS
 from fleet_server.console.frame import make_frame, page
 from fleet_server.console.services import services_for
-from fleet_server.console.words import AUDIT_ACTIONS, DEAD_LETTER_REASONS
+from fleet_server.console.words import DEAD_LETTER_REASONS
 from fleet_server.kit.pagination import DEFAULT_LIMIT
 from fleet_server.kit.times import utc_now
 from fleet_server.request_session import SessionDep

@@ -9,24 +9,27 @@ from math import inf
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
-from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs
+from fleet_server.assignments.watching import of_assigned
+from fleet_server.auth.dependencies import ConsoleSessionDep, console_needs, while_let_in
 from fleet_server.auth.roles import Permission
 from fleet_server.auth.sessions import ConsoleSession
 from fleet_server.console.device_parts import DeviceParts
 from fleet_server.console.frame import Frame, fragment, make_frame
-from fleet_server.console.live import LiveSide, partial, stream
+from fleet_server.console.live import LiveSide, Renew, partial, stream
 from fleet_server.console.live_readings import LiveReadings, asks_until
 from fleet_server.console.pages.fleet import rows_of
 from fleet_server.console.run_parts import RunParts
 from fleet_server.console.services import Services, services_for
 from fleet_server.console.view_models.fleet import census
+from fleet_server.console.walk_parts import WalkParts
 from fleet_server.db import reading
 from fleet_server.devices.errors import DeviceNotFound
 from fleet_server.devices.service import DeviceAtSite
 from fleet_server.kit.times import utc_now
 from fleet_server.live.hub import LiveUpdate, Watched
+from fleet_server.stream_places import ONE_STREAM_OF_A_PAGE
 from fleet_server.timeline.hub import EventFilter, EventRow
 
 router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permission.EVENTS_READ)])
@@ -35,12 +38,12 @@ router = APIRouter(include_in_schema=False, dependencies=[console_needs(Permissi
 _PARTS = {
     "presence": ("device_head", "lead", "actions", "attached", "keeping"),
     "gap": ("keeping",),
-    "fault_raised": ("device_head", "lead", "faults"),
-    "fault_cleared": ("device_head", "lead", "faults"),
+    "fault_raised": ("device_head", "lead", "faults", "playbooks"),
+    "fault_cleared": ("device_head", "lead", "faults", "playbooks"),
     "execution": ("run_panel",),
     "verdict": ("run_panel",),
     "reading": ("health", "lead"),
-    "capabilities": ("lead", "actions"),
+    "capabilities": ("lead", "actions", "playbooks"),
 }
 _TARGETS = {"device_head": "#device-head", "run_panel": "#run-panel"}
 # On the beat: times that grow, and what the devices on a gateway say. Values that came without an event follow on every
@@ -62,7 +65,7 @@ def start_after(
 StartAfter = Annotated[int, Depends(start_after)]
 
 
-@router.get("/fleet/stream")
+@router.get("/fleet/stream", dependencies=[ONE_STREAM_OF_A_PAGE])
 def fleet_stream(request: Request, session: ConsoleSessionDep, after_id: StartAfter) -> Response:
     tenant_id = session.actor.tenant_id
 
@@ -71,14 +74,14 @@ def fleet_stream(request: Request, session: ConsoleSessionDep, after_id: StartAf
         changed = {event.device_id for event in burst if event.type in _ROW_EVENTS}
         html = [_beat(frame)]
         if changed:
-            with reading(request.app.state.engine, session.actor.tenant_id) as database:
+            with reading(request.app.state.engine, session.actor.reach) as database:
                 html += _fleet_parts(services_for(request, database, session.actor), frame, changed)
         return "".join(html)
 
-    return stream(request.app.state.hub, EventFilter(tenant_id), after_id, renew)
+    return _stream(request, EventFilter(tenant_id), after_id, renew)
 
 
-@router.get("/devices/{device_id}/stream")
+@router.get("/devices/{device_id}/stream", dependencies=[ONE_STREAM_OF_A_PAGE])
 def device_stream(
     request: Request,
     session: ConsoleSessionDep,
@@ -101,7 +104,7 @@ def device_stream(
         if not burst:
             wanted |= _ON_BEAT
             wanted |= {"health", "keeping"} if next(beats) % _HEALTH_EVERY == 0 and not whole else set()
-        with reading(request.app.state.engine, session.actor.tenant_id) as database:
+        with reading(request.app.state.engine, session.actor.reach) as database:
             parts = DeviceParts(services_for(request, database, session.actor), frame, device_id)
             html = _device_parts(parts, frame, wanted, burst, watching)
             if burst and not still:
@@ -111,14 +114,14 @@ def device_stream(
         return "".join([_beat(frame), *html, live.settle(frame)])
 
     where = EventFilter(session.actor.tenant_id, device_id=device_id)
-    return stream(request.app.state.hub, where, after_id, renew, watching.live_side())
+    return _stream(request, where, after_id, renew, watching.live_side())
 
 
-@router.get("/runs/{run_id}/stream")
+@router.get("/runs/{run_id}/stream", dependencies=[ONE_STREAM_OF_A_PAGE])
 def run_stream(
     request: Request, session: ConsoleSessionDep, after_id: StartAfter, run_id: Annotated[str, Path(max_length=64)]
 ) -> Response:
-    with reading(request.app.state.engine, session.actor.tenant_id) as database:
+    with reading(request.app.state.engine, session.actor.reach) as database:
         zone = RunParts(services_for(request, database, session.actor), run_id).timezone
     told = _Told()
 
@@ -126,7 +129,7 @@ def run_stream(
         if told.is_final and not burst:
             return None
         frame = make_frame(request, session, "runs", zone=zone)
-        with reading(request.app.state.engine, session.actor.tenant_id) as database:
+        with reading(request.app.state.engine, session.actor.reach) as database:
             parts = RunParts(services_for(request, database, session.actor), run_id)
             has_news = any(event.type == "verdict" for event in burst)
             values = parts.values(frame, has_news=has_news)
@@ -134,7 +137,38 @@ def run_stream(
         return _beat(frame) + partial("#run", fragment(frame, "parts/run_body.html", **values))
 
     where = EventFilter(session.actor.tenant_id, execution_id=run_id)
-    return stream(request.app.state.hub, where, after_id, renew)
+    return _stream(request, where, after_id, renew)
+
+
+@router.get("/walks/{walk_id}/stream", dependencies=[ONE_STREAM_OF_A_PAGE])
+def walk_stream(
+    request: Request, session: ConsoleSessionDep, after_id: StartAfter, walk_id: Annotated[str, Path(max_length=64)]
+) -> Response:
+    with reading(request.app.state.engine, session.actor.reach) as database:
+        parts = WalkParts(services_for(request, database, session.actor), walk_id)
+        zone, device_id = parts.timezone, parts.read.row.device_id
+    told = _Told()
+
+    def renew(burst: Sequence[EventRow]) -> str | None:
+        if told.is_final and not burst:
+            return None
+        frame = make_frame(request, session, "fleet", zone=zone)
+        with reading(request.app.state.engine, session.actor.reach) as database:
+            parts = WalkParts(services_for(request, database, session.actor), walk_id)
+            values = parts.values(frame)
+            told.is_final = not parts.read.row.is_open
+        return _beat(frame) + partial("#walk", fragment(frame, "parts/walk_body.html", **values))
+
+    where = EventFilter(session.actor.tenant_id, device_id=device_id)
+    return _stream(request, where, after_id, renew)
+
+
+def _stream(
+    request: Request, where: EventFilter, after_id: int, renew: Renew, live: LiveSide | None = None
+) -> StreamingResponse:
+    answer = stream(request.app.state.hub, where, after_id, renew, live)
+    answer.body_iterator = while_let_in(request, aiter(answer.body_iterator))
+    return answer
 
 
 class _Watching:
@@ -146,7 +180,7 @@ class _Watching:
         self._request = request
         self._session = session
         self.is_whole = is_whole
-        with reading(request.app.state.engine, session.actor.tenant_id) as database:
+        with reading(request.app.state.engine, session.actor.reach) as database:
             services = services_for(request, database, session.actor)
             at_site = services.devices.get(device_id)
             self._zone = at_site.site.timezone
@@ -164,8 +198,9 @@ class _Watching:
         if not self._session.actor.may(Permission.LIVE_WATCH):
             return None
         left_s = inf if self._asks_until is None else (self._asks_until - utc_now()).total_seconds()
-        updates = self._request.app.state.live.subscribe(self._watched, time.monotonic() + left_s)
-        return LiveSide(updates, self._follow)
+        state = self._request.app.state
+        updates = state.live.subscribe(self._watched, time.monotonic() + left_s)
+        return LiveSide(of_assigned(state.engine, self._session.actor.reach, updates), self._follow)
 
     def _follow(self, update: LiveUpdate) -> str:
         return self.readings.follow(update, self.frame())
@@ -210,6 +245,7 @@ def _device_parts(
         "attached": lambda: {"attached": parts.attached()},
         "keeping": lambda: {"keeping": parts.keeping()},
         "run_panel": lambda: {"run": watching.readings.on_run(parts.latest_run(has_news=has_news))},
+        "playbooks": lambda: {"offers": parts.playbooks()},
         "actions": lambda: {"groups": parts.groups(), "is_offline": parts.is_offline},
     }
     who = parts.who()

@@ -23,7 +23,8 @@ from fleet_server.console.words import (
     UNKNOWN_SHAPE,
     Shape,
 )
-from fleet_server.devices.models import Device, Site
+from fleet_server.devices.models import Device
+from fleet_server.devices.service import DeviceAtSite
 from protocol.capabilities import Action
 from protocol.catalogue import codes
 from protocol.records import Severity
@@ -60,6 +61,16 @@ class OwnClock:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to call at the site, as the person who looks may see it."""
+
+    name: str
+    phone: str
+    address: str
+    is_masked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     id: str
     merchant: str
@@ -69,7 +80,8 @@ class Identity:
     model: str
     kind: str  # source text
     city: str
-    phone: str
+    site_id: str
+    contact: Contact
     numbers: list[Number]
     state: Shape
     presence_words: str  # source text of why, or empty
@@ -125,8 +137,9 @@ _CALM_LEADS = {
 
 
 def identity(
-    device: Device, site: Site, heard: Collection[datetime], calendar: Calendar, gateway: Device | None
+    at_site: DeviceAtSite, heard: Collection[datetime], calendar: Calendar, gateway: Device | None
 ) -> Identity:
+    device, site = at_site.device, at_site.site
     pick = calendar.language.pick
     shape = PRESENCES.get(device.presence, UNKNOWN_SHAPE)
     if device.condition in {"silent", "off"} and device.presence != "online":
@@ -135,7 +148,7 @@ def identity(
         Number(N_("Merchant id"), site.merchant_id),
         Number(N_("Terminal id"), device.terminal_id or ""),
         Number(N_("Serial number"), device.serial_number),
-        Number(N_("SIM number"), device.sim_phone or ""),
+        Number(N_("SIM number"), at_site.sim_phone),
         Number(N_("Firmware"), device.firmware),
     ]
     return Identity(
@@ -147,7 +160,8 @@ def identity(
         model=device.model,
         kind=DEVICE_KINDS.get(device.kind, N_("Device")),
         city=pick(site.city_zh, site.city_en),
-        phone=masked(site.phone),
+        site_id=site.id,
+        contact=Contact(site.contact_name, site.phone, site.address, is_masked=site.is_masked),
         numbers=[number for number in numbers if number.value],
         state=shape,
         presence_words=PRESENCE_REASONS.get(device.presence_reason, "") if device.presence != "online" else "",
@@ -238,11 +252,6 @@ def fault_rows(faults: Sequence[OpenFault], calendar: Calendar, flapping: Mappin
         )
         for fault in headline_first(faults)
     ]
-
-
-def masked(phone: str) -> str:
-    """Enough to recognise a number by, not enough to take it along."""
-    return phone if len(phone) < 7 else f"{phone[:3]} **** {phone[-4:]}"
 
 
 def _severity(fault: OpenFault) -> Severity:

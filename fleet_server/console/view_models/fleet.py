@@ -14,8 +14,9 @@ from fleet_server.console.view_models.codes import CodeText, code_text
 from fleet_server.console.view_models.habit import HabitStrip, habit_strip
 from fleet_server.console.view_models.readings import metric_title, unit_text
 from fleet_server.console.words import CENSUS_WORDS, CONDITIONS, DEVIATING, DEVICE_KINDS, UNKNOWN_SHAPE, Shape
-from fleet_server.devices.models import Device, Site
+from fleet_server.devices.models import Device
 from fleet_server.health.searching import Condition
+from fleet_server.sites.shown import SiteShown
 from protocol.catalogue import metrics
 
 # In the address: devices that never told their model or version.
@@ -108,7 +109,7 @@ class Chip:
     without: str
 
 
-def place_name(device: Device, site: Site, calendar: Calendar) -> str:
+def place_name(device: Device, site: SiteShown, calendar: Calendar) -> str:
     pick = calendar.language.pick
     parts = (
         pick(site.merchant_name_zh, site.merchant_name_en),
@@ -123,7 +124,7 @@ def condition_shape(condition: str) -> Shape:
 
 
 def fleet_row(
-    device: Device, site: Site, heard_hours: Collection[datetime], calendar: Calendar, *, is_deviating: bool
+    device: Device, site: SiteShown, heard_hours: Collection[datetime], calendar: Calendar, *, is_deviating: bool
 ) -> FleetRow:
     """``is_deviating``: newest readings are out of their normal range."""
     return FleetRow(

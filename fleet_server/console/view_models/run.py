@@ -18,8 +18,10 @@ from fleet_server.console.view_models.actions import pick
 from fleet_server.console.view_models.results import ResultRow, result_row
 from fleet_server.console.view_models.timeline import Happening
 from fleet_server.console.words import (
+    CANCEL_ANSWERS,
     KINDS,
     OUTCOMES,
+    OVERRIDDEN_RULES,
     PROVED,
     REASONS,
     STATES,
@@ -29,19 +31,11 @@ from fleet_server.console.words import (
 )
 from fleet_server.executions.models import Execution
 from protocol.capabilities import Action
-from protocol.commands import FINAL, ActionKind, ExecutionState
+from protocol.commands import ActionKind
+from protocol.executions import FINAL, SENDING, ExecutionState, has_reached
 from protocol.records import Outcome, Phase
 
 _S = ExecutionState
-_REACHED = {
-    _S.QUEUED: 0,
-    _S.PUBLISHED: 1,
-    _S.STORED: 2,
-    _S.AWAITING_CONSENT: 2,
-    _S.WAITING_SAFE: 2,
-    _S.RUNNING: 3,
-    _S.VERIFYING: 4,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +93,25 @@ class Said:
     code: str
     detail: str
     output_tail: str
+    cancel: str  # source text: the terminal's answer to the wish to end it
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why it has not begun, or does not go on, and the first moment at which a clock lets it. Source texts."""
+
+    holds: list[str]
+    earliest: Moment | None
+    overridden: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A word that came after the end."""
+
+    at: Moment | None
+    words: str  # source text
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +127,10 @@ class Run:
     asked: Asked
     rail: list[Station]
     found: Found
+    wait: Wait
+    late: list[Late]
+    came_back: Moment | None
+    replaces: str
     steps: list[StepRow]
     progress_pct: int | None
     expires: Moment | None
@@ -143,30 +160,32 @@ def run_view(
     state = known_state(execution.state)
     kind = next((one for one in ActionKind if one.value == execution.kind), ActionKind.CHECK)
     declared = declared_action(execution.declared)
-    outcome = next((one for one in Outcome if one.value == execution.outcome), None)
-    is_final = state in FINAL
     return Run(
         id=execution.id,
         device_id=execution.device_id,
-        title=execution.action if declared is None else pick(declared.title, calendar),
+        title=_title(execution, declared, calendar),
         kind_words=KINDS[kind][1],
         what=KINDS[kind][2],
-        state=state_shape(state, kind, execution.code),
-        outcome=None if outcome is None or kind is ActionKind.FIX else OUTCOMES[outcome],
-        said=Said(REASONS.get(execution.code, ""), execution.code, execution.detail, execution.output_tail),
+        state=shape_of(execution, kind),
+        outcome=_outcome(execution, kind),
+        said=_said(execution),
         asked=_asked(execution, calendar),
         rail=_rail(execution, state, kind, calendar),
         found=_found(events, kind, calendar, titles),
+        wait=_wait(execution, calendar),
+        late=[_late(event, kind, calendar) for event in events if event.data.get("late")],
+        came_back=calendar.at(execution.came_back_at),
+        replaces=execution.supersedes or "",
         steps=_steps(execution, declared, state, calendar) if kind is ActionKind.FIX else [],
-        progress_pct=None if is_final else execution.progress_pct,
+        progress_pct=None if execution.is_final else execution.progress_pct,
         expires=calendar.at(execution.queued_until),
         hold_left=_hold_left(execution, state, calendar),
-        is_final=is_final,
+        is_final=execution.is_final,
         awaits_approval=state is _S.AWAITING_APPROVAL,
         awaits_consent=state is _S.AWAITING_CONSENT,
-        is_waiting=state in {_S.QUEUED, _S.PUBLISHED},
-        is_proved=kind is ActionKind.FIX and state is _S.SUCCEEDED,
-        is_cancel_asked=not is_final and execution.cancel_asked_at is not None,
+        is_waiting=state in SENDING,
+        is_proved=shape_of(execution, kind) is PROVED,
+        is_cancel_asked=not execution.is_final and execution.cancel_asked_at is not None,
         has_news=has_news,
     )
 
@@ -179,6 +198,43 @@ def declared_action(document: Mapping[str, Any]) -> Action | None:
         return None
 
 
+def _title(execution: Execution, declared: Action | None, calendar: Calendar) -> str:
+    return execution.action if declared is None else pick(declared.title, calendar)
+
+
+def _outcome(execution: Execution, kind: ActionKind) -> Shape | None:
+    """What a check or test found; what a fix found stands before and after it."""
+    outcome = next((one for one in Outcome if one.value == execution.outcome), None)
+    return None if outcome is None or kind is ActionKind.FIX else OUTCOMES[outcome]
+
+
+def shape_of(execution: Execution, kind: ActionKind) -> Shape:
+    came_back = execution.came_back_at is not None
+    return state_shape(known_state(execution.state), kind, execution.code, came_back=came_back)
+
+
+def _said(execution: Execution) -> Said:
+    answers = {answer.value: words for answer, words in CANCEL_ANSWERS.items()}
+    return Said(
+        REASONS.get(execution.code, ""),
+        execution.code,
+        execution.detail,
+        execution.output_tail,
+        answers.get(execution.cancel_answer or "", ""),
+    )
+
+
+def _wait(execution: Execution, calendar: Calendar) -> Wait:
+    holds = [REASONS.get(name, name) for name in execution.holds]
+    overridden = [OVERRIDDEN_RULES.get(name, name) for name in execution.overridden]
+    return Wait(holds, calendar.at(execution.earliest_start), overridden)
+
+
+def _late(event: Happening, kind: ActionKind, calendar: Calendar) -> Late:
+    shape = state_shape(known_state(str(event.data.get("state"))), kind, str(event.data.get("code", "")))
+    return Late(calendar.at(event.at), shape.words, str(event.data.get("detail", "")))
+
+
 def _asked(execution: Execution, calendar: Calendar) -> Asked:
     params = [(name, str(value)) for name, value in execution.params.items()]
     return Asked(execution.actor, calendar.at(execution.created_at), params, execution.override_reason or "")
@@ -188,7 +244,7 @@ def _found(events: Sequence[Happening], kind: ActionKind, calendar: Calendar, ti
     rows = [result_row(event.data, calendar, titles) for event in events if event.type == "verdict"]
     return Found(
         before=[row for row in rows if row.phase is Phase.PRE_CHECK],
-        after=[row for row in rows if row.phase is Phase.POST_CHECK],
+        after=[row for row in rows if row.phase is Phase.POST_CHECK or row.phase is Phase.LATER],
         results=[row for row in rows if row.phase is Phase.RESULT],
         compared=_compared(rows) if kind is ActionKind.FIX else [],
     )
@@ -204,7 +260,12 @@ def _rail(execution: Execution, state: ExecutionState, kind: ActionKind, calenda
     if kind is ActionKind.FIX:
         stops.append((_S.VERIFYING, N_("Checked"), execution.verifying_at))
     is_final = state in FINAL
-    reached = len(stops) - 1 if state is _S.SUCCEEDED else _REACHED.get(state, _last_reached(execution))
+    if state is _S.SUCCEEDED:
+        reached = len(stops) - 1
+    elif is_final:
+        reached = _last_reached(execution)
+    else:
+        reached = max((n for n, stop in enumerate(stops) if has_reached(state, stop[0])), default=0)
     rail = []
     for index, (stop, words, at) in enumerate(stops):
         if index < reached or (index == reached and is_final):
@@ -223,7 +284,7 @@ def _end(execution: Execution, state: ExecutionState, kind: ActionKind, calendar
     if state not in FINAL:
         goal = PROVED if kind is ActionKind.FIX else STATES[_S.SUCCEEDED]
         return Station(goal.icon, goal.words, "todo", "", "todo")
-    shape = state_shape(state, kind, execution.code)
+    shape = shape_of(execution, kind)
     clock = calendar.clock(execution.finished_at) if execution.finished_at else ""
     return Station(shape.icon, shape.words, "" if state is _S.SUCCEEDED else "end", clock, shape.tone)
 
@@ -248,7 +309,7 @@ def _compared(verdicts: Sequence[ResultRow]) -> list[Compared]:
     for row in verdicts:
         if row.phase is Phase.PRE_CHECK:
             before.setdefault(row.item or row.title, row)
-        elif row.phase is Phase.POST_CHECK:
+        elif row.phase is not Phase.RESULT:
             after.setdefault(row.item or row.title, []).append(row)
     made = []
     for item in [*before, *(item for item in after if item not in before)]:
@@ -265,7 +326,7 @@ def _compared(verdicts: Sequence[ResultRow]) -> list[Compared]:
 def _steps(execution: Execution, declared: Action | None, state: ExecutionState, calendar: Calendar) -> list[StepRow]:
     """``step_index`` counts the steps that are done; the next one is begun when the device names it."""
     rows = []
-    done_all = state in {_S.SUCCEEDED, _S.VERIFYING}
+    done_all = state is _S.SUCCEEDED or (state not in FINAL and has_reached(state, _S.VERIFYING))
     for index, step in enumerate(declared.steps if declared is not None else []):
         title = pick(step.title, calendar)
         is_begun = index == execution.step_index and step.name == execution.step

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from fleet_server.console.language import N_
 from fleet_server.console.moments import Calendar, Moment
+from fleet_server.console.playbook_words import ENDS, PLAYBOOK_MOVES, STOPPED, WALKING
 from fleet_server.console.view_models.codes import code_text
 from fleet_server.console.view_models.readings import metric_title, unit_text, value_text
 from fleet_server.console.view_models.results import result_row, shown_value
@@ -164,9 +165,25 @@ def _execution(event: Happening, calendar: Calendar, titles: Mapping[str, str]) 
     gettext = calendar.texts.gettext
     name = str(event.data.get("action", ""))
     kind = next((one for one in ActionKind if one.value == event.data.get("kind")), ActionKind.CHECK)
-    shape = state_shape(known_state(str(event.data.get("state"))), kind, str(event.data.get("code", "")))
+    came_back = bool(event.data.get("came_back"))
+    code = str(event.data.get("code", ""))
+    shape = state_shape(known_state(str(event.data.get("state"))), kind, code, came_back=came_back)
     text = f"{titles.get(name, name)}: {gettext(shape.words)}"
+    if event.data.get("late"):
+        # Evidence: it is not shown as if it had moved anything.
+        said = gettext("Said after its end, which stays as it is: %(what)s") % {"what": text}
+        return Shape("note", "warn", ""), said, str(event.data.get("detail", "")), ""
     return shape, text, str(event.actor or event.data.get("actor", "")), ""
+
+
+def _playbook(event: Happening, calendar: Calendar, _titles: Mapping[str, str]) -> _Described:
+    """Each step is told by its own run."""
+    gettext, data = calendar.texts.gettext, event.data
+    title = data.get("title")
+    name = calendar.language.pick(str(title.get("zh")), str(title.get("en"))) if isinstance(title, dict) else ""
+    ended = next((shape for kind, shape in ENDS.items() if kind.value == data.get("end_kind")), STOPPED)
+    shape = ended if data.get("what") == "ended" else PLAYBOOK_MOVES.get(str(data.get("what")), WALKING)
+    return shape, gettext("Playbook %(name)s: %(state)s") % {"name": name, "state": gettext(shape.words)}, "", ""
 
 
 def _verdict(event: Happening, calendar: Calendar, titles: Mapping[str, str]) -> _Described:
@@ -240,5 +257,6 @@ _DESCRIBE = {
     "gap": _gap,
     "note": _note,
     "security": _security,
+    "playbook": _playbook,
     "capabilities": _capabilities,
 }

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.adapters.guard import FLOOR, GENERATION, Guard, GuardedStore
+from device_agent.adapters.guard import GENERATION, Guard, GuardedStore
 from device_agent.adapters.spool import Spool
 from device_agent.core import trust
 from device_agent.core.command_gate import Accepted, CommandGate, Decision, Refused
 from device_agent.core.consent import Budget
 from device_agent.core.records import Changes
+from device_agent.core.trusted_time import FLOOR
 from protocol import codec
 from protocol.authorisations import AuthorisationKind
 from protocol.commands import CONSENT_CODES_PER_HOUR, Command, Refusal
@@ -111,7 +112,8 @@ def test_codes_of_the_last_hour_are_not_forgotten(disk: Disk) -> None:
 @pytest.mark.parametrize(
     ("name", "older", "newer"),
     [
-        (FLOOR, "999", "1000"),
+        (FLOOR, "999@0", "1000@0"),
+        (FLOOR, "2000@1", "1000@2"),  # set back by the root's word: the copy is of before
         (trust.STOP, "9/8", "10/9"),
         (trust.VERSION, "9", "10"),
     ],
@@ -176,6 +178,17 @@ def test_one_torn_slot_costs_one_step_which_the_spool_has(disk: Disk) -> None:
     with disk.running() as (store, gate):
         assert refusal(obey(store, gate, command(counter=3))) is Refusal.REPLAYED
     assert disk.told[-1] == ""
+
+
+def test_a_slot_whose_numbers_do_not_fit_its_hash_counts_as_torn(disk: Disk) -> None:
+    """A bit that flipped, or somebody's pen: what the other slot holds is believed instead."""
+    guard = Guard(disk.guard)
+    for generation, floor in ((1, "100"), (2, "200")):
+        guard.keep(generation, {FLOOR: floor})
+    newest = disk.guard / "guard.a"
+    newest.write_bytes(newest.read_bytes().replace(b'"200"', b'"900"'))
+    found = Guard(disk.guard)
+    assert (found.generation, found.facts) == (1, {FLOOR: "100"})
 
 
 def test_disk_that_takes_no_guard_stops_nothing(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:

@@ -91,8 +91,9 @@ def test_an_answer_of_another_authority_or_for_another_key_or_name_is_not_taken(
     assert not (tmp_path / identity_files.RENEWED).exists()
 
 
-def test_the_newer_of_two_identities_is_used(authority: Authority, tmp_path: Path) -> None:
+def test_the_newer_of_two_identities_is_used(tmp_path: Path) -> None:
     now = utc_now()
+    authority = Authority.make(now - timedelta(days=90))
     bundle = write_bundle(tmp_path / "b", authority.issue_link(LINK, now - timedelta(days=60)))
     key = identity_files.next_key(tmp_path)
     renewed = authority.certify_link(LINK, key.public_key(), now - timedelta(days=1))

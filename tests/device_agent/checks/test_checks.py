@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from device_agent.core.effects import Job, JobKind
+from device_agent.worker import DevicePlan, answer
 from protocol.catalogue import codes
 from protocol.catalogue.vocabulary import TerminalClass
 from protocol.commands import ActionKind, DangerClass
+from protocol.identifiers import DeviceId, ExecutionId
 from protocol.records import Outcome
 from simulators.fault_plan import APP_DEAD, QUEUE_STUCK, REGISTRATION_LOST
 from simulators.terminal_payments import pay
@@ -78,6 +82,13 @@ def test_every_check_of_class_0_also_changes_nothing_on_a_broken_device(rig: Act
         ("sign_in_expired", "app.trading", "term.SIGN_IN_NEEDED"),
         ("battery_aged", "power.read", None),
         ("tamper_tripped", "ped.status", "term.PED_TAMPER"),
+        ("reader_dead", "reader.status", "term.RDR_DEAD"),
+        ("nfc_antenna", "reader.status", None),
+        ("psu_brownout", "device.stability", None),
+        ("overheating", "device.stability", "term.OVERHEAT"),
+        ("app_data_corrupt", "device.stability", "term.APP_CRASH"),
+        ("dhcp_exhausted", "net.link", "term.NET_DHCP"),
+        ("wifi_interference", "net.link", None),
     ],
 )
 def test_a_terminals_check_tells_its_fault_and_the_full_check_too(
@@ -183,6 +194,40 @@ def test_a_class_without_a_printer_is_not_offered_what_is_about_it(e_sign: Actio
     assert "printer.status" in smart.definitions
     assert "printer.print_test" not in e_sign.definitions
     assert "printer.status" not in e_sign.definitions
+
+
+@pytest.mark.parametrize(
+    ("fed_since", "told"), [(0, []), (4, None), (5, [Outcome.PASS]), (9, [Outcome.PASS]), (-100, None)]
+)
+def test_an_interrupted_print_test_is_told_by_the_printers_own_count_of_lines(
+    fed_since: int, told: list[Outcome] | None
+) -> None:
+    printer = attached_rig("escpos")
+    definition = printer.definitions["printer.print_test"]
+    context = printer.context("printer.print_test", {})
+    assert definition.mark is not None
+    assert definition.since is not None
+    mark = definition.mark(context)
+    found = definition.since(context, str(int(mark) - fed_since))
+    assert (None if found is None else [one.outcome for one in found]) == told
+
+
+def test_the_count_of_another_printer_tells_nothing() -> None:
+    printer = attached_rig("escpos")
+    definition = printer.definitions["printer.print_test"]
+    plan = DevicePlan(DeviceId("d-printer-0001"), "kiosk", 5.0, lambda: printer.device)
+    context = printer.context("printer.print_test", {})
+    job = Job(ExecutionId("e"), 1, plan.device, JobKind.PROBE, definition, mark="48211", identity="PS00471103")
+    assert answer(job, context, printer.device, plan).probe is False
+    swapped = dataclasses.replace(job, identity="PS00000001")
+    assert answer(swapped, context, printer.device, plan).probe is None
+
+
+def test_where_nothing_counts_an_interrupted_print_test_leaves_no_mark(smart: ActionRig) -> None:
+    for rig in (smart, attached_rig("escpos", has_counters=False)):
+        mark = rig.definitions["printer.print_test"].mark
+        assert mark is not None
+        assert mark(rig.context("printer.print_test", {})) == ""
 
 
 def test_print_test_prints_or_says_why_not(smart: ActionRig) -> None:

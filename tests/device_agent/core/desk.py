@@ -9,11 +9,12 @@ from device_agent.actions import Finding
 from device_agent.core.command_gate import Accepted
 from device_agent.core.effects import AbandonWorker, Job, JobDone, JobKind, RunJob
 from device_agent.core.executions import Executions
+from device_agent.core.hours import Hours
 from device_agent.core.turns import Moment, Turn
 from protocol.commands import CANCEL, Command, DangerClass
 from protocol.identifiers import DeviceId
 from protocol.parameters import ParamValue
-from protocol.records import ExecutionReport, Outcome, Phase, Verdict
+from protocol.records import ExecutionReport, FaultRaised, Outcome, Phase, Severity, Verdict
 from protocol.safety import Condition
 from tests.device_agent.core.invented import DEFINITIONS, DEVICE, DEVICES, FAIL
 from tests.device_agent.core.rig import Clock
@@ -28,7 +29,15 @@ class Desk:
     said: list[ExecutionReport | Verdict] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     abandoned: int = 0
-    executions: Executions = field(default_factory=lambda: Executions(DEVICES, {}))
+    open_faults: list[str] = field(default_factory=list)  # codes, of any device
+    hours: Hours | None = None
+    executions: Executions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.executions = self._started()
+
+    def _started(self) -> Executions:
+        return Executions(DEVICES, self.rows, hours=self.hours, open_faults=lambda _device: self.open_faults)
 
     @property
     def moment(self) -> Moment:
@@ -42,6 +51,7 @@ class Desk:
         skip_if_passing: bool = True,
         not_after_s: float = 1000,
         supersedes: str | None = None,
+        override_holds: bool = False,
         **params: ParamValue,
     ) -> str:
         execution = str(uuid.uuid4())
@@ -59,6 +69,7 @@ class Desk:
             counter=1,
             skip_if_passing=skip_if_passing,
             supersedes=supersedes,
+            override_holds=override_holds,
         )
         self.take(self.executions.accept(Accepted(command, definition, params, {}), self.moment))
         return execution
@@ -80,12 +91,24 @@ class Desk:
         conditions: frozenset[Condition] = frozenset(),
         probe: bool | None = None,
         boot: str = "boot-1",
+        mark: str = "",
+        identity: str = "",
         error: str = "",
+        is_begun: bool = True,
     ) -> None:
         """The oldest job that is out is answered."""
         job = self.jobs.pop(0)
         answer = JobDone(
-            job.execution, job.serial, findings, conditions=conditions, probe=probe, boot=boot, error=error
+            job.execution,
+            job.serial,
+            findings,
+            conditions=conditions,
+            probe=probe,
+            boot=boot,
+            mark=mark,
+            identity=identity,
+            error=error,
+            is_begun=is_begun,
         )
         self.take(self.executions.on_done(answer, self.moment))
 
@@ -98,9 +121,13 @@ class Desk:
 
     def restart(self) -> None:
         """The agent stops dead and starts again from what is durable."""
-        self.executions = Executions(DEVICES, self.rows)
+        self.executions = self._started()
         self.jobs.clear()
         self.take(self.executions.recover(self.moment))
+
+    def raised(self, code: str, count: int = 1, device: DeviceId = DEVICE) -> None:
+        told = FaultRaised(code, Severity.MAJOR, 0, 0, count)
+        self.take(self.executions.on_watched(device, [told], self.moment))
 
     def states(self, execution: str) -> list[str]:
         reports = [one for one in self.said if isinstance(one, ExecutionReport) and one.execution == execution]
@@ -115,7 +142,7 @@ class Desk:
     def up_to_step(self, action: str) -> str:
         """A fix whose first step is running."""
         execution = self.ask(action)
-        self.done()
         self.done(FAIL)
+        self.done()
         assert self.jobs[0].kind is JobKind.STEP
         return execution

@@ -29,10 +29,15 @@ def print_page(_ctx: ActionContext) -> list[Finding]:
     return []
 
 
+CURES = ("agent.APP_DEAD", "agent.MEMORY_LOW")
+
+
 def _nothing(_ctx: ActionContext) -> None: ...
 
 
-def a_fix(name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_s: float = 60.0) -> Definition:
+def a_fix(
+    name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_s: float = 60.0, outage_s: float = 0.0
+) -> Definition:
     return fix(
         name,
         zh="修",
@@ -49,7 +54,9 @@ def a_fix(name: str, *natures: StepNature, effect: Effect = Effect.TIDIES, soak_
         effect=effect,
         timeout_s=30,
         soak_s=soak_s,
+        outage_s=outage_s,
         params=[LEVEL],
+        cures=CURES,
     )
 
 
@@ -71,6 +78,7 @@ DEFINITIONS = {
         a_fix("test.reboot", StepNature.ONCE, effect=Effect.REBOOTS),
         a_fix("test.wipe", StepNature.IDEMPOTENT, effect=Effect.DESTROYS_DATA),
         a_fix("test.no_soak", StepNature.IDEMPOTENT, soak_s=0),
+        a_fix("test.outage", StepNature.IDEMPOTENT, soak_s=0, outage_s=20),
         of_class_2(a_fix("test.install", StepNature.PROBEABLE)),
     )
 }

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from device_agent.core.agent import CHECK_HOLD_S, AgentCore, Identity
+from device_agent.core.agent import CHECK_HOLD_S, AgentCore
+from device_agent.core.data_budget import Limits
 from device_agent.core.effects import (
     Arrived,
     Connect,
@@ -19,8 +20,9 @@ from device_agent.core.effects import (
     Publish,
     RunJob,
 )
+from device_agent.core.identity import Identity
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from device_agent.drivers.measured import OF_THE_AGENT
 from device_agent.drivers.results import FaultSign
@@ -59,6 +61,7 @@ class Rig:
         trust: Trust | None = None,
         highest_class: DangerClass = DangerClass.SOFTWARE,
         family: str = "zvt",
+        limits: Limits | None = None,
     ) -> None:
         self.clock = Clock(1000.0)
         self.store = store or MemoryStore()
@@ -66,8 +69,8 @@ class Rig:
             DeviceSpec(DeviceId(LINK), "host", "kiosk", {}),
             *(DeviceSpec(device, family, "kiosk", DEFINITIONS, f"line{n}") for n, device in enumerate(DEVICES)),
         ]
-        trusted = TrustedClock.starting(self.clock.now, persisted_ms=0, newest_record_ms=0)
-        identity = Identity(LINK, "default", "0" * 32, "1.0", highest_class=highest_class)
+        trusted = TrustedClock.starting(self.clock.now, persisted=Floor(), newest_record_ms=0)
+        identity = Identity(LINK, "default", "0" * 32, "1.0", highest_class=highest_class, limits=limits or Limits())
         trust = trust or Trust.fixed(POLICY, "default")
         self.core = AgentCore(identity, specs, trust, FLOW, self.store, dice(), trusted, self.clock.now)
         self.effects: list[Effect] = []
@@ -117,8 +120,9 @@ class Rig:
     def jobs(self) -> list[RunJob]:
         return [effect for effect in self.effects if isinstance(effect, RunJob)]
 
-    def order(self, action: str, **changed: Any) -> str:
-        now_ms = self.core.clock.now_ms(self.clock.now)
+    def order(self, action: str, *, said_ms: int | None = None, **changed: Any) -> str:
+        """``said_ms``: the server's clock, where it is not the link's."""
+        now_ms = self.core.clock.now_ms(self.clock.now) if said_ms is None else said_ms
         order = command(action, not_after_ms=now_ms + 60_000, **changed)
         if action != "test.look":
             nonce = self.published(Up.HELLO, Hello)[-1].nonce
@@ -235,18 +239,6 @@ def test_a_welcome_that_answers_a_repeated_hello_late_sends_nothing_again() -> N
     assert rig.store.acked[StreamKind.BULK] == 1
 
 
-def test_a_link_whose_welcome_came_late_tells_how_its_clock_stands_to_the_servers() -> None:
-    for waits_s, told in ((0.5, None), (40.0, 1_800_000_000_000)):
-        rig = Rig()
-        rig.pass_s(5)
-        rig.tell(LinkUp())
-        nonce = rig.published(Up.HELLO, Hello)[-1].nonce
-        rig.tell(Polled(DeviceId(LINK), True, {"sys.cpu_pct": 3.0}, frozenset()))
-        rig.clock.pass_s(waits_s)
-        rig.down(Down.WELCOME, WELCOME_TYPE, Welcome(nonce, True, rig.ack(), FLOW, [1]))
-        assert [one.mono_offset_ms for one in rig.published(Up.BULK, Batch)] == [told]
-
-
 def test_server_that_has_later_numbers_makes_the_stream_start_over_under_a_new_id() -> None:
     rig = Rig()
     rig.established()
@@ -265,6 +257,21 @@ def test_new_database_is_greeted_again() -> None:
     rig.down(Down.ACK, ACK_TYPE, rig.ack())
     assert len(rig.published(Up.HELLO, Hello)) == greeted + 1
     assert rig.store.kept_facts["db_epoch"] == "f" * 32
+
+
+def test_flow_after_an_outage_sends_again_what_waits() -> None:
+    rig = Rig()
+    rig.established()
+    rig.tell(Polled(DeviceId(LINK), True, {"host.cpu_pct": 1.0}, frozenset({FaultSign("escpos.PAPER_OUT", "")})))
+    for _ in range(360):
+        rig.pass_s(10)
+    rig.effects.clear()
+    while not rig.published(Up.URGENT, Batch):
+        rig.pass_s(10)
+    rig.pass_s(20)
+    rig.effects.clear()
+    rig.down(Down.FLOW, FLOW_TYPE, msgspec.structs.replace(FLOW, issued_at_ms=rig.server_ms()))
+    assert rig.published(Up.URGENT, Batch)
 
 
 def test_flow_is_kept_over_a_restart_and_live_mode_ends_by_itself() -> None:

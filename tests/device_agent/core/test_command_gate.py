@@ -269,6 +269,9 @@ def test_class_2_takes_two_people_and_the_very_file_that_they_signed_for(
     decision = gate.decide(signed(order), standing())
     assert (decision.refusal if isinstance(decision, Refused) else None) is expected
     if expected is None:
+        # What is to be installed is what they signed, and nothing that the command could say.
+        assert isinstance(decision, Accepted)
+        assert {name: decision.params[name] for name in ("path", "length", "sha256")} == msgspec.to_builtins(ARTIFACT)
         # Once: its approval is for one execution, and used up.
         again = msgspec.structs.replace(order, counter=2)
         refused = gate.decide(signed(again), standing())

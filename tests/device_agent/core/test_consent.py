@@ -10,15 +10,8 @@ import pytest
 from device_agent.core.consent import LOCKED_FOR_MS, WAIT_S, Budget, Consent, Tried, code_of, lines_for
 from device_agent.core.effects import Arrived, Job, JobDone, JobKind
 from device_agent.core.trust import Trust
-from protocol.commands import (
-    CONSENT,
-    CONSENT_CODES_PER_HOUR,
-    CONSENT_TRIES,
-    Command,
-    DangerClass,
-    ExecutionState,
-    Refusal,
-)
+from protocol.commands import CONSENT, CONSENT_CODES_PER_HOUR, CONSENT_TRIES, Command, DangerClass, Refusal
+from protocol.executions import ExecutionState
 from protocol.identifiers import DeviceId
 from protocol.parameters import Words
 from protocol.records import ExecutionReport, SecurityEvent
@@ -70,8 +63,9 @@ class Shop(Rig):
         self.tell(JobDone(job.execution, job.serial, error=error, detail=error))
         return job.lines[2].replace(" ", "")
 
-    def conditions_asked(self) -> int:
-        return sum(order.job.kind is JobKind.CONDITIONS for order in self.jobs())
+    def begun(self) -> int:
+        """How many parts of executions were ordered beyond showing digits."""
+        return sum(order.job.kind is not JobKind.SHOW for order in self.jobs())
 
     def events(self) -> list[str]:
         return [event.code for event in self.bodies(SecurityEvent)]
@@ -85,11 +79,11 @@ def test_fix_waits_for_the_digits_that_the_terminal_shows_and_then_goes_on() -> 
     shop = Shop()
     execution = shop.ask()
     assert shop.report(execution).state is ExecutionState.AWAITING_CONSENT
-    assert shop.conditions_asked() == 0
+    assert shop.begun() == 0
     code = shop.shown()
     assert shop.report(execution).detail == f"the code is shown on {DEVICE}"
     shop.told(execution, code)
-    assert shop.conditions_asked() == 1
+    assert shop.begun() == 1
     assert shop.report(execution).code == ""
 
 
@@ -120,7 +114,7 @@ def test_wrong_digits_are_told_and_the_fifth_ends_it_and_locks_the_terminal() ->
     assert (report.state, report.code) == (ExecutionState.REJECTED, "consent_refused")
     assert "consent.burnt" in shop.events()
     assert shop.told(execution, code).state is ExecutionState.REJECTED
-    assert shop.conditions_asked() == 0
+    assert shop.begun() == 0
     assert shop.report(shop.ask()).code == Refusal.CONSENT_UNAVAILABLE
     # A restart opens nothing.
     again = Shop(shop.store)
@@ -136,7 +130,7 @@ def test_code_is_for_one_execution_and_for_one_device() -> None:
     assert shop.told(second, code, OTHER).code == "consent_wrong"
     assert shop.told(first, code, OTHER).state is ExecutionState.AWAITING_CONSENT
     assert shop.told(first, other_code).code == "consent_wrong"
-    assert shop.conditions_asked() == 0
+    assert shop.begun() == 0
 
 
 def test_code_that_is_not_told_in_time_is_of_no_use_any_more() -> None:
@@ -147,7 +141,7 @@ def test_code_that_is_not_told_in_time_is_of_no_use_any_more() -> None:
     report = shop.report(execution)
     assert (report.state, report.code) == (ExecutionState.EXPIRED, "consent_not_given")
     shop.told(execution, code)
-    assert shop.conditions_asked() == 0
+    assert shop.begun() == 0
 
 
 def test_restart_of_the_agent_ends_the_wait_for_the_code() -> None:
@@ -157,7 +151,7 @@ def test_restart_of_the_agent_ends_the_wait_for_the_code() -> None:
     again = Shop(shop.store)
     assert again.report(execution).code == "consent_not_given"
     again.told(execution, code)
-    assert again.conditions_asked() == 0
+    assert again.begun() == 0
 
 
 def test_what_was_agreed_goes_on_after_a_restart() -> None:
@@ -167,7 +161,7 @@ def test_what_was_agreed_goes_on_after_a_restart() -> None:
     execution = shop.ask()
     shop.told(execution, shop.shown())
     again = Shop(shop.store)
-    assert again.conditions_asked() == 1
+    assert again.begun() == 1
     assert again.report(execution).state is ExecutionState.AWAITING_CONSENT
     assert msgspec.json.decode(shop.store.rows[execution])["state"] == "AWAITING_CONSENT"
 
@@ -190,7 +184,7 @@ def test_printer_beside_it_takes_the_place_of_a_display_that_cannot() -> None:
     shop.shown(error="not_printed")
     assert shop.showing().device == OTHER
     shop.told(execution, shop.shown())
-    assert shop.conditions_asked() == 1
+    assert shop.begun() == 1
 
 
 def test_display_that_hangs_is_given_up_for_the_next_one() -> None:
@@ -241,7 +235,7 @@ def test_what_is_no_code_uses_up_no_try(code: str) -> None:
     shop.told(execution, code)
     assert "consent.wrong" not in shop.events()
     shop.told(execution, right)
-    assert shop.conditions_asked() == 1
+    assert shop.begun() == 1
 
 
 def test_budget_survives_as_text_and_its_lock_ends() -> None:

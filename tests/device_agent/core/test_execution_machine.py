@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from device_agent.core.effects import Job, JobKind
-from protocol.commands import FINAL, ExecutionState, may_follow
+from protocol.executions import FINAL, ExecutionState, may_follow
 from protocol.safety import Condition
 from tests.device_agent.core.desk import Desk
 from tests.device_agent.core.invented import DEVICE, FAIL, OTHER, PASS

@@ -68,12 +68,13 @@ def test_urgent_goes_before_bulk_and_at_most_four_batches_a_stream() -> None:
     assert wire.pump() == [(URGENT, 1 + 100 * n, 100 + 100 * n) for n in range(WINDOW_BATCHES)] + [(BULK, 1, 3)]
 
 
-def test_batches_say_what_the_session_was_established_with_about_the_clock_also_when_they_go_again() -> None:
+def test_batches_say_what_is_known_of_the_clock_when_they_go_and_when_they_go_again_and_a_session_begins_anew() -> None:
     wire = Wire(urgent=1)
-    wire.outbox.on_established(1_700_000_000_000)
+    wire.outbox.offset_ms = 1_700_000_000_000
     sent = wire.outbox.pump(wire.clock.now)
+    wire.outbox.offset_ms = 1_700_000_009_000
     sent += wire.outbox.pump(wire.clock.pass_s(20))
-    assert [opened(one).mono_offset_ms for one in sent] == [1_700_000_000_000] * 2
+    assert [opened(one).mono_offset_ms for one in sent] == [1_700_000_000_000, 1_700_000_009_000]
     wire.outbox.on_established()
     assert [opened(one).mono_offset_ms for one in wire.outbox.pump(wire.clock.pass_s(1))] == [None]
 
@@ -119,6 +120,69 @@ def test_however_long_nobody_answers_it_is_tried_each_five_minutes() -> None:
         assert wire.pump() == []
         wire.clock.pass_s(0.2)
         assert wire.pump() == [(URGENT, 1, 1)]
+
+
+def unanswered_for_an_hour(wire: Wire) -> None:
+    give_up_s = wire.clock.seconds + 3600
+    while wire.clock.seconds < give_up_s:
+        wire.pump()
+        wire.clock.pass_s(5)
+
+
+@pytest.mark.parametrize("is_flow", [True, False])
+def test_first_word_of_a_server_that_was_away_sends_again_what_waits(is_flow: bool) -> None:
+    wire = Wire(urgent=1, bulk=1)
+    unanswered_for_an_hour(wire)
+    while wire.pump():
+        wire.clock.pass_s(5)
+    wire.clock.pass_s(20)
+    assert wire.pump() == []
+    if is_flow:
+        wire.outbox.on_heard()
+    else:
+        wire.ack(BULK, 0)
+    assert wire.pump() == [(URGENT, 1, 1), (BULK, 1, 1)]
+    # And from then on as after a first try.
+    wire.clock.pass_s(29)
+    assert wire.pump() == []
+    wire.clock.pass_s(2)
+    assert wire.pump() == [(URGENT, 1, 1), (BULK, 1, 1)]
+
+
+def test_word_of_the_server_sends_nothing_again_that_was_sent_less_than_15_s_ago() -> None:
+    wire = Wire(urgent=1, bulk=1)
+    unanswered_for_an_hour(wire)
+    while not wire.pump():
+        wire.clock.pass_s(1)
+    wire.clock.pass_s(10)
+    wire.ack(BULK, 1)
+    assert wire.pump() == []
+    wire.clock.pass_s(6)
+    assert wire.pump() == [(URGENT, 1, 1)]
+
+
+def test_drain_rate_holds_what_goes_again_and_nobody_waits_in_vain_meanwhile() -> None:
+    wire = Wire(urgent=MAX_BATCH_RECORDS * 4)
+    wire.outbox.set_rate(50)
+    sent = wire.pump()
+    while len(wire.outbox.in_flight(URGENT)) < 4:
+        wire.clock.pass_s(1)
+        sent += wire.pump()
+    unanswered_for_an_hour(wire)
+    wire.clock.pass_s(400)
+    due_ns = wire.outbox.next_due_ns()
+    assert due_ns is not None
+    assert due_ns <= wire.clock.now.monotonic_ns
+    first = wire.pump()
+    assert 0 < len(first) < 4
+    due_ns = wire.outbox.next_due_ns()
+    assert due_ns is not None
+    assert due_ns > wire.clock.now.monotonic_ns
+    again = list(first)
+    for _ in range(8):
+        wire.clock.pass_s(1)
+        again += wire.pump()
+    assert sorted(again) == sorted(sent)
 
 
 def test_missing_range_is_sent_again_only_when_it_was_sent_15_s_ago() -> None:

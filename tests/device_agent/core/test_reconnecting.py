@@ -6,14 +6,15 @@ from itertools import pairwise
 
 import msgspec
 
-from device_agent.core.agent import AgentCore, Identity
+from device_agent.core.agent import AgentCore
 from device_agent.core.backoff import OWN_LINK_FIRST_TRY_S
 from device_agent.core.connection import OPEN_TIMEOUT_S
 from device_agent.core.effects import Arrived, Connect, GiveUp, LinkDown, LinkUp, Publish
+from device_agent.core.identity import Identity
 from device_agent.core.instant import NS_PER_S
 from device_agent.core.records import RANK_HEALTH, RANK_RESULT, Changes, NewRecord
 from device_agent.core.trust import Trust
-from device_agent.core.trusted_time import TrustedClock
+from device_agent.core.trusted_time import Floor, TrustedClock
 from device_agent.core.watch import DeviceSpec
 from protocol import codec
 from protocol.identifiers import DeviceId
@@ -31,7 +32,7 @@ SLOW = msgspec.structs.replace(FLOW, reconnect_base_s=100.0, reconnect_cap_s=250
 def connecting(flow: Flow, seed: int) -> tuple[Clock, AgentCore]:
     """An agent that has asked for its first connection."""
     clock, store = Clock(1000.0), MemoryStore(kept_facts={"flow": codec.to_json(flow).decode()})
-    trusted = TrustedClock.starting(clock.now, persisted_ms=0, newest_record_ms=0)
+    trusted = TrustedClock.starting(clock.now, persisted=Floor(), newest_record_ms=0)
     spec = DeviceSpec(DeviceId(LINK), "host", "kiosk", {})
     identity, trust = Identity(LINK, "default", "0" * 32, "1"), Trust.fixed(POLICY, "default")
     core = AgentCore(identity, [spec], trust, FLOW, store, dice(seed), trusted, clock.now)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from device_agent.core.effects import JobKind
 from device_agent.core.executions import Executions
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.identifiers import ExecutionId
 from protocol.records import ExecutionReport, Outcome
 from tests.device_agent.core.desk import Desk
@@ -54,11 +54,23 @@ def test_changed_boot_proves_a_reboot_also_when_the_device_is_slow_to_come_up() 
     assert desk.last(execution).state is ExecutionState.VERIFYING
 
 
-def test_same_boot_leaves_a_reboot_unknown() -> None:
+def test_same_boot_is_watched_for_as_long_as_a_reboot_takes_and_then_it_did_not_happen() -> None:
     desk = Desk()
     execution = desk.up_to_step("test.reboot")
     desk.restart()
     desk.done(boot="boot-1")
+    assert desk.last(execution).state is ExecutionState.RUNNING
+    desk.pass_s(1)
+    desk.done(boot="boot-1")
+    assert (desk.last(execution).state, desk.last(execution).code) == (ExecutionState.FAILED, "not_restarted")
+    assert desk.jobs == []
+
+
+def test_reboot_of_a_device_that_does_not_tell_its_boot_is_unknown() -> None:
+    desk = Desk()
+    execution = desk.up_to_step("test.reboot")
+    desk.restart()
+    desk.done(boot="")
     assert desk.last(execution).state is ExecutionState.UNKNOWN
 
 
@@ -108,3 +120,60 @@ def test_finished_execution_is_answered_from_its_row_after_a_restart() -> None:
     (report,) = desk.executions.answer_known(execution)
     assert isinstance(report, ExecutionReport)
     assert (report.state, report.outcome) == (ExecutionState.SUCCEEDED, Outcome.PASS)
+
+
+def marked_test(desk: Desk) -> str:
+    """It was begun, and the device had told what will show whether it ran; then the agent died."""
+    execution = desk.ask("test.print")
+    desk.done(mark="48211", identity="PS1")
+    assert desk.jobs.pop().kind is JobKind.CHECK
+    desk.restart()
+    job = desk.jobs[0]
+    assert (job.kind, job.mark, job.identity) == (JobKind.PROBE, "48211", "PS1")
+    return execution
+
+
+def test_a_test_that_is_seen_to_have_run_ends_with_what_it_found() -> None:
+    desk = Desk()
+    execution = marked_test(desk)
+    desk.done(PASS, probe=True)
+    assert (desk.last(execution).state, desk.last(execution).outcome) == (ExecutionState.SUCCEEDED, Outcome.PASS)
+    assert desk.jobs == []
+
+
+def test_a_test_that_is_seen_not_to_have_run_is_begun_again_at_a_safe_moment() -> None:
+    desk = Desk()
+    execution = marked_test(desk)
+    desk.done(probe=False)
+    kinds = [desk.jobs[0].kind]
+    desk.done(mark="48211")
+    kinds.append(desk.jobs[0].kind)
+    assert kinds == [JobKind.CONDITIONS, JobKind.CHECK]
+    desk.done(PASS)
+    assert desk.last(execution).state is ExecutionState.SUCCEEDED
+
+
+def test_a_test_of_which_nobody_can_tell_is_unknown_and_never_runs_again() -> None:
+    desk = Desk()
+    execution = marked_test(desk)
+    desk.done(probe=None)
+    assert (desk.last(execution).state, desk.last(execution).code) == (ExecutionState.UNKNOWN, "interrupted")
+    assert desk.jobs == []
+
+
+def test_a_device_that_is_silent_right_after_the_crash_is_asked_again_before_it_is_unknown() -> None:
+    desk = Desk()
+    execution = marked_test(desk)
+    desk.done(error="device_not_answering")
+    desk.pass_s(1)
+    assert desk.jobs[0].kind is JobKind.PROBE
+    desk.pass_s(5)
+    desk.done(error="device_not_answering")
+    assert desk.last(execution).state is ExecutionState.UNKNOWN
+
+
+def test_an_agent_that_dies_while_it_asks_asks_once_more() -> None:
+    desk = Desk()
+    marked_test(desk)
+    desk.restart()
+    assert [job.kind for job in desk.jobs] == [JobKind.PROBE]

@@ -16,3 +16,16 @@ def test_card_number_among_samples_is_not_measured_and_never_reaches_the_store()
     assert b"4111111111111111" not in made.payload
     assert b"4111 1111" not in made.payload
     assert maker.scrub_hits == 5
+
+
+def test_an_identifier_that_a_driver_asked_for_stays_and_a_card_number_in_its_place_does_not() -> None:
+    maker = RecordMaker("b" * 32)
+    columns: dict[str, list[Sample]] = {
+        "modem.imei": ["356938035643809", "4111111111111111"],
+        "modem.iccid": ["8986012345678901234", "6222020000000007"],
+    }
+    (made,) = maker.spooled(DeviceId("d-terminal0000001"), HealthColumns(1, 1000, 2, columns), at(1.0))
+    assert b"356938035643809" in made.payload
+    assert b"8986012345678901234" in made.payload
+    assert b"4111111111111111" not in made.payload
+    assert b"6222020000000007" not in made.payload

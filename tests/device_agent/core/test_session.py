@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from device_agent.core.declaration import hello
 from device_agent.core.effects import Publish
-from device_agent.core.instant import Instant
+from device_agent.core.instant import NS_PER_S, Instant
 from device_agent.core.session import KEEPALIVE_FLOOR_S, Session, State
 from device_agent.core.trust import Trust
 from protocol import codec
@@ -191,3 +191,24 @@ class SessionMachine(RuleBasedStateMachine):
 
 SessionMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
 TestSession = SessionMachine.TestCase
+
+
+def test_sign_that_the_server_is_back_ends_the_doubling_of_hellos() -> None:
+    session, clock = a_session(), Clock()
+    session.on_connect()
+    session.on_connected(clock.now)
+    session.on_heard(clock.now)
+    assert hellos(session.on_tick(clock.pass_s(4.9))) == []
+    while not (session.next_due_ns() or 0) - clock.now.monotonic_ns > 200 * NS_PER_S:
+        session.on_tick(clock.pass_s(5))
+    session.on_heard(clock.now)
+    assert hellos(session.on_tick(clock.pass_s(4.9))) == []
+    assert len(hellos(session.on_tick(clock.pass_s(0.2)))) == 1
+    assert hellos(session.on_tick(clock.pass_s(4.9))) == []
+    assert len(hellos(session.on_tick(clock.pass_s(0.2)))) == 1
+    # Long after the last one: at once.
+    while not (session.next_due_ns() or 0) - clock.now.monotonic_ns > 200 * NS_PER_S:
+        session.on_tick(clock.pass_s(5))
+    clock.pass_s(20)
+    session.on_heard(clock.now)
+    assert len(hellos(session.on_tick(clock.now))) == 1

@@ -16,7 +16,7 @@ from device_agent.core.session import Session
 from device_agent.core.verdicts import params_for
 from protocol import codec
 from protocol.capabilities import Capabilities, digest
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.identifiers import DeviceId
 from protocol.records import MAX_STEPS, ExecutionReport, HealthColumns, Record, Sample
 from protocol.streams import StreamKind

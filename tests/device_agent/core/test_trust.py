@@ -6,12 +6,14 @@ import msgspec
 import pytest
 
 from device_agent.actions import Finding
-from device_agent.core.effects import Arrived, JobDone
+from device_agent.core.effects import Arrived, JobDone, JobKind
 from device_agent.core.trust import Held, Trust, follow
+from device_agent.core.trusted_time import BUILD_FLOOR_MS, FLOOR
 from protocol import codec
 from protocol.authorisations import AuthorisationKind
-from protocol.commands import DangerClass, ExecutionState, Refusal
+from protocol.commands import DangerClass, Refusal
 from protocol.errors import Malformed
+from protocol.executions import STOPPED_CODE, ExecutionState
 from protocol.policy import Root
 from protocol.records import ExecutionReport, SecurityEvent
 from protocol.session import Hello
@@ -145,6 +147,32 @@ def test_old_policy_is_refused_also_after_a_restart() -> None:
     assert events(made).count("trust.version") == 1
 
 
+def test_roots_word_sets_back_a_clock_that_a_server_moved_ahead_and_voids_what_was_allowed_before() -> None:
+    made = rig()
+    true_ms = made.core.clock.now_ms(made.clock.now)
+    made.core.clock.on_signed_time(true_ms + 30 * 86_400_000, made.clock.now)
+    assert last(made, made.order("test.look", said_ms=true_ms)).code == Refusal.TOO_LATE
+    tell(made, document(2, clock_ms=true_ms))
+    assert "clock.set_back" in events(made)
+    assert made.store.kept_facts[FLOOR] == f"{true_ms}@{true_ms}"
+    made.order("test.look", said_ms=true_ms, counter=101)
+    assert made.jobs()[-1].job.definition.declared.name == "test.look"
+    # What these people allowed began before: how often it was used may be forgotten.
+    assert last(made, made.order("test.mend", counter=102)).code == Refusal.AUTHORISATION_TIME
+    # A server that is still wrong is believed again until the root says a later time: no word is taken twice.
+    made.core.clock.on_signed_time(true_ms + 30 * 86_400_000, made.clock.now)
+    tell(made, document(3, clock_ms=true_ms))
+    assert made.core.clock.now_ms(made.clock.now) >= true_ms + 30 * 86_400_000
+    assert events(made).count("clock.set_back") == 1
+
+
+def test_a_policy_that_came_with_the_bundle_sets_the_clock_back_too() -> None:
+    made = Rig(trust=trusting(clock_ms=BUILD_FLOOR_MS - 5_000))
+    assert made.core.clock.now_ms(made.clock.now) == BUILD_FLOOR_MS - 5_000
+    made.settle()
+    assert "clock.set_back" in events(made)
+
+
 def test_new_root_signs_what_follows_and_the_old_one_no_more() -> None:
     made = rig()
     tell(made, document(2, ROOT, NEXT_ROOT, roots=[NEXT_ROOT.public_hex]))
@@ -160,6 +188,14 @@ def test_link_that_slept_through_a_change_of_the_root_follows_it_step_by_step() 
     assert isinstance(trust.on_trust(third, None), Malformed)
     assert isinstance(trust.on_trust(document(2, ROOT, NEXT_ROOT, roots=[NEXT_ROOT.public_hex]), None), SecurityEvent)
     assert isinstance(trust.on_trust(third, None), SecurityEvent)
+
+
+def test_kept_chain_is_followed_no_further_than_its_versions_rise() -> None:
+    """Whoever writes to the store has old policies too, each signed by the root."""
+    texts = [document(version).decode() for version in (3, 2, 4)]
+    held = follow(texts, ENROLLED)
+    assert isinstance(held, Held)
+    assert (held.policy.version, held.chain) == (3, (texts[0],))
 
 
 def test_chain_keeps_only_what_is_needed_to_prove_the_present_policy() -> None:
@@ -208,16 +244,16 @@ def test_fix_in_the_middle_stops_after_its_present_step_also_when_the_agent_star
     made = Rig(store, trusting())
     made.established()
     execution = made.order("test.mend")
-    done(made)
     done(made, FAIL)
-    assert made.jobs()[-1].job.step_index == 0
+    done(made)
+    assert made.jobs()[-1].job.kind is JobKind.STEP
     tell(made, stop(1))
     again = Rig(store, Trust.kept(ENROLLED, trusting().held, "default", store.fact))
     again.settle()
-    done(again)
     report = last(again, execution)
-    assert (report.state, report.code) == (ExecutionState.CANCELLED, "stopped")
-    assert all(job.job.step_index == 0 for job in again.jobs())
+    # Its present step may have been done when the agent stopped: it is not run again either.
+    assert (report.state, report.code) == (ExecutionState.CANCELLED, STOPPED_CODE)
+    assert again.jobs() == []
 
 
 @pytest.mark.parametrize(("highest", "passes"), [(DangerClass.READS, False), (DangerClass.CHANGES, True)])

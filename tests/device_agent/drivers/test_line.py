@@ -39,19 +39,36 @@ def test_port_lost_while_open_is_closed_and_opened_again(port: DirectPort) -> No
     assert (port.opened_count, line.statistics.reopened) == (2, 1)
 
 
+def exchange(line: Line, *, wrong: bool) -> None:
+    line.begin_exchange()
+    if wrong:
+        line.count_timeout()
+        line.count_frames(bad=1)
+        line.count_nak()
+
+
 def test_rates_are_over_the_recent_exchanges_only(port: DirectPort) -> None:
     line = Line(port.open)
     assert line.readings() == {}
-    line.begin_exchange()
-    line.count_timeout()
-    line.count_frames(bad=1)
-    line.count_nak()
-    rates = line.readings()
-    assert set(rates.values()) == {100.0}
+    for _ in range(3):
+        exchange(line, wrong=True)
+    assert set(line.readings().values()) == {100.0}
     for _ in range(WINDOW_EXCHANGES):
-        line.begin_exchange()
+        exchange(line, wrong=False)
     assert set(line.readings().values()) == {0.0}
-    assert line.statistics.timeouts == 1
+    assert (line.statistics.timeouts, line.recent.exchanges) == (3, WINDOW_EXCHANGES)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(0, True), (1, False), (2, False), (3, True)])
+def test_one_or_two_lost_among_few_are_no_rate_yet(port: DirectPort, wrong: int, told: bool) -> None:
+    line = Line(port.open)
+    for number in range(20):
+        exchange(line, wrong=number < wrong)
+    assert set(line.readings().values()) == ({5.0 * wrong} if told else set())
+    assert {line.recent.timed_out, line.recent.damaged, line.recent.refused} == {wrong}
+    for _ in range(WINDOW_EXCHANGES - 20):
+        exchange(line, wrong=False)
+    assert set(line.readings().values()) == {float(wrong)}
 
 
 def test_draining_a_line_that_never_stops_is_bounded() -> None:

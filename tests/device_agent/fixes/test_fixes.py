@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -12,17 +13,20 @@ from device_agent.drivers.zvt.messages import CONFIG_REGISTER_PRINTS, CONFIG_TER
 from device_agent.errors import ActionFailed
 from protocol.capabilities import Action, StepNature
 from protocol.catalogue.vocabulary import TerminalClass
-from protocol.commands import ActionKind, DangerClass
+from protocol.commands import SOAK_S, ActionKind, DangerClass
 from protocol.records import Outcome
-from protocol.safety import Effect
+from protocol.safety import Answer, Condition, Effect, judge
 from simulators.fault_plan import APP_DEAD, QUEUE_STUCK, REGISTRATION_LOST
 from simulators.terminal_faults import DEAD_DNS_SERVER
-from simulators.terminal_payments import pay
+from simulators.terminal_payments import PAYMENT_TAKES_S, pay
 from tests.support.action_rig import ActionRig, attached_rig, terminal_rig
 
+WAYS_OUT = ["batch.settle", "queue.send", "sign_in.renew", "app.sign_in"]
 MENDS = [
     ("app.restart", APP_DEAD, {}),
     ("queue.send", QUEUE_STUCK, {}),
+    ("batch.settle", "batch_full", {}),
+    ("sign_in.renew", "sign_in_expired", {}),
     ("logs.purge", "storage_log_growth", {}),
     ("clock.sync", "clock_drift", {}),
     ("modem.reregister", REGISTRATION_LOST, {}),
@@ -90,9 +94,72 @@ def test_a_queue_that_cannot_be_sent_stays_whole(e_sign: ActionRig) -> None:
     assert e_sign.simulated.snapshot()["trade"]["queue"] == waiting
 
 
+@pytest.mark.parametrize(
+    ("beside", "reason"),
+    [("acquirer_down", "not_settled"), ("sign_in_expired", "not_settled"), (QUEUE_STUCK, "queue_not_sent")],
+)
+def test_batch_is_settled_only_with_all_that_waits_and_by_the_acquirer(
+    e_sign: ActionRig, beside: str, reason: str
+) -> None:
+    e_sign.simulated.apply_fault("batch_full")
+    e_sign.simulated.apply_fault(beside)
+    before = e_sign.simulated.snapshot()["trade"]
+    with pytest.raises(ActionFailed) as failed:
+        e_sign.fix("batch.settle")
+    assert failed.value.reason == reason
+    assert e_sign.simulated.snapshot()["trade"] == before
+    e_sign.simulated.clear_fault(beside)
+    assert e_sign.fix("batch.settle")[1] is Outcome.PASS
+
+
+def test_full_batch_fills_on_until_it_is_settled(e_sign: ActionRig) -> None:
+    e_sign.simulated.settle_after = 3
+    e_sign.simulated.apply_fault("batch_full")
+    for _ in range(4):
+        pay(e_sign.simulated)
+        e_sign.clock.now_s += PAYMENT_TAKES_S
+    assert e_sign.outcome("batch.status") is Outcome.FAIL
+    settle = e_sign.definitions["batch.settle"].steps[0]
+    assert settle.probe is not None
+    assert settle.probe(e_sign.context("batch.settle", {})) is False
+    e_sign.fix("batch.settle")
+    assert settle.probe(e_sign.context("batch.settle", {})) is True
+
+
+@pytest.mark.parametrize(("beside", "evidence"), [("acquirer_down", "no answer"), ("merchant_disabled", "with 03")])
+def test_a_sign_in_that_the_acquirer_does_not_approve_is_no_success(
+    e_sign: ActionRig, beside: str, evidence: str
+) -> None:
+    e_sign.simulated.apply_fault("sign_in_expired")
+    e_sign.simulated.apply_fault(beside)
+    with pytest.raises(ActionFailed, match=evidence) as failed:
+        e_sign.fix("sign_in.renew")
+    assert failed.value.reason == "sign_in_not_approved"
+    assert e_sign.outcome("sign_in.status") is not Outcome.PASS
+
+
+@pytest.mark.parametrize("name", WAYS_OUT)
+def test_ways_out_of_an_open_batch_are_held_by_a_running_payment_only(e_sign: ActionRig, name: str) -> None:
+    effect = e_sign.definitions[name].effect
+    assert effect is Effect.WAY_OUT
+    for count in range(len(Condition)):
+        for conditions in itertools.combinations(set(Condition) - {Condition.TRANSACTION_RUNNING}, count):
+            assert judge(effect, conditions).answer is Answer.GO
+    assert judge(effect, {Condition.TRANSACTION_RUNNING}).answer is Answer.WAIT
+
+
+@pytest.mark.parametrize("name", [name for name in WAYS_OUT if name != "app.sign_in"])
+def test_each_fix_that_is_a_way_out_has_its_own_check_before_and_after(e_sign: ActionRig, name: str) -> None:
+    declared = e_sign.definitions[name].declared
+    before = {"batch.settle": "batch.status", "queue.send": "queue.status", "sign_in.renew": "sign_in.status"}[name]
+    assert (declared.pre_check, declared.post_check) == (before, before)
+    assert declared.soak_s == SOAK_S
+
+
 def test_every_fix_keeps_every_payment(rig: ActionRig) -> None:
     for _ in range(5):
         pay(rig.simulated)
+    rig.clock.now_s += PAYMENT_TAKES_S
     rig.simulated.apply_fault(QUEUE_STUCK)
     trade = rig.simulated.snapshot()["trade"]
     journal, money = trade["journal"], trade["queue"] + trade["sent"]
@@ -108,6 +175,7 @@ def test_a_purge_of_logs_leaves_the_journal_file_alone(rig: ActionRig, tmp_path:
     rig.simulated.log = type(rig.simulated.log)(tmp_path / "pay.log", rig.simulated.model)
     for _ in range(5):
         pay(rig.simulated)
+    rig.clock.now_s += PAYMENT_TAKES_S
     journal = (tmp_path / "pay.journal").read_bytes()
     rig.simulated.apply_fault("storage_log_growth")
     rig.fix("logs.purge")

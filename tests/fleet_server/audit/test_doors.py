@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from fleet_server.audit.anchors import PUBLIC, SEED, ensure_anchor_key, sign_head
+from fleet_server.audit.anchors import PUBLIC, SEED, Keys, anchor_public_keys, ensure_anchor_key, sign_head
 from fleet_server.audit.files import read_rows
 from fleet_server.audit.keeping import verify_database
 from fleet_server.audit.outside import verify_file
@@ -19,7 +19,7 @@ from fleet_server.audit.remote import anchor
 from fleet_server.audit.service import record
 from fleet_server.db import transaction
 from fleet_server.kit.times import utc_now
-from protocol.signing import SigningKey, public_keys
+from protocol.signing import SigningKey
 from tests.fleet_server.api import Api, bearer, running_api
 from tests.support.audit_rig import change, database_administrator, person, write_entries
 
@@ -72,7 +72,7 @@ def test_who_may_read_and_who_may_take_away(api: Api, caller: str, read: int, ex
 
 def test_an_export_holds_without_the_database_and_damage_in_it_is_found(api: Api, tmp_path: Path) -> None:
     path = exported(api, tmp_path)
-    outcome = verify_file(path, {}, [], lambda _: None)
+    outcome = verify_file(path, Keys.of(), [], lambda _: None)
     assert outcome.finding is None
     # Its own entry is written before its first row.
     assert outcome.check.seq == 31
@@ -85,7 +85,7 @@ def test_an_export_holds_without_the_database_and_damage_in_it_is_found(api: Api
         (lines[9:], ("cut", 1)),
     ):
         path.write_text("\n".join(damaged) + "\n", "utf-8")
-        found = verify_file(path, {}, [], lambda _: None).finding
+        found = verify_file(path, Keys.of(), [], lambda _: None).finding
         assert found is not None
         assert (found.damage, found.seq) == expected
 
@@ -95,7 +95,7 @@ def test_an_auditors_export_has_no_addresses_and_holds_all_the_same(api: Api, tm
     assert "10.0.0.1" not in answer.text
     path = tmp_path / "auditor.jsonl"
     path.write_bytes(answer.content)
-    assert verify_file(path, {}, [], lambda _: None).finding is None
+    assert verify_file(path, Keys.of(), [], lambda _: None).finding is None
 
 
 def test_cells_of_a_table_are_no_formulas(api: Api) -> None:
@@ -120,7 +120,7 @@ def test_an_anchor_signed_elsewhere_is_taken_when_it_fits(api: Api, tmp_path: Pa
     again = anchor(api.client, key_file, tmp_path / "elsewhere", utc_now())
     assert again is not None
     assert again.statement.previous == signed.digest
-    keys = public_keys(line for line in (tmp_path / "server" / "keys" / PUBLIC).read_text().split())
+    keys = anchor_public_keys(tmp_path / "server" / "keys" / PUBLIC)
     assert verify_database(api.engine, "default", keys).finding is None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
-from fleet_server.audit.anchors import PUBLIC, SEED, anchor_public_keys
+from fleet_server.audit.anchors import PUBLIC, SEED, Keys, anchor_public_keys
 from fleet_server.audit.files import AuditFormat, written
 from fleet_server.audit.keeping import named_rows, read_anchors, verify_database
 from fleet_server.audit.outside import verify_file
@@ -125,7 +125,7 @@ def test_what_is_old_enough_goes_up_to_an_anchor_and_the_rest_holds(
     )
     keys = anchor_public_keys(place.keys_dir / PUBLIC)
     assert verify_file(out, keys, read_anchors(place.audit_dir), lambda _: None).finding is None
-    without_stub = verify_file(out, {}, [], lambda _: None).finding
+    without_stub = verify_file(out, Keys.of(), [], lambda _: None).finding
     assert without_stub is not None
     assert without_stub.damage == "cut"
 

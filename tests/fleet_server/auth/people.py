@@ -35,7 +35,7 @@ def door(
     if folder is not None and not key_file.exists():
         key_file.write_text(new_key_line(), "ascii")
     factors = SecondFactors(key_file, is_required=is_required)
-    return Doorkeeping(engine, passwords or Passwords.cheap(), factors, Uses(), SignInLimits())
+    return Doorkeeping(engine, SYSTEM.tenant_id, passwords or Passwords.cheap(), factors, Uses(), SignInLimits())
 
 
 def add_person(engine: Engine, name: str = NAME, role: Role = Role.SUPPORT) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
@@ -15,9 +16,12 @@ from fleet_server.__main__ import make_app
 from fleet_server.approvals.keys import make_key
 from fleet_server.commands import connection
 from fleet_server.commands.connection import Connection, ServerRefused
+from fleet_server.db import transaction
+from fleet_server.devices.models import Capability
 from protocol.signing import SigningKey
 from tests.fleet_server.api import Api, bearer, running_api
 from tests.fleet_server.executions.conftest import COMMAND_KEY
+from tests.fleet_server.two_tenants import ALIVE
 from tests.support.signing import signer_with
 
 PASSPHRASE = "a passphrase of words"
@@ -103,6 +107,23 @@ def test_a_shift_permit_is_made_and_listed(office: Office) -> None:
     assert office.state(office.ask()) == "AWAITING_APPROVAL"
 
 
+def test_a_walk_of_a_playbook_is_allowed_as_a_whole_with_what_it_may_change_and_no_more(office: Office) -> None:
+    with transaction(office.api.engine) as session:
+        row = session.get_one(Capability, office.api.fleet.terminal)
+        actions = [*row.document["actions"], msgspec.to_builtins(ALIVE)]
+        row.document, row.digest = {**row.document, "actions": actions}, "e" * 64
+    body = {"device": office.api.fleet.terminal, "playbook": "app_not_running"}
+    walk = office.api.post("/api/v1/playbook-runs", body).json()
+    refused = office.with_key("permit-walk", walk["id"])
+    assert (refused.exit_code, office.api.get("/api/v1/permits").json()["items"]) == (1, [])
+    made = office.with_key("permit-walk", walk["id"], "--yes")
+    assert (made.exit_code, "app.restart" in made.stdout) == (0, True), made.output
+    [permit] = office.api.get("/api/v1/permits").json()["items"]
+    assert (permit["actions"], permit["max_count"]) == (["app.restart"], 1)
+    assert office.state(office.ask()) == "PUBLISHED"
+    assert office.state(office.ask()) == "AWAITING_APPROVAL"
+
+
 def test_an_approval_is_refused_with_a_reason(office: Office) -> None:
     execution = office.ask()
     assert f"{execution} is CANCELLED" in office.run("refuse", execution, "not today").stdout
@@ -126,3 +147,16 @@ def test_a_key_is_made_once_and_says_its_public_half(office: Office) -> None:
     assert made.stdout == again.stdout
     assert SigningKey.from_seed(bytes(32)).public_hex != made.stdout.strip()
     assert len(made.stdout.strip()) == 64
+
+
+def test_a_permit_for_a_group_is_one_signature_over_the_root_of_its_list(office: Office) -> None:
+    wanted = ["--action", "app.restart", "--asked-by", "desk", "--group", f"site={office.api.fleet.site}"]
+    made = office.with_key("permit", *wanted)
+    assert (made.exit_code, "for 2 devices" in made.stdout) == (0, True), made.output
+    [listed] = office.api.get("/api/v1/permits").json()["items"]
+    assert sorted(listed["targets"]) == sorted([office.api.fleet.gateway, office.api.fleet.terminal])
+    assert office.state(office.ask()) == "PUBLISHED"
+    [(_, command)] = office.api.broker.commands()
+    assert command.target_proof is not None
+    assert office.api.fleet.gateway not in str(command.authorisation)
+    assert office.with_key("permit", *wanted[:-1], "site=s-nowhere").exit_code == 2

@@ -77,7 +77,7 @@ def test_dead_letters_are_listed_shown_and_played(data: Path) -> None:
     assert "d-gone-000000001  not_decodable  13 B" in fleet_server("dead-letters", "list", "--data", str(data)).stdout
     shown = fleet_server("dead-letters", "show", str(listed[0]["id"]), "--data", str(data)).stdout
     # Nothing in it may steer the terminal of whoever looks.
-    assert '{"a":1}\\x1b[2J\\n\\xff' in shown
+    assert '{"a":1}\\u001b[2J\\u000a\\xff' in shown
     played = json.loads(fleet_server("dead-letters", "replay", "--data", str(data), "--json").stdout)
     assert played == {"taken": 0, "left": {"not_a_record": 1}}
     words = fleet_server("dead-letters", "replay", str(listed[0]["id"]), "--data", str(data)).stdout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from fleet_server.__main__ import make_app
 from fleet_server.commands import connection
 from fleet_server.commands.client import exit_code
 from fleet_server.commands.client_words import _OUTCOMES, _PHASES, _STATES
-from fleet_server.commands.connection import Connection, ServerUnknown, connect
+from fleet_server.commands.connection import Connection, ServerRefused, ServerUnknown, connect
+from fleet_server.commands.following import ParamUnreadable
 from fleet_server.db import transaction
 from fleet_server.devices.models import Device
 from fleet_server.executions.reports import DeviceReport, apply_reports
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import append_events
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.records import ExecutionReport, Outcome, Phase, Verdict
 from tests.fleet_server.api import Api, bearer, running_api
 from tests.fleet_server.factories import NOON, TENANT
@@ -155,7 +157,10 @@ def test_every_state_and_outcome_has_words_in_both_languages() -> None:
     assert _OUTCOMES.keys() == {outcome.value for outcome in Outcome}
     assert _PHASES.keys() == {phase.value for phase in Phase}
     assert all(zh and en for words in (_STATES, _OUTCOMES, _PHASES) for zh, en in words.values())
-    assert exit_code({"state": "SUCCEEDED", "verdict": None}) == 0
+    assert exit_code({"result": "ran", "verdict": None}) == 0
+    assert exit_code({"result": "fixed", "verdict": "pass"}) == 0
+    assert exit_code({"result": "came_back", "verdict": "pass"}) == 1
+    assert exit_code({"result": "no_answer", "verdict": None}) == 2
 
 
 def test_a_distribution_is_shown_by_model_and_version_in_words_and_as_json(api: Api) -> None:
@@ -169,8 +174,60 @@ def test_a_distribution_is_shown_by_model_and_version_in_words_and_as_json(api: 
     assert names.split("\t")[:4] == ["model", "version", "devices", "out of range"]
     assert sorted(group.split("\t")[1:6] for group in groups) == [
         ["-", "1", "0", "0", "38.25"],
-        ["2 [0m", "1", "1", "0", "90000"],
+        ["2\\u001b[0m", "1", "1", "0", "90000"],
     ]
     found = json.loads(run("distribution", "net.rtt_ms", "--kind", "gateway", "--by", "agent", "--json").stdout)
     assert (found["by"], found["devices"]) == ("agent", 1)
     assert "should be 'terminal'" in str(run("distribution", "net.rtt_ms", "--kind", "boat").exception)
+
+
+def test_software_is_asked_for_with_the_sum_of_a_file_that_is_at_hand(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "payment.bin"
+    file.write_bytes(b"abc")
+    asked: list[Any] = []
+    answer = Connection.post
+
+    def watched(self: Connection, path: str, body: dict[str, Any]) -> Any:
+        asked.append(body.get("artifact"))
+        return answer(self, path, body)
+
+    monkeypatch.setattr(Connection, "post", watched)
+    result = run("fix", "zvt1", "app.install", "--artifact", "app/payment.bin", "--file", str(file))
+    # The policy of this server names nobody who could sign.
+    assert "class_not_offered" in str(result.exception)
+    # Published with the algorithm: FIPS 180, SHA-256 of "abc".
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert asked == [{"path": "app/payment.bin", "length": 3, "sha256": sha256}]
+
+
+@pytest.mark.parametrize("words", [["--artifact", "app/payment.bin"], ["--file", "README.md"]])
+def test_software_needs_both_its_name_and_its_file(api: Api, words: list[str]) -> None:
+    refused = run("fix", "zvt1", "app.install", *words).exception
+    assert isinstance(refused, ParamUnreadable)
+
+
+def test_software_without_an_artifact_is_refused_in_words(api: Api) -> None:
+    assert "expected the artifact that people are to sign for" in str(run("fix", "zvt1", "app.install").exception)
+
+
+def test_a_freeze_is_declared_listed_and_ended_from_the_shell(api: Api) -> None:
+    api.client.headers.update(bearer("approver"))
+    assert "no freeze" in run("freezes", "list").output
+    begin, until = (f"{utc_now() + timedelta(days=days):%Y-%m-%d}" for days in (2, 3))
+    planned = run("freezes", "declare", "Double 11", "--from", begin, "--until", until)
+    assert planned.exit_code == 0, planned.output
+    assert "planned" in planned.output
+    assert "in force" in run("freezes", "declare", "National Day", "--until", until).output
+    held = run("fix", "zvt1", "app.restart", "--planned", "--wait", "0")
+    assert isinstance(held.exception, ServerRefused)
+    assert "freeze_in_force" in str(held.exception)
+    lines = run("freezes", "list").output.splitlines()
+    assert ["National Day" in line for line in lines] == [True, False]
+    ended = run("freezes", "end", lines[0].split()[0])
+    assert "ended early by approver" in ended.output
+    assert len(run("freezes", "list").output.splitlines()) == 1
+    assert "over" in run("freezes", "list", "--all").output
+    assert "Spring Festival" in run("freezes", "occasions").output
+    assert '"key": "double_11"' in run("freezes", "occasions", "--json").output

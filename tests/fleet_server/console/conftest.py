@@ -15,6 +15,7 @@ from fleet_server import migrate
 from fleet_server.app import create_app
 from fleet_server.auth.dependencies import passwords
 from fleet_server.auth.passwords import Passwords
+from fleet_server.databases import Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.hub import EventHub
@@ -22,6 +23,7 @@ from protocol.signing import SigningKey
 from tests.fleet_server.console.examples import PASSWORD, add_examples, add_people
 from tests.fleet_server.console.history import add_history
 from tests.fleet_server.factories import settings
+from tests.support.engines import PATIENT_S
 from tests.support.signing import local_signer
 
 Browser = Callable[..., TestClient]
@@ -55,7 +57,8 @@ def _console_engine(seeded_database: Path, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def console_app(console_engine: Engine, tmp_path: Path) -> FastAPI:
     signer = local_signer(SigningKey.from_seed(b"c" * 32), SigningKey.from_seed(b"a" * 32))
-    app = create_app(settings(tmp_path), console_engine, None, EventHub(console_engine), signer)
+    databases = Databases(console_engine, silent_s=PATIENT_S)
+    app = create_app(settings(tmp_path), console_engine, None, EventHub(console_engine), signer, databases=databases)
     app.dependency_overrides[passwords] = Passwords.cheap
     return app
 

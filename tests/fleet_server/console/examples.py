@@ -19,6 +19,7 @@ from fleet_server.devices.models import Capability, Device, HeardHour, Site
 from fleet_server.faults.models import Fault
 from fleet_server.kit.times import to_ms
 from tests.fleet_server.console.declared import capabilities_of
+from tests.fleet_server.factories import assignment
 from tests.support.health_rows import put_newest
 
 TENANT = "default"
@@ -133,11 +134,14 @@ def add_examples(session: Session, now: datetime) -> None:
                 name_en=en,
                 city_zh=city_zh,
                 city_en=city_en,
+                contact_name="王小明",
+                address="虚构路 12 号",
                 phone=f"0571555501{len(key):02d}",
                 timezone="Asia/Shanghai",
                 trading_hours=[["00:00", "24:00"]] if key == "petrol" else [["06:00", "22:00"]],
             )
         )
+        session.add(assignment("u-technician", site_id=f"s-{key}-0000", ends=timedelta(days=7)))
     session.flush()
     for number, example in enumerate((*DEVICES, *SPARE)):
         _add_device(session, example, number, now)

@@ -14,7 +14,8 @@ from fleet_server.ingest.models import DeadLetter
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import NewEvent, append_events
 from protocol.capabilities import Action
-from protocol.commands import FINAL, QUEUE_EXPIRY, ExecutionState
+from protocol.commands import QUEUE_EXPIRY
+from protocol.executions import FINAL, ExecutionState
 from protocol.records import HealthColumns, Sample
 from tests.fleet_server.console.declared import FULL_CHECK, SYNC
 from tests.fleet_server.console.examples import TENANT, device_id

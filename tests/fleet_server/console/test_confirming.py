@@ -52,3 +52,18 @@ def test_a_choice_of_language_needs_the_token_of_the_session(browser: Browser) -
     assert client.post("/preferences", data={"language": "en"}).status_code == 403
     assert client.post("/preferences", data={"language": "en", "csrf": csrf_of(client)}).status_code == 303
     assert browser().post("/preferences", data={"language": "en"}).status_code == 303
+
+
+def test_a_stranger_who_locks_a_name_shuts_nobody_out_who_signed_in_here_before(browser: Browser) -> None:
+    mine = browser()
+    data = {"name": "viewer", "password": PASSWORD}
+    assert mine.post("/sign-in", data=data).status_code == 303
+    assert mine.cookies.get("tillmedic-known")
+    mine.post("/sign-out", data={"csrf": csrf_of(mine)})
+    for _ in range(10):
+        assert browser().post("/sign-in", data={"name": "viewer", "password": "wrong"}).status_code == 401
+    assert browser().post("/sign-in", data=data).status_code == 401
+    assert mine.post("/sign-in", data=data).status_code == 303
+    # Nor is a proof refused that is asked for again.
+    answer = mine.post("/step-up", data={"csrf": csrf_of(mine), "proof": PASSWORD})
+    assert answer.status_code == 303

@@ -16,7 +16,7 @@ from fleet_server.auth.roles import Role
 from fleet_server.console.frame import local_path
 from fleet_server.db import transaction
 from fleet_server.kit.times import utc_now
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.examples import PASSWORD, device_id
 from tests.fleet_server.console.history import run_id
@@ -30,6 +30,7 @@ PAGES = (
     f"{TILL}/actions/clock.sync",
     RUN,
     "/distribution",
+    "/overrides",
     "/runs",
     "/search",
     "/open",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from fleet_server.auth.secret_box import new_key_line
 from fleet_server.db import reading, transaction
 from fleet_server.kit.times import utc_now
 from fleet_server.signer.keys import load_key
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from tests.fleet_server.auth.people import code_of
 from tests.fleet_server.console.conftest import Browser
 from tests.fleet_server.console.examples import PASSWORD, device_id
@@ -38,10 +39,26 @@ from tests.fleet_server.routes import routes_of
 
 NEW = "violet-harbour-anvil-92"
 TILL = device_id("till_one")
+SITE = "s-petrol-0000"
+NEW_SITE = {
+    "merchant_id": "898330158120001",
+    "merchant_name_zh": "面馆",
+    "merchant_name_en": "Noodles",
+    "name_zh": "总店",
+    "name_en": "Main",
+    "timezone": "Asia/Shanghai",
+}
 QUEUED = run_id(ExecutionState.QUEUED)
 # Changes nothing that counts: a secret that nobody believes before its first code, which is an entry.
-CHANGE_NOTHING = {("POST", "/second-factor/begin")}
+CHANGE_NOTHING = {
+    ("POST", "/second-factor/begin"),
+    ("POST", "/inspections/preview"),
+    ("POST", "/api/v1/inspections/preview"),
+}
+INSPECTION = {"name": "nightly", "checks": "clock.read", "days": "1", "at": "02:00"}
+CHECKED: dict[str, Any] = {"name": "nightly", "checks": ["clock.read"]}
 
+TOMORROW = (utc_now() + timedelta(days=1)).date().isoformat()
 __all__ = ["simulators"]
 
 
@@ -58,10 +75,10 @@ class World:
         by = client or self.client
         return by.post(path, data={"csrf": csrf_of(by), **values})
 
-    def api(self, path: str, body: Any) -> Any:
+    def api(self, path: str, body: Any, method: str = "POST") -> Any:
         with transaction(self.engine) as session:
             token = Accounts(session, actor(Role.OPERATOR), utc_now()).issue_token("program", Role.OPERATOR)
-        return self.client.post(path, json=body, headers={"Authorization": f"Bearer {token}"})
+        return self.client.request(method, path, json=body, headers={"Authorization": f"Bearer {token}"})
 
     def actions(self) -> list[str]:
         with reading(self.engine) as session:
@@ -96,6 +113,41 @@ def give_code(world: World) -> Any:
     return client.post("/sign-in/code", data={"csrf": token[1], "code": code_of(secret, utc_now())})
 
 
+def arrange(world: World) -> Any:
+    return world.post("/inspections", None, **INSPECTION)
+
+
+def walk(world: World) -> Any:
+    return world.post(f"/devices/{TILL}/playbooks/clock_wrong")
+
+
+def arranged(world: World) -> tuple[str, Any]:
+    answer = world.api("/api/v1/inspections", CHECKED)
+    return answer.json()["id"], answer
+
+
+def frozen(world: World) -> tuple[str, Any]:
+    until = (utc_now() + timedelta(hours=8)).isoformat()
+    answer = world.api("/api/v1/freezes", {"reason": "National Day", "to": until})
+    return answer.json()["id"], answer
+
+
+def assign(world: World) -> Any:
+    return world.post("/assignments", technician="technician", device=TILL, first=TOMORROW, last=TOMORROW)
+
+
+def assigned(world: World) -> tuple[str, Any]:
+    until = (utc_now() + timedelta(hours=8)).isoformat()
+    answer = world.api("/api/v1/assignments", {"assignee": "technician", "device": TILL, "to": until})
+    return answer.json()["id"], answer
+
+
+def resume(world: World) -> Any:
+    inspection, _ = arranged(world)
+    world.api(f"/api/v1/inspections/{inspection}/pause", None)
+    return world.api(f"/api/v1/inspections/{inspection}/resume", None)
+
+
 def add_anchor(world: World) -> Any:
     keys_dir: Path = world.app.state.settings.keys_dir
     ensure_anchor_key(keys_dir)
@@ -124,6 +176,41 @@ DEEDS: dict[tuple[str, str], tuple[Callable[[World], Any], str]] = {
         lambda world: world.post("/people/u-viewer/disable"),
         "person_disabled",
     ),
+    ("POST", "/personal-data/find"): (
+        lambda world: world.post("/personal-data/find", how="person", q="viewer"),
+        "personal_looked_for",
+    ),
+    ("POST", "/personal-data/export"): (
+        lambda world: world.post("/personal-data/export", how="person", q="viewer", which="person:u-viewer"),
+        "personal_exported",
+    ),
+    ("POST", "/personal-data/erase"): (
+        lambda world: world.post("/personal-data/erase", how="person", q="viewer", which="person", sure="on"),
+        "personal_erasure_asked",
+    ),
+    ("POST", "/sites/{site_id}"): (
+        lambda world: world.post(f"/sites/{SITE}", contact_name="王小明", phone="13812345678"),
+        "site_changed",
+    ),
+    ("POST", "/sites/{site_id}/open"): (lambda world: world.post(f"/sites/{SITE}/open"), "personal_opened"),
+    ("POST", "/api/v1/sites/{site_id}/open"): (
+        lambda world: world.api(f"/api/v1/sites/{SITE}/open", None),
+        "personal_opened",
+    ),
+    ("PATCH", "/api/v1/sites/{site_id}"): (
+        lambda world: world.api(f"/api/v1/sites/{SITE}", {"phone": "13812345678"}, "PATCH"),
+        "site_changed",
+    ),
+    ("POST", "/api/v1/sites"): (lambda world: world.api("/api/v1/sites", NEW_SITE), "site_added"),
+    ("POST", "/api/v1/sites/export"): (lambda world: world.api("/api/v1/sites/export", None), "sites_exported"),
+    ("POST", "/api/v1/sites/import"): (
+        lambda world: world.api("/api/v1/sites/import", {"csv": f"id,phone\n{SITE},13812345678\n"}),
+        "sites_imported",
+    ),
+    ("PUT", "/api/v1/devices/{device_id}/site"): (
+        lambda world: world.api(f"/api/v1/devices/{TILL}/site", {"site": SITE}, "PUT"),
+        "device_moved",
+    ),
     ("POST", "/devices/{device_id}/runs"): (
         lambda world: world.post(f"/devices/{TILL}/runs", action="clock.read"),
         "execution_requested",
@@ -141,6 +228,78 @@ DEEDS: dict[tuple[str, str], tuple[Callable[[World], Any], str]] = {
     ("POST", "/api/v1/executions/{execution_id}/cancel"): (
         lambda world: world.api(f"/api/v1/executions/{QUEUED}/cancel", None),
         "execution_cancelled",
+    ),
+    ("POST", "/freezes"): (
+        lambda world: world.post("/freezes", first=TOMORROW, last=TOMORROW, reason="National Day"),
+        "freeze_declared",
+    ),
+    ("POST", "/freezes/{freeze_id}/end"): (
+        lambda world: world.post(f"/freezes/{frozen(world)[0]}/end"),
+        "freeze_ended",
+    ),
+    ("POST", "/api/v1/freezes"): (lambda world: frozen(world)[1], "freeze_declared"),
+    ("POST", "/api/v1/freezes/{freeze_id}/end"): (
+        lambda world: world.api(f"/api/v1/freezes/{frozen(world)[0]}/end", None),
+        "freeze_ended",
+    ),
+    ("POST", "/assignments"): (assign, "assignment_made"),
+    ("POST", "/assignments/{assignment_id}/end"): (
+        lambda world: world.post(f"/assignments/{assigned(world)[0]}/end"),
+        "assignment_ended",
+    ),
+    ("POST", "/api/v1/assignments"): (lambda world: assigned(world)[1], "assignment_made"),
+    ("POST", "/api/v1/assignments/{assignment_id}/end"): (
+        lambda world: world.api(f"/api/v1/assignments/{assigned(world)[0]}/end", None),
+        "assignment_ended",
+    ),
+    ("POST", "/devices/{device_id}/playbooks/{playbook}"): (walk, "playbook_started"),
+    ("POST", "/walks/{walk_id}/cancel"): (
+        lambda world: world.post(f"{walk(world).headers['location']}/cancel"),
+        "playbook_cancelled",
+    ),
+    ("POST", "/api/v1/playbook-runs"): (
+        lambda world: world.api("/api/v1/playbook-runs", {"device": TILL, "playbook": "clock_wrong"}),
+        "playbook_started",
+    ),
+    ("POST", "/api/v1/playbook-runs/{walk_id}/cancel"): (
+        lambda world: world.api(
+            f"/api/v1/playbook-runs/{walk(world).headers['location'].rpartition('/')[2]}/cancel", None
+        ),
+        "playbook_cancelled",
+    ),
+    ("POST", "/inspections"): (arrange, "inspection_made"),
+    ("POST", "/inspections/{inspection_id}/change"): (
+        lambda world: world.post(f"{arrange(world).headers['location']}/change", None, version="1", **INSPECTION),
+        "inspection_changed",
+    ),
+    ("POST", "/inspections/{inspection_id}/pause"): (
+        lambda world: world.post(f"{arrange(world).headers['location']}/pause"),
+        "inspection_paused",
+    ),
+    ("POST", "/inspections/{inspection_id}/resume"): (
+        lambda world: (
+            world.post(f"/inspections/{resume(world).json()['id']}/pause")
+            and world.post(f"/inspections/{resume(world).json()['id']}/resume")
+        ),
+        "inspection_resumed",
+    ),
+    ("POST", "/inspections/{inspection_id}/end"): (
+        lambda world: world.post(f"{arrange(world).headers['location']}/end"),
+        "inspection_ended",
+    ),
+    ("POST", "/api/v1/inspections"): (lambda world: arranged(world)[1], "inspection_made"),
+    ("PUT", "/api/v1/inspections/{inspection_id}"): (
+        lambda world: world.api(f"/api/v1/inspections/{arranged(world)[0]}", {**CHECKED, "version": 1}, "PUT"),
+        "inspection_changed",
+    ),
+    ("POST", "/api/v1/inspections/{inspection_id}/pause"): (
+        lambda world: world.api(f"/api/v1/inspections/{arranged(world)[0]}/pause", None),
+        "inspection_paused",
+    ),
+    ("POST", "/api/v1/inspections/{inspection_id}/resume"): (resume, "inspection_resumed"),
+    ("POST", "/api/v1/inspections/{inspection_id}/end"): (
+        lambda world: world.api(f"/api/v1/inspections/{arranged(world)[0]}/end", None),
+        "inspection_ended",
     ),
     ("POST", "/api/v1/audit/anchors"): (add_anchor, "audit_anchored"),
 }
@@ -170,6 +329,11 @@ SIGNED: dict[tuple[str, str], str] = {
     ("POST", "/enrol/v1/requests"): "device_enrolled",
     ("POST", "/enrol/v1/renewals"): "certificate_renewed",
     ("POST", "/api/v1/signing/stop"): "signing_stop",
+    ("POST", "/signing/stop"): "signing_stop",
+    ("POST", "/api/v1/visits"): "visit_begun",
+    ("POST", "/tenants/{tenant_id}/visit"): "visit_begun",
+    ("POST", "/visit/end"): "visit_ended",
+    ("POST", "/signing/permits/{permit_id}/withdraw"): "permit_withdrawn",
 }
 
 

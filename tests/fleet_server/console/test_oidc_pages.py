@@ -14,14 +14,16 @@ from sqlalchemy import Engine
 from sqlmodel import select
 from starlette.testclient import TestClient
 
-from fleet_server.audit.models import AuditEntry
+from fleet_server.audit.models import AuditAside, AuditEntry
 from fleet_server.auth.models import OidcQuestion, User
 from fleet_server.auth.people import People
 from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
 from fleet_server.kit.times import utc_now
+from fleet_server.tenants.repository import ensure_tenant
 from tests.fleet_server.auth.people import SYSTEM
 from tests.fleet_server.console.conftest import Browser
+from tests.fleet_server.factories import TENANT
 from tests.support.evil_oidc import EvilProvider, evil_provider
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, RealProvider, real_provider
 
@@ -97,7 +99,9 @@ def test_whoever_is_not_linked_is_refused_and_the_subject_is_written_down(
     assert not is_in(client)
     with reading(console_engine) as session:
         (entry,) = session.exec(select(AuditEntry).where(AuditEntry.action == "oidc_refused")).all()
-    assert entry.data == {"subject": "operator"}
+        beside = session.get_one(AuditAside, (entry.tenant_id, entry.seq)).document
+    assert entry.data == {}
+    assert beside["subject"] == "operator"
 
 
 def test_people_are_made_on_the_fly_only_where_a_role_is_named_and_never_as_somebody_else(
@@ -114,6 +118,59 @@ def test_people_are_made_on_the_fly_only_where_a_role_is_named_and_never_as_some
     assert rows["operator"] == Role.OPERATOR
     assert rows["new.person"] == Role.VIEWER
     assert [role for name, role in rows.items() if name.startswith("oidc-")] == [Role.VIEWER]
+
+
+TENANTS = {"oidc_tenant_claim": "org", "oidc_tenants": "acme=north, contoso=south, gone=nowhere"}
+
+
+@pytest.fixture
+def tenants(console_engine: Engine) -> None:
+    with transaction(console_engine) as session:
+        for tenant in ("north", "south", TENANT):
+            ensure_tenant(session, tenant, utc_now())
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_providers_claim_says_of_which_tenant_a_person_is_made(
+    browser: Browser, console_app: FastAPI, console_engine: Engine, certified: RealProvider
+) -> None:
+    use(console_app, certified.issuer, oidc_new_people_role="viewer", **TENANTS)
+    for name in ("lin@acme", "wang@contoso"):
+        client = browser(language="en")
+        assert come_back(client, certified.sign_in(begin(client)["address"], name))[0] == 200
+        assert "T63-2204" not in client.get("/").text, "terminals of the installation's own tenant"
+        assert is_in(client)
+    with reading(console_engine) as session:
+        rows = {one.name: (one.tenant_id, one.role) for one in session.exec(select(User)).all()}
+    assert (rows["lin"], rows["wang"]) == (("north", Role.VIEWER), ("south", Role.VIEWER))
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("name", ["lin", "lin@another", "lin@acme+contoso", "lin@gone", "lin@default"])
+def test_whoever_is_of_no_tenant_here_or_of_two_is_refused_and_made_nowhere(
+    browser: Browser, console_app: FastAPI, console_engine: Engine, certified: RealProvider, name: str
+) -> None:
+    use(console_app, certified.issuer, oidc_new_people_role="viewer", **TENANTS)
+    client = browser(language="en")
+    status, text = come_back(client, certified.sign_in(begin(client)["address"], name))
+    assert (status, "oidc_not_linked" in text, is_in(client)) == (403, True, False)
+    with reading(console_engine) as session:
+        assert session.exec(select(User).where(User.name == "lin")).all() == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_link_lets_nobody_into_a_tenant_that_the_claim_does_not_name(
+    browser: Browser, console_app: FastAPI, console_engine: Engine, certified: RealProvider
+) -> None:
+    use(console_app, certified.issuer, **TENANTS)
+    link(console_engine, certified.issuer, "support@acme")
+    client = browser(language="en")
+    assert come_back(client, certified.sign_in(begin(client)["address"], "support@acme"))[0] == 403
+    assert not is_in(client)
+    own = {**TENANTS, "oidc_tenants": f"acme={TENANT}"}
+    use(console_app, certified.issuer, **own)
+    assert come_back(client, certified.sign_in(begin(client)["address"], "support@acme"))[0] == 200
+    assert is_in(client)
 
 
 def test_the_provider_stands_in_for_the_password_and_not_for_the_second_factor(

@@ -13,7 +13,7 @@ from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.view_models.run import run_view
 from protocol import codec
 from protocol.capabilities import Step, StepNature
-from protocol.commands import FINAL, ExecutionState
+from protocol.executions import FINAL, ExecutionState
 from protocol.parameters import Words
 from protocol.signing import SigningKey, sign
 from protocol.stops import STOP_TYPE, StopOrder
@@ -52,7 +52,7 @@ def test_before_and_after_show_the_first_check_before_and_the_last_one_after(bro
 
 def test_why_a_run_failed_is_said_in_words_and_what_the_device_wrote_is_folded_under_them(browser: Browser) -> None:
     html = browser("viewer").get(f"/runs/{run_id(ExecutionState.FAILED)}").text
-    said = html[html.index("修复之后的检查没有通过") :]
+    said = html[html.index("修复后的检查没有通过") :]
     assert said.index("<summary>原始证据</summary>") < said.index("clock.read: 900 s after 5 s")
     assert "post_check_failed" not in html
 

@@ -15,7 +15,7 @@ def test_one_hit_of_a_screen_pop_leads_to_the_device(browser: Browser, query: st
 
 
 def test_several_hits_are_listed(browser: Browser) -> None:
-    answer = browser("viewer", language="en").get("/open", params={"phone": "057155550107"})
+    answer = browser("support", language="en").get("/open", params={"phone": "057155550107"})
     assert answer.status_code == 200
     assert "Till 1" in answer.text
     assert "Till 2" in answer.text

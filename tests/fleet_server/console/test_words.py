@@ -10,12 +10,14 @@ import fleet_server
 from fleet_server.auth.roles import Role
 from fleet_server.console import words
 from fleet_server.console.assets import load_assets
+from fleet_server.console.audit_words import AUDIT_ACTIONS
 from fleet_server.console.language import Language, translations
 from fleet_server.devices.condition import Condition
 from fleet_server.devices.presence import Presence, Reason
 from fleet_server.signer.auditing import DEEDS
 from protocol.catalogue.vocabulary import Owner
-from protocol.commands import ActionKind, ExecutionState, Refusal
+from protocol.commands import ActionKind, Refusal
+from protocol.executions import ExecutionState
 from protocol.parameters import ParamType
 from protocol.records import Outcome, Phase, Severity
 from protocol.safety import Condition as SafetyCondition
@@ -55,7 +57,7 @@ def written_deeds() -> Iterator[str]:
 
 
 def test_every_deed_that_is_written_down_has_words_and_no_other_has() -> None:
-    assert {*written_deeds(), *DEEDS.values()} == set(words.AUDIT_ACTIONS)
+    assert {*written_deeds(), *DEEDS.values()} == set(AUDIT_ACTIONS)
 
 
 def test_every_shape_is_in_the_sprite() -> None:

@@ -11,18 +11,19 @@ from fleet_server.devices.models import Device
 from fleet_server.devices.repository import DeviceFilters, DeviceRepository
 from fleet_server.devices.service import CapabilityCache, DeviceService
 from fleet_server.kit.pagination import CursorInvalid
+from fleet_server.sites.shown import Sight
 from tests.fleet_server.factories import TENANT, add_fleet, device, site
 
 
-def service(session: Session, tenant: str = TENANT) -> DeviceService:
-    return DeviceService(DeviceRepository(session, tenant))
+def service(session: Session, tenant: str = TENANT, sight: Sight = Sight.PLAIN) -> DeviceService:
+    return DeviceService(DeviceRepository(session, tenant), sight=sight)
 
 
 @pytest.fixture
 def shops(engine: Engine) -> Engine:
     """Two shops of ours, one of a stranger."""
     with transaction(engine) as session:
-        session.add(site("s-dawn-0001", merchant_id="898310000000001", phone="021-5555 0101"))
+        session.add(site("s-dawn-0001", merchant_id="898310000000001", phone="021-5555 0101", contact_name="王小明"))
         session.add(
             site(
                 "s-dusk-0002",
@@ -30,6 +31,7 @@ def shops(engine: Engine) -> Engine:
                 merchant_name_zh="暮色书店",
                 merchant_name_en="Dusk Books 100%",
                 phone="+86 10 6666 0202",
+                contact_name="李四",
             )
         )
         session.add(site("s-else-0003", "other"))
@@ -72,6 +74,9 @@ FOUND = [
     ("021-5555 0101", "420"),
     ("+86 21 5555 0101", "420"),
     ("01066660202", "531"),
+    ("王小明", "420"),
+    ("王", ""),
+    ("0215555", ""),
     ("nothing like it", ""),
     ("_", ""),
     ("", ""),
@@ -82,6 +87,18 @@ def test_device_is_found_by_every_number_and_name_it_goes_by(shops: Engine) -> N
     with reading(shops) as session:
         found = [(query, "".join(ids(service(session).find(query)))) for query, _ in FOUND]
     assert found == FOUND
+
+
+def test_by_people_a_device_is_found_only_for_those_who_may_see_them(shops: Engine) -> None:
+    """Not by a part either: who may not see a number could guess it digit by digit."""
+    by_people = ["13800000003", "+8613800000003", "021-5555 0101", "0215555", "01066660202", "王小明"]
+    with reading(shops) as session:
+        masked = service(session, sight=Sight.MASKED)
+        assert [ids(masked.find(query)) for query in by_people] == [[]] * len(by_people)
+        assert [ids(masked.list(DeviceFilters(q=query), None, 9).items) for query in by_people] == [[]] * len(by_people)
+        assert masked.look_up(phone="02155550101") == ()
+        plain = service(session).list(DeviceFilters(q="+86 21 5555 0101"), None, 9)
+        assert ids(plain.items) == list("420")
 
 
 def test_exact_hit_comes_before_what_only_contains_the_words(shops: Engine) -> None:

@@ -15,17 +15,20 @@ from cryptography.x509.oid import NameOID
 from sqlalchemy import Engine, update
 from sqlmodel import select
 
+from fleet_server.auth.roles import Role
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device as DeviceRow
 from fleet_server.enrollment import door
+from fleet_server.enrollment.codes import PENDING_LIFE
 from fleet_server.enrollment.models import Enrolment, IssuedCertificate
-from fleet_server.issuer.service import GRACE
+from fleet_server.tenants.repository import ensure_tenant
+from fleet_server.tenants.service import TenantService
 from protocol.enrolment import fingerprint
 from tests.fleet_server.api import Api, running_api
-from tests.fleet_server.factories import TENANT, settings
+from tests.fleet_server.factories import TENANT, actor, settings
 from tests.support.enrolling import Device, prepare_installation
 from tests.support.issuer import local_issuer
-from tests.support.signing_requests import new_key, renewal_proof, request_of
+from tests.support.signing_requests import new_key, request_of
 
 SERIAL, MODEL = "ES0000002", "A920"
 
@@ -162,6 +165,15 @@ def test_a_code_is_for_one_tenant(at: Door) -> None:
     refused(at.api.post("/api/v1/enrolments", body, "operator"), "site_unknown", 422)
 
 
+def test_a_code_of_a_suspended_tenant_is_as_one_that_never_was(at: Door) -> None:
+    code = at.code("stranger", site="s-two-0001")
+    with transaction(at.api.engine) as session:
+        ensure_tenant(session, "other", datetime.now(UTC))
+        TenantService(session, actor(Role.OPERATOR), datetime.now(UTC)).suspend("other", "the bill")
+    refused(at.device().enrol(code), "enrolment_code_unknown")
+    assert with_serial(at) == []
+
+
 def test_whoever_guesses_is_soon_not_answered_any_more(at: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fleet_server.enrollment.door.time.monotonic", lambda: 1000.0)
     code = at.code()
@@ -268,20 +280,30 @@ def test_a_key_is_renewed_by_the_key_and_by_nothing_else(at: Door) -> None:
     refused(device.renew("d-one-gateway", new_key()), "name_not_enrollable", 422)
 
 
-def test_one_that_slept_too_long_comes_back_with_a_persons_word(at: Door) -> None:
+def asked_long_ago(at: Door) -> None:
+    with transaction(at.api.engine) as session:
+        session.execute(update(Enrolment).values(asked_at=datetime.now(UTC) - PENDING_LIFE))
+
+
+def test_whom_nobody_let_in_for_long_is_turned_away(at: Door) -> None:
+    made = at.made(needs_approval=True)
     device = at.device()
-    link = device.enrol(at.code()).json()["enrolment"]["link"]
-    at.now[0] += timedelta(days=91) + GRACE
-    fresh = new_key()
-    csr = request_of(fresh)
-    proof = renewal_proof(device.key, link, csr)
+    assert device.enrol(made["code"]).status_code == 202
+    asked_long_ago(at)
+    refused(device.enrol(made["code"]), "enrolment_refused")
+
+
+def test_a_key_of_long_ago_takes_no_identity_with_the_code_that_it_once_used(at: Door) -> None:
+    """Whoever has an old copy of the device's files and the code's slip of paper."""
+    thief, code = at.device(), at.code()
+    link = thief.enrol(code).json()["enrolment"]["link"]
+    device = Device(at.api.client, SERIAL, MODEL, thief.key)
     for _ in range(2):
-        assert device.renew(link, fresh, csr=csr, proof=proof).status_code == 202
-    refused(at.device().renew(link, new_key()), "proof_invalid")
-    (waiting,) = at.api.get("/api/v1/enrolments", "operator", state="pending").json()["items"]
-    assert (waiting["kind"], waiting["device"]) == ("return", link)
-    assert at.api.post(f"/api/v1/enrolments/{waiting['id']}/approve", {}, "operator").status_code == 200
-    assert device.renew(link, fresh, csr=csr, proof=proof).status_code == 200
+        fresh = new_key()
+        assert device.renew(link, fresh).status_code == 200
+        device.key = fresh
+    refused(thief.enrol(code), "name_taken", 409)
+    assert device.renew(link, new_key()).status_code == 200
 
 
 def retire(at: Door, link: str, reason: str = "stolen", caller: str = "operator") -> Any:

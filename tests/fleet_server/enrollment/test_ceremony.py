@@ -18,6 +18,7 @@ from fleet_server.enrollment.installation import Installation, install
 from fleet_server.enrollment.settings_file import Wishes
 from fleet_server.errors import FleetError
 from fleet_server.executions.dispatch import Dispatcher
+from fleet_server.kit.times import to_ms, utc_now
 from fleet_server.signer.bootstrap import opened_signer
 from fleet_server.signer.service import Signer
 from fleet_server.signer.settings import load_signer_settings
@@ -26,6 +27,7 @@ from protocol.errors import Malformed
 from protocol.policy import Root, open_policy
 from protocol.signing import POLICY_TYPE, SigningKey, sign
 from tests.fleet_server.enrollment.fleets import small_fleet
+from tests.support.issuer import local_issuer
 
 NOW = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
 MEI, WU = SigningKey.from_seed(b"m" * 32), SigningKey.from_seed(b"w" * 32)
@@ -41,7 +43,8 @@ class Safe:
 
     def install(self) -> Installation:
         (self.away / "fleet.json").write_text(json.dumps(small_fleet()), "utf-8")
-        return install(self.data, Wishes(), self.away / "fleet.json", NOW, Passwords.cheap())
+        fleet, passwords = self.away / "fleet.json", Passwords.cheap()
+        return install(self.data, Wishes(), fleet, NOW, passwords, lambda made: local_issuer(made, lambda: NOW))
 
     def run(self, *arguments: str) -> Result:
         return CliRunner().invoke(make_app(), [*arguments], catch_exceptions=True)
@@ -170,7 +173,29 @@ def give_to_signer(safe: Safe) -> None:
     """As the scheduler does."""
     settings = safe.install().settings
     with opened(safe) as signer:
-        Dispatcher(signer, settings).give_policy(settings.policy_file, NOW)
+        Dispatcher(signer).give_policy(settings.policy_file, NOW)
+
+
+def test_what_time_it_is_is_said_once_and_stays_said(safe: Safe) -> None:
+    settings = safe.install().settings
+    assert present_policy(settings).clock_ms == 0
+    before = to_ms(utc_now())
+    assert safe.draft("--clock-is-right").exit_code == safe.sign().exit_code == safe.take().exit_code == 0
+    said = present_policy(settings).clock_ms
+    assert before <= said <= to_ms(utc_now())
+    assert safe.draft("--merchant-consent").exit_code == safe.sign().exit_code == safe.take().exit_code == 0
+    assert (present_policy(settings).clock_ms, present_policy(settings).version) == (said, 3)
+
+
+def test_a_time_that_has_not_come_yet_is_refused(safe: Safe) -> None:
+    settings = safe.install().settings
+    safe.draft("--clock-is-right")
+    draft = safe.away / "draft.json"
+    wrong = json.loads(draft.read_text("utf-8"))
+    draft.write_text(json.dumps(wrong | {"clock_ms": wrong["clock_ms"] + 120_000}), "utf-8")
+    assert safe.sign().exit_code == 0
+    assert "by the clock here it is not yet" in str(safe.take().exception)
+    assert present_policy(settings).clock_ms == 0
 
 
 def test_a_lost_key_of_an_approver_is_replaced_by_another(safe: Safe) -> None:

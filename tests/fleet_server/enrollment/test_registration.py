@@ -39,9 +39,7 @@ def entry(key: str, kind: DeviceKind, *, model: str = "M1", **more: Any) -> Devi
 
 def import_into(engine: Engine, fleet: FleetFile) -> Registered:
     with transaction(engine) as session:
-        registered = Registration(session, "default", NOW)
-        registered.ensure_tenant()
-        return registered.import_fleet(fleet)
+        return Registration(session, "default", NOW).import_fleet(fleet)
 
 
 def statements_of(engine: Engine, fleet: FleetFile) -> int:

@@ -22,7 +22,7 @@ from protocol import codec
 from protocol.commands import COMMAND_TYPE, Command
 from protocol.errors import Malformed
 from protocol.signing import SigningKey, open_envelope, public_keys
-from tests.fleet_server.factories import TENANT, Fleet, add_fleet, settings
+from tests.fleet_server.factories import TENANT, Fleet, add_fleet
 from tests.support.signing import local_signer
 
 COMMAND_KEY = SigningKey.from_seed(b"c" * 32)
@@ -78,4 +78,4 @@ def desk(engine: Engine, tmp_path: Path) -> Desk:
     with transaction(engine) as session:
         fleet = add_fleet(session)
     signer = local_signer(COMMAND_KEY, APPROVER_KEY)
-    return Desk(engine, fleet, Broker(), Dispatcher(signer, settings(tmp_path), jitter=lambda: 0.0))
+    return Desk(engine, fleet, Broker(), Dispatcher(signer, jitter=lambda: 0.0))

@@ -16,7 +16,7 @@ from fleet_server.devices.models import Device
 from fleet_server.executions.reports import DeviceReport, apply_reports
 from fleet_server.kit.times import utc_now
 from fleet_server.timeline.writer import append_events
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
 from tests.fleet_server.api import Api, bearer, running_api
 from tests.fleet_server.factories import TENANT

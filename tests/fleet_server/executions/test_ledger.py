@@ -11,8 +11,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from fleet_server.executions import ledger
 from fleet_server.executions.ledger import Heard, Standing, Terms
 from fleet_server.kit.times import to_ms
-from protocol.commands import DEVICE_STATES, FINAL, QUEUE_EXPIRY, ActionKind, ExecutionState, may_follow
+from protocol.commands import QUEUE_EXPIRY, ActionKind
+from protocol.executions import (
+    CAME_BACK_CODE,
+    DEVICE_STATES,
+    FINAL,
+    CancelAnswer,
+    ExecutionState,
+    Result,
+    may_follow,
+)
 from protocol.records import ExecutionReport, Outcome
+from protocol.safety import Condition
 from tests.fleet_server.factories import NOON
 
 S = ExecutionState
@@ -131,10 +141,67 @@ def test_progress_never_goes_back() -> None:
     assert (after, heard) == (running, Heard.NOTHING_NEW)
 
 
-def test_cancelled_wish_is_not_sent_again() -> None:
-    asked = replace(sent_at(FIX), cancel_asked_at=NOON)
+def test_wish_to_end_what_never_left_is_the_end_and_of_what_did_leave_is_the_devices_to_answer() -> None:
+    assert ledger.cancelled(ledger.queued(FIX), NOON).state is S.CANCELLED
+    asked = ledger.cancelled(sent_at(FIX), NOON)
+    assert (asked.state, asked.cancel_asked_at) == (S.PUBLISHED, NOON)
     assert not ledger.may_send_again(asked, FIX, NOON)
-    assert ledger.overdue(asked, FIX, NOON).state is S.CANCELLED
+    # Queued again after it was sent: a copy may still reach the device.
+    again = ledger.cancelled(ledger.unsent(sent_at(FIX), FIX, NOON, is_online=False), NOON)
+    assert again.state is S.QUEUED
+    for standing in (asked, again):
+        later = ledger.overdue(standing, FIX, NOON + 60 * SECOND)
+        assert (later.state, later.deadline_at) == (standing.state, NOON + 60 * SECOND + ledger.LOOK_AGAIN)
+        ended = ledger.overdue(later, FIX, FIX.queued_until)
+        assert (ended.state, ended.code) == (S.UNREACHABLE, "cancel_not_answered")
+
+
+def test_device_that_was_retired_leaves_open_what_it_did_with_what_was_sent() -> None:
+    assert ledger.orphaned(ledger.queued(FIX), NOON).state is S.CANCELLED
+    assert ledger.orphaned(sent_at(FIX), NOON).state is S.UNREACHABLE
+
+
+def test_what_takes_its_place_ends_what_never_left_and_nothing_else() -> None:
+    assert ledger.superseded(ledger.queued(FIX), NOON).state is S.SUPERSEDED
+    assert ledger.superseded(sent_at(FIX), NOON) == sent_at(FIX)
+
+
+def test_wait_for_a_safe_moment_says_for_what_and_until_when_and_ends_with_it() -> None:
+    held = report(S.WAITING_SAFE, holds=[Condition.BATCH_OPEN], earliest_start_ms=to_ms(NOON + 60 * SECOND))
+    waiting = hear(sent_at(FIX), FIX, report(S.STORED), held)
+    assert (waiting.holds, waiting.earliest_start) == (["batch_open"], NOON + 60 * SECOND)
+    running = hear(waiting, FIX, report(S.RUNNING, overridden=[Condition.BATTERY_LOW]))
+    assert (running.holds, running.earliest_start, running.overridden) == ([], None, ["battery_low"])
+
+
+def test_rules_that_were_set_aside_are_kept_with_the_check_before_among_them() -> None:
+    standing = hear(sent_at(FIX), FIX, report(S.STORED), report(S.WAITING_SAFE, is_forced=True))
+    assert standing.overridden == ["pre_check"]
+    standing = hear(standing, FIX, report(S.RUNNING, is_forced=True, overridden=[Condition.BATTERY_LOW]))
+    assert standing.overridden == ["battery_low", "pre_check"]
+
+
+def test_run_that_is_held_between_its_steps_has_until_the_request_ends() -> None:
+    held = report(S.RUNNING, step_index=1, holds=[Condition.TRANSACTION_RUNNING])
+    waiting = hear(sent_at(FIX), FIX, report(S.RUNNING), held)
+    assert waiting.deadline_at is not None
+    assert waiting.deadline_at > FIX.queued_until
+
+
+def test_answer_to_a_wish_to_end_it_is_kept() -> None:
+    asked = ledger.cancelled(hear(sent_at(FIX), FIX, report(S.RUNNING)), NOON)
+    refused = hear(asked, FIX, report(S.RUNNING, cancel=CancelAnswer.REFUSED))
+    assert hear(refused, FIX, report(S.VERIFYING)).cancel_answer == "refused"
+
+
+def test_fault_that_comes_back_changes_the_result_once_and_never_the_state() -> None:
+    done = hear(sent_at(FIX), FIX, report(S.SUCCEEDED, outcome=Outcome.PASS))
+    assert done.result(ActionKind.FIX) is Result.FIXED
+    back = report(S.SUCCEEDED, code=CAME_BACK_CODE, outcome=Outcome.FAIL)
+    after, heard = ledger.reported(done, FIX, back, NOON, NOON)
+    assert (heard, after.state, after.outcome) == (Heard.CAME_BACK, S.SUCCEEDED, "pass")
+    assert after.result(ActionKind.FIX) is Result.CAME_BACK
+    assert ledger.reported(after, FIX, back, NOON, NOON) == (after, Heard.NOTHING_NEW)
 
 
 reports = st.builds(
@@ -143,9 +210,11 @@ reports = st.builds(
     state=st.sampled_from(sorted(DEVICE_STATES)),
     step_index=st.integers(0, 3),
     progress_pct=st.none() | st.integers(0, 100),
-    code=st.sampled_from(["", "session_nonce", "paper_out"]),
+    code=st.sampled_from(["", "session_nonce", "paper_out", CAME_BACK_CODE]),
     outcome=st.none() | st.sampled_from(list(Outcome)),
     hold_until_ms=st.none() | st.integers(0, 2**53),
+    holds=st.lists(st.sampled_from(list(Condition)), max_size=2),
+    cancel=st.none() | st.sampled_from(list(CancelAnswer)),
 )
 
 
@@ -181,7 +250,17 @@ class LedgerLife(RuleBasedStateMachine):
     @precondition(lambda self: not self.standing.is_final)
     @rule()
     def cancel_is_asked(self) -> None:
-        self.standing = replace(self.standing, cancel_asked_at=self.now)
+        before = self.standing
+        self.standing = ledger.cancelled(before, self.now)
+        # Nothing is called undone that the device may be doing.
+        assert self.standing.is_final == ledger.is_unsent(before)
+
+    @precondition(lambda self: not self.standing.is_final)
+    @rule()
+    def another_takes_its_place(self) -> None:
+        before = self.standing
+        self.standing = ledger.superseded(before, self.now)
+        assert self.standing.is_final == ledger.is_unsent(before)
 
     @rule(said=reports)
     def device_says(self, said: ExecutionReport) -> None:
@@ -197,12 +276,20 @@ class LedgerLife(RuleBasedStateMachine):
         before = self.standing
         self.standing, heard = ledger.reported(before, self.terms, said, self.now, self.now)
         if before.is_final:
-            assert self.standing == before
+            assert self.standing.state is before.state
+            assert self.standing == before or heard is Heard.CAME_BACK
         if self.standing.state is not before.state:
             assert heard is Heard.MOVED
             assert may_follow(before.state, self.standing.state)
         if heard is Heard.LATE:
             assert self.standing == before
+
+    @invariant()
+    def what_is_said_of_it_is_no_more_than_is_known(self) -> None:
+        standing = self.standing
+        assert (standing.result(self.terms.kind) is None) == (not standing.is_final)
+        if standing.state in {S.CANCELLED, S.SUPERSEDED, S.EXPIRED} and not self.said:
+            assert standing.attempt == 0
 
     @invariant()
     def a_deadline_stands_exactly_while_it_is_not_final(self) -> None:

@@ -21,9 +21,9 @@ from fleet_server.health.apply import HealthReport, apply_health
 from fleet_server.health.export import HealthExport, Wanted
 from fleet_server.health.export_answer import MAX_AT_ONCE
 from fleet_server.health.rollups import Level
-from fleet_server.kit.csv_cells import harmless
 from fleet_server.kit.times import to_ms
 from protocol.records import HealthColumns
+from protocol.shown_text import cell
 from tests.fleet_server.api import OTHER_TENANT, Api, running_api
 from tests.fleet_server.factories import NOON, TENANT
 
@@ -88,11 +88,11 @@ def test_a_range_a_device_and_a_metric_narrow_it(api: Api) -> None:
     assert [(row["at"][11:16], row["value"]) for row in found] == [("12:02", "52.5"), ("12:10", "51")]
 
 
-def test_a_text_that_looks_like_a_formula_is_made_harmless_and_a_number_stays_one(api: Api) -> None:
+def test_a_text_that_looks_like_a_formula_is_made_cell_and_a_number_stays_one(api: Api) -> None:
     found = rows(api, device=api.fleet.terminal)
     assert {row["text"] for row in found if row["metric"] == "sys.state"} == {"'=HYPERLINK(1)"}
     assert "-1" in {row["value"] for row in found if row["metric"] == "net.rtt_ms"}
-    assert [harmless(text) for text in ("+1", "-1", "@x", "\t=1", "ok")] == ["'+1", "'-1", "'@x", "'\t=1", "ok"]
+    assert [cell(text) for text in ("+1", "-1", "@x", "\t=1", "ok")] == ["'+1", "'-1", "'@x", "'\\u0009=1", "ok"]
 
 
 def test_parquet_holds_the_same_rows(api: Api) -> None:

@@ -83,12 +83,43 @@ def test_no_more_wait_for_an_answer_than_the_broker_allows_and_the_rest_follow_i
     assert session.dropped == 0
 
 
+def test_what_carries_a_time_goes_unanswered_rather_than_late(session: BrokerSession) -> None:
+    opened(session, ACCEPTED_TWO)
+    for number in range(4):
+        session.publish("t", b"%d" % number, 1, "x", is_timed=True)
+    session.publish("t", b"command", 1, "x")
+    first = packets.PacketReader().feed(take(session))
+    assert [(one.payload, one.qos) for one in first if isinstance(one, Publish)] == [
+        (b"0", 1),
+        (b"1", 1),
+        (b"2", 0),
+        (b"3", 0),
+    ]
+    session.receive(packets.puback(first[0].mid), 0.1)  # type: ignore[union-attr]  # all are messages
+    assert [one.payload for one in packets.PacketReader().feed(take(session)) if isinstance(one, Publish)] == [
+        b"command"
+    ]
+
+
 def test_what_waits_is_bounded_and_what_does_not_fit_is_counted(session: BrokerSession) -> None:
     opened(session, ACCEPTED_TWO)
     for _ in range(MAX_WAITING + 2 + 3):
         session.publish("t", b"", 1, "x")
     assert session.dropped == 3
     opened(BrokerSession("d", [], 0.0)).leave()
+
+
+def test_half_of_what_may_wait_is_left_for_what_cannot_be_put_off(session: BrokerSession) -> None:
+    assert not session.has_room, "not accepted yet"
+    opened(session, ACCEPTED_TWO)
+    assert session.has_room
+    for _ in range(MAX_WAITING // 2 + 3):
+        session.publish("t", b"", 1, "x")
+    assert not session.has_room
+    assert session.dropped == 0
+    other = opened(BrokerSession("d", [], 0.0))
+    other.publish("t", bytes(MAX_OUTGOING_BYTES // 2), 0, "x")
+    assert not other.has_room
 
 
 def test_a_broker_that_reads_nothing_fills_no_memory(session: BrokerSession) -> None:

@@ -19,8 +19,10 @@ from fleet_server.ingest.decode import (
     HelloMessage,
     PresenceMessage,
     decode,
+    size_of,
     unprocessable,
 )
+from fleet_server.ingest.worker import MAX_FLUSH_BYTES
 from fleet_server.mqtt import Received
 from protocol.errors import Malformed
 from protocol.records import FaultRaised, HealthColumns, Record, Severity, Verdict
@@ -274,3 +276,16 @@ def test_no_mutation_of_a_good_payload_raises(seed: int, kind: str) -> None:
     for _ in range(dice.randint(1, 8)):
         payload[dice.randrange(len(payload))] = dice.randrange(256)
     assert isinstance(decode(message(kind, bytes(payload))), Decoded)
+
+
+def test_a_gateway_counts_for_what_it_sets_off() -> None:
+    """Of its few kilobytes come rows, entries and statements for each device behind it."""
+    printer = b'{"device":"d-printer00000001","line":"prn0","alive":true}'
+    one, many = (size_of(decode(message("hello", HELLO.replace(printer, b",".join([printer] * n))))) for n in (1, 200))
+    assert many - one == 199 * 1024
+    assert MAX_FLUSH_BYTES // many < 10, "some thousand devices a transaction"
+    bare = b'{"device":"d-printer00000001","family":"escpos","terminal_class":"smart","actions":[]}'
+    declared = [b'{"devices":[%s]}' % b",".join([bare] * n) for n in (1, 200)]
+    few, all_of_them = (decode(message("capabilities", one)) for one in declared)
+    assert isinstance(few, CapabilitiesMessage)
+    assert size_of(all_of_them) - size_of(few) == 199 * 4096

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -70,15 +72,40 @@ def test_what_is_taken_says_when_it_came(tmp_path: Path, monkeypatch: pytest.Mon
     assert before_s <= taken.came_s <= time.monotonic()
 
 
+def opened(chosen: ServerSettings) -> Door:
+    door = Door(chosen, SERVICE)
+    give_up_s = time.monotonic() + 20
+    while not door.is_open:
+        assert time.monotonic() < give_up_s
+        door.take(0.1)
+    return door
+
+
+@pytest.mark.integration
+def test_what_it_says_has_left_when_the_broker_reads_however_much_it_is(tmp_path: Path) -> None:
+    with running_broker(tmp_path / "broker") as broker:
+        door = opened(settings_for(broker, tmp_path))
+        # More than the kernel keeps for a connection.
+        door.publish([Publication("svc/v1/events", bytes(200_000), "application/json", 0) for _ in range(60)])
+        assert door._session is not None
+        assert door._stream is not None
+        assert (len(door._session.outgoing), door._stream.is_behind, door.dropped) == (0, False, 0)
+        os.kill(broker.process.pid, signal.SIGSTOP)
+        try:
+            began_s = time.monotonic()
+            door.publish([Publication("svc/v1/events", bytes(200_000), "application/json", 0) for _ in range(60)])
+            assert door._stream.is_behind
+            assert time.monotonic() - began_s < 5
+        finally:
+            os.kill(broker.process.pid, signal.SIGCONT)
+        door.close()
+
+
 @pytest.mark.integration
 def test_all_it_subscribes_to_is_shared_in_the_installations_secret_group(tmp_path: Path) -> None:
     with running_broker(tmp_path / "broker") as broker:
         chosen = settings_for(broker, tmp_path)
-        door = Door(chosen, SERVICE)
-        give_up_s = time.monotonic() + 20
-        while not door.is_open:
-            assert time.monotonic() < give_up_s
-            door.take(0.1)
+        door = opened(chosen)
         assert door._session is not None
         names = [name for name, _ in door._session._filters]
         door.close()

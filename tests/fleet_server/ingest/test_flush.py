@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from sqlalchemy import Engine, select
 
-from fleet_server.db import reading
+from fleet_server.db import reading, transaction
+from fleet_server.devices.models import Device
 from fleet_server.executions.dispatch import Outgoing
 from fleet_server.faults.models import Fault
 from fleet_server.ingest import dead_room
 from fleet_server.ingest.decode import DeadMessage, unprocessable
+from fleet_server.ingest.letters import MAX_BYTES as MAX_DEAD_BYTES
 from fleet_server.ingest.models import DeadLetter, LinkStream, StoredRecord
-from fleet_server.ingest.sorting import MAX_DEAD_BYTES, MAX_DEAD_PER_LINK
+from fleet_server.ingest.sorting import MAX_DEAD_PER_LINK
 from fleet_server.ingest.watermarks import MAX_BEYOND, MAX_STREAMS_PER_LINK
+from fleet_server.kit.times import utc_now
+from fleet_server.tenants.repository import ensure_tenant
 from fleet_server.timeline.writer import NewEvent
 from protocol.errors import Malformed
 from protocol.identifiers import LinkId
 from protocol.records import FaultCleared, FaultRaised, Outcome, SecurityEvent, Severity, Verdict
 from protocol.session import StreamPosition
 from protocol.streams import SeqRange, StreamKind
-from tests.support.fleet_rows import GATEWAY, OTHER, PRINTER, STRANGER, TERMINAL, make_fleet
+from tests.support.fleet_rows import GATEWAY, OTHER, PRINTER, STRANGER, TENANT, TERMINAL, make_fleet
 from tests.support.flush_rig import BULK, URGENT, FlushRig
 
 
@@ -133,6 +138,23 @@ def test_letters_for_which_there_is_no_room_are_counted_and_others_still_kept(
     assert sorted(links) == sorted([TERMINAL, TERMINAL, OTHER])
     monkeypatch.setattr(dead_room, "MAX_BYTES", 3500)
     assert rig.flush(letters[0], DeadMessage(LinkId(OTHER), "hello", why, b"", "")).counters["dead_not_kept"] == 1
+
+
+def test_a_tenant_that_fills_its_share_takes_no_room_of_another(rig: FlushRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tenants share 4,000 bytes: of the loud one 2,000 are kept, and all of the other."""
+    with transaction(rig.engine) as session:
+        for tenant in (TENANT, "other"):
+            ensure_tenant(session, tenant, utc_now())
+        session.get_one(Device, OTHER).tenant_id = "other"
+    monkeypatch.setattr(dead_room, "MAX_BYTES", 4000)
+    why = Malformed("not_decodable", "")
+    loud = [DeadMessage(LinkId(TERMINAL), "urgent", why, b"x" * 1000, "") for _ in range(4)]
+    assert rig.flush(*loud).counters["dead_not_kept"] == 2
+    quiet = [DeadMessage(LinkId(OTHER), "urgent", why, b"y" * 1000, "") for _ in range(2)]
+    assert rig.flush(*quiet).counters["dead_not_kept"] == 0
+    with reading(rig.engine) as session:
+        kept = Counter(row.tenant_id for row in session.execute(select(DeadLetter)).scalars())
+    assert kept == {TENANT: 2, "other": 2}
 
 
 @pytest.mark.parametrize("bound", ["MAX_LINK_LETTERS", "MAX_LETTERS"])

@@ -118,6 +118,8 @@ def test_a_role_without_rights_sees_a_promotion_at_once_and_a_standby_is_refused
             session.execute(text("CREATE ROLE plain LOGIN"))
             session.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO plain"))
             session.execute(text("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO plain"))
+            # Row security asks them, whoever reads.
+            session.execute(text("GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO plain"))
         before = ask(owner)
         owner.dispose()
         wait_until_followed(primary, standby)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet_server.ingest.flush import BatchAck
-from fleet_server.ingest.pacing import SPACING_S, AckPacer
+from fleet_server.ingest.pacing import KEPT_S, SPACING_S, AckPacer
 from protocol.streams import WINDOW_BATCHES, StreamAck, StreamKind
 
 
@@ -67,3 +67,11 @@ def test_none_is_forgotten_and_only_a_full_window_comes_early(steps: list[tuple[
         told[due.link_id] = due.acks[0].ack.upto
     assert told == wanted
     assert pacer.next_due_s() is None
+
+
+def test_who_was_not_answered_for_long_is_left_to_send_again() -> None:
+    pacer = AckPacer()
+    pacer.add(ack(1, link="old"), 0.0)
+    pacer.add(ack(1, link="new"), KEPT_S)
+    assert pacer.forget_old(KEPT_S + 0.1) == 1
+    assert [due.link_id for due in pacer.take_due(KEPT_S + 0.1)] == ["new"]

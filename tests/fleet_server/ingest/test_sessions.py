@@ -15,6 +15,8 @@ from fleet_server.devices.condition import sweep_conditions
 from fleet_server.devices.models import Capability, HeardHour
 from fleet_server.ingest import installation
 from fleet_server.ingest.decode import CapabilitiesMessage, HelloMessage
+from fleet_server.ingest.directory import Directory
+from fleet_server.ingest.installation import listening_s
 from fleet_server.kit.times import to_ms
 from fleet_server.timeline.writer import append_events
 from protocol.capabilities import Capabilities, DeviceCapabilities, digest
@@ -35,11 +37,19 @@ def rig(engine: Engine) -> FlushRig:
 
 def sweep(rig: FlushRig) -> None:
     with transaction(rig.engine) as session:
-        append_events(session, TENANT, sweep_presence(session, TENANT, rig.now), rig.now)
+        append_events(session, TENANT, sweep_presence(session, TENANT, rig.now, listening_s(session, rig.now)), rig.now)
 
 
 def statuses(rig: FlushRig, device: str) -> list[tuple[str, str]]:
     return [(one.data["status"], one.data["reason"]) for one in rig.events(device, "presence")]
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(-86_400, 0), (0, 0), (590, 0), (615, 1), (2_592_000, 1)])
+def test_a_link_whose_time_was_told_wrongly_is_shown(rig: FlushRig, ahead_s: int, told: int) -> None:
+    rig.trusted_ahead = timedelta(seconds=ahead_s)
+    rig.flush(rig.hello(TERMINAL))
+    found = [(one.data["code"], one.data["detail"]) for one in rig.events(TERMINAL, "security")]
+    assert found == [("agent.CLOCK_AHEAD", f"by {ahead_s} s")] * told
 
 
 def test_a_will_ends_only_the_session_it_names(rig: FlushRig) -> None:
@@ -197,10 +207,40 @@ def test_a_link_that_knows_the_servers_time_sets_a_hello_right_that_was_long_on_
 
 def test_a_hello_in_time_is_believed_more_than_what_the_way_of_an_answer_lets_a_link_tell(rig: FlushRig) -> None:
     rig.flush(rig.hello(TERMINAL))
-    for number, told_ms in enumerate((TRUE_OFFSET_MS - 900, TRUE_OFFSET_MS + 40_000), 1):
-        rig.flush(rig.batch(TERMINAL, number, verdict(rig, 5), mono_offset_ms=told_ms))
-        assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=5)
+    rig.flush(rig.batch(TERMINAL, 1, verdict(rig, 5), mono_offset_ms=TRUE_OFFSET_MS - 900))
+    assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=5)
     assert rig.device(TERMINAL).mono_offset_ms == TRUE_OFFSET_MS
+
+
+def test_what_a_link_knows_better_after_a_quicker_answer_holds_and_what_was_sent_before_does_not(rig: FlushRig) -> None:
+    rig.flush(late_hello(rig, 40))
+    batches = [
+        rig.batch(TERMINAL, number, verdict(rig, 5), mono_offset_ms=TRUE_OFFSET_MS - behind_ms)
+        for number, behind_ms in enumerate((30_000, 100, 20_000), 1)
+    ]
+    rig.flush(batches[0])
+    assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=35)
+    rig.flush(batches[1], batches[2])
+    assert {one.at for one in rig.events(TERMINAL, "verdict")[1:]} == {rig.now - timedelta(seconds=5.1)}
+    found = rig.device(TERMINAL)
+    assert (found.mono_offset_ms, found.clock_offset_ms) == (TRUE_OFFSET_MS - 100, 3_600_100)
+
+
+def test_two_workers_that_are_told_the_same_of_a_clock_set_it_right_once(rig: FlushRig) -> None:
+    rig.flush(late_hello(rig, 40))
+    batches = [
+        rig.batch(TERMINAL, number, verdict(rig, 5), mono_offset_ms=TRUE_OFFSET_MS - 100 * number) for number in (1, 2)
+    ]
+    other = Directory()
+    with reading(rig.engine) as session:
+        other.find(session, [TERMINAL], rig.now_s)
+    rig.flush(batches[0])
+    # It remembers the link as it was before the first heard of it.
+    rig.directory = other
+    rig.flush(batches[1])
+    found = rig.device(TERMINAL)
+    assert (found.mono_offset_ms, found.clock_offset_ms) == (TRUE_OFFSET_MS - 200, 3_600_200)
+    assert rig.events(TERMINAL, "verdict")[-1].at == rig.now - timedelta(seconds=5.2)
 
 
 def test_what_a_link_told_before_it_restarted_says_nothing_of_its_clock_since(rig: FlushRig) -> None:

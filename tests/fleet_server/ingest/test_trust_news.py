@@ -105,6 +105,7 @@ def test_change_is_told_once_to_those_who_are_online(news: TrustNews, tmp_path: 
         fleet = add_fleet(session)
         session.execute(update(Device).values(presence="offline"))
         session.execute(update(Device).where(Device.id == fleet.gateway).values(presence="online"))  # type: ignore[arg-type]  # SQLModel types columns as their values
+    note(news, engine)
     assert not news.has_news(0)
     written(tmp_path / "stops" / "default.json", stop(4), at_s=2)
     assert not news.has_news(LOOK_EVERY_S / 2)
@@ -113,6 +114,49 @@ def test_change_is_told_once_to_those_who_are_online(news: TrustNews, tmp_path: 
     assert documents(told)[-1:] == envelopes(stop(4))
     assert {one.topic for one in told} == {f"fleet/v1/{fleet.gateway}/down/trust"}
     assert not news.has_news(2 * LOOK_EVERY_S)
+
+
+def test_change_that_a_greeting_link_brings_to_light_is_told_to_the_others_too(
+    news: TrustNews, tmp_path: Path, engine: Engine
+) -> None:
+    with transaction(engine) as session:
+        add_fleet(session)
+        session.execute(update(Device).values(presence="online"))
+    note(news, engine)
+    written(tmp_path / "stops" / "default.json", stop(4), at_s=2)
+    # A hello comes before the worker's own look.
+    assert documents(news.for_link("dev-00000001", TENANT, hello(policy_version=5, stop_epoch=3), LOOK_EVERY_S))
+    assert news.has_news(LOOK_EVERY_S)
+    assert envelopes(stop(4))[0] in documents(spread(news, engine))
+
+
+def test_what_changed_while_no_worker_was_up_is_told_by_the_next_one_once(
+    news: TrustNews, tmp_path: Path, engine: Engine
+) -> None:
+    """Links whose connection the broker kept do not greet again: a stop would never reach them."""
+    with transaction(engine) as session:
+        add_fleet(session)
+        session.execute(update(Device).values(presence="online"))
+    note(news, engine)
+    written(tmp_path / "stops" / "default.json", stop(4), at_s=2)
+    following = TrustNews(tmp_path)
+    assert following.has_news(0)
+    told = spread(following, engine)
+    assert envelopes(stop(4))[0] in documents(told)
+    note(following, engine)
+    assert not following.has_news(LOOK_EVERY_S)
+    third = TrustNews(tmp_path)
+    assert third.has_news(0)
+    assert spread(third, engine) == []
+    assert not third.has_news(LOOK_EVERY_S)
+
+
+def note(news: TrustNews, engine: Engine) -> None:
+    """As the worker does once all are told."""
+    news.has_news(0)
+    spread(news, engine)
+    with transaction(engine) as session:
+        news.note(session)
 
 
 def spread(news: TrustNews, engine: Engine) -> list[Publication]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from math import inf
@@ -14,10 +15,11 @@ from sqlmodel import Session
 
 from fleet_server.db import reading, transaction
 from fleet_server.executions.dispatch import Outgoing
+from fleet_server.ingest import pacing
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
 from fleet_server.ingest.door import Taken
-from fleet_server.ingest.installation import listening_s, read_counters
+from fleet_server.ingest.installation import listening_s, read_counters, save_worker
 from fleet_server.ingest.models import DeadLetter, StoredRecord
 from fleet_server.ingest.worker import Worker
 from fleet_server.kit.times import utc_now
@@ -28,6 +30,7 @@ from protocol.signing import SigningKey
 from protocol.topics import EVENTS, WATCH
 from tests.support.fleet_rows import GATEWAY, OTHER, STRANGER, TERMINAL
 from tests.support.flush_rig import FlushRig
+from tests.support.ingest_worker import until_all_are_told
 
 
 class ListDoor:
@@ -38,7 +41,7 @@ class ListDoor:
         self.coming: list[Taken] = []
         self.told: list[str] = []
         self.dropped = 0
-        self.is_open = True
+        self.is_open = self.has_room = True
 
     def take(self, _wait_s: float) -> list[Taken]:
         taken, self.coming = self.coming, []
@@ -62,10 +65,15 @@ class ListDoor:
 class Poison:
     """A dispatch that one link's hello sets off."""
 
-    def take_for_link(self, session: Session, link_id: str, now: datetime) -> Sequence[Outgoing]:
+    def take_for_link(self, session: Session, tenant_id: str, link_id: str, now: datetime) -> Sequence[Outgoing]:
         if link_id == OTHER:
             raise RuntimeError("a bug of ours")
         return []
+
+
+def unasked(door: ListDoor) -> set[str]:
+    """Links that were told that somebody listens again."""
+    return {line.split("/")[2] for line in door.told if "/down/ack qos0" in line}
 
 
 def count(engine: Engine) -> int:
@@ -81,7 +89,10 @@ def door(engine_on_file: Engine) -> ListDoor:
 @pytest.fixture
 def worker(engine_on_file: Engine, door: ListDoor) -> Worker:
     answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
-    return Worker("svc-fleet-1", engine_on_file, door, answers, Poison())  # type: ignore[arg-type]  # a door as far as a worker knows it
+    made = Worker("svc-fleet-1", engine_on_file, door, answers, Poison())  # type: ignore[arg-type]  # a door as far as a worker knows it
+    until_all_are_told(made)
+    door.told.clear()
+    return made
 
 
 def urgent(rig: FlushRig, link: str, first: int, count: int = 1) -> Taken:
@@ -229,8 +240,10 @@ def test_a_worker_leaves_word_that_it_listens_and_what_it_counted(
 
 
 def test_what_a_lost_database_has_committed_is_not_acknowledged_in_the_name_of_the_next(
-    engine_on_file: Engine, door: ListDoor, worker: Worker
+    engine_on_file: Engine, door: ListDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However long a step takes here.
+    monkeypatch.setattr(pacing, "SPACING_S", 3600.0)
     rig = FlushRig(engine_on_file)
     for number in (1, 2):
         # The second one's acknowledgement waits, to be gathered with others.
@@ -243,3 +256,22 @@ def test_what_a_lost_database_has_committed_is_not_acknowledged_in_the_name_of_t
     worker.step()
     assert f"fleet/v1/{OTHER}/down/ack qos1 after 3" in door.told
     assert worker.counters["unsaid_acks"] == 1
+    until_all_are_told(worker)
+    assert unasked(door) == {TERMINAL, GATEWAY, OTHER}
+
+
+def test_links_whose_messages_were_given_back_are_told_when_they_are_taken_again(
+    engine_on_file: Engine, door: ListDoor, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = FlushRig(engine_on_file)
+    with transaction(engine_on_file) as session:
+        save_worker(session, "svc-fleet-2", Counter(), utc_now(), utc_now())
+    monkeypatch.setattr(worker_module, "GIVE_UP_S", 0.0)
+    door.coming = [urgent(rig, TERMINAL, 1)]
+    _fail_commits(engine_on_file, 1)
+    worker.step()
+    worker.step()
+    assert unasked(door) == set()
+    door.is_open = True
+    until_all_are_told(worker)
+    assert unasked(door) == {TERMINAL, GATEWAY, OTHER}

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Connection, Engine, event, select
 
 from fleet_server.db import reading
-from fleet_server.ingest import fair_queue
+from fleet_server.ingest import fair_queue, pacing
 from fleet_server.ingest import worker as worker_module
 from fleet_server.ingest.answers import Answers, Publication
+from fleet_server.ingest.decode import decode, size_of
 from fleet_server.ingest.door import Taken
 from fleet_server.ingest.fair_queue import MAX_WAITING, Quota, Quotas
 from fleet_server.ingest.models import StoredRecord
@@ -23,7 +24,7 @@ from protocol.signing import SigningKey
 from tests.support.engines import postgres_engine
 from tests.support.fleet_rows import OTHER, TERMINAL, make_fleet
 from tests.support.flush_rig import FlushRig
-from tests.support.ingest_worker import NothingToSend
+from tests.support.ingest_worker import NothingToSend, until_all_are_told
 from tests.support.postgres import PostgresServer
 
 
@@ -36,7 +37,7 @@ class ListDoor:
         self.on_its_way: list[Taken] = []
         self.told: list[str] = []
         self.dropped = 0
-        self.is_open = True
+        self.is_open = self.has_room = True
         self.is_retiring = False
 
     def take(self, _wait_s: float) -> list[Taken]:
@@ -70,7 +71,10 @@ def stored(engine: Engine) -> int:
 
 def worker_at(engine: Engine, door: ListDoor, quotas: Quotas = fair_queue.NO_QUOTAS) -> Worker:
     answers = Answers(SigningKey.from_seed(bytes(32)), "e" * 32)
-    return Worker("svc-fleet-1", engine, door, answers, NothingToSend(), quotas)  # type: ignore[arg-type]  # a door as far as a worker knows it
+    worker = Worker("svc-fleet-1", engine, door, answers, NothingToSend(), quotas)  # type: ignore[arg-type]  # a door as far as a worker knows it
+    until_all_are_told(worker)
+    door.told.clear()
+    return worker
 
 
 def verdicts(engine: Engine, link: str, count: int, first: int = 1) -> list[Taken]:
@@ -99,6 +103,44 @@ def test_nothing_is_read_while_enough_waits(engine_on_file: Engine, monkeypatch:
     for _ in range(5):
         worker.step()
     assert stored(engine_on_file) == 12
+
+
+def test_the_broker_is_heard_between_two_transactions(engine_on_file: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says meanwhile, answers to welcomes among it, does not wait until all that was taken is stored."""
+    door = ListDoor(engine_on_file)
+    worker = worker_at(engine_on_file, door)
+    door.coming = verdicts(engine_on_file, TERMINAL, 2)
+    # Both are taken together, but one of them is enough for a transaction.
+    monkeypatch.setattr(worker_module, "MAX_FLUSH_BYTES", size_of(decode(door.coming[0].message)))
+    for _ in range(2):
+        worker.step()
+    assert [said for said in door.told if said.startswith(("read", "puback"))] == ["read", "puback 1"] * 2
+    assert stored(engine_on_file) == 2
+
+
+def test_acknowledgements_wait_joined_while_the_broker_takes_nothing(
+    engine_on_file: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = ListDoor(engine_on_file)
+    worker = worker_at(engine_on_file, door)
+    door.has_room = False
+    for seq in (1, 2):
+        door.coming = verdicts(engine_on_file, TERMINAL, 1, first=seq)
+        worker.step()
+    assert stored(engine_on_file) == 2
+    assert "ack" not in door.told
+    door.has_room = True
+    worker.step()
+    assert door.told.count("ack") == worker.counters["acks"] == 1
+    door.has_room = False
+    door.coming = verdicts(engine_on_file, TERMINAL, 1, first=3)
+    worker.step()
+    monkeypatch.setattr(pacing, "KEPT_S", -1.0)
+    worker.step()
+    assert worker.counters["unsaid_acks"] == 1, "told late it would look as if the database had gone back"
+    door.has_room = True
+    worker.step()
+    assert door.told.count("ack") == 1
 
 
 def test_what_is_put_off_is_answered_to_the_broker_and_to_nobody_else(engine_on_file: Engine) -> None:

@@ -1,13 +1,13 @@
-"""The authority's files: made once, taken over from an earlier version, and made anew from the root after a loss."""
+"""The authority's files: made once, and made anew from the root after a loss."""
 
 from __future__ import annotations
 
 import stat
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from fleet_server.enrollment.authority import ISSUING_LIFE, Authority, Root, is_issued_by, is_list_due
 from fleet_server.enrollment.errors import DataFolderUnusable
@@ -17,6 +17,7 @@ from fleet_server.issuer.folder import (
     load_authority,
     load_previous,
     new_issuing,
+    renew_root,
 )
 from fleet_server.issuer.service import Issuer, alone
 
@@ -30,6 +31,10 @@ def places(tmp_path: Path) -> AuthorityPlaces:
     places.keys_dir.mkdir(mode=0o700)
     ensure_authority(places, NOW)
     return places
+
+
+def _same(now: datetime) -> datetime:
+    return now
 
 
 def root_of(places: AuthorityPlaces) -> Root:
@@ -55,19 +60,10 @@ def test_without_the_roots_key_it_goes_on_signing(places: AuthorityPlaces) -> No
     assert is_issued_by(made.certificate_pem, load_authority(places))
 
 
-def test_the_one_key_of_an_earlier_version_becomes_the_issuing_one(tmp_path: Path) -> None:
-    places = AuthorityPlaces(tmp_path / "keys", tmp_path / "issuer")
-    places.keys_dir.mkdir()
-    old = Root.make(NOW)
-    (places.keys_dir / "ca.key").write_bytes(old.key_pem)
-    places.root_certificate.write_bytes(old.certificate_pem)
-    ensure_authority(places, NOW)
-    assert not (places.keys_dir / "ca.key").exists()
-    now = load_authority(places)
-    assert now.certificate_pem == old.certificate_pem
-    made = now.issue_link(LINK, NOW).certificate_pem
-    assert len(x509.load_pem_x509_certificates(made)) == 1
-    x509.load_pem_x509_certificate(made).verify_directly_issued_by(old.certificate)
+def test_an_authority_without_a_root_above_it_is_none(places: AuthorityPlaces) -> None:
+    places.chain.write_bytes(load_authority(places).issuing_pem)
+    with pytest.raises(DataFolderUnusable, match="the root's behind it, came 1"):
+        load_authority(places)
 
 
 def test_a_planned_change_keeps_what_the_one_before_has_signed(places: AuthorityPlaces) -> None:
@@ -78,6 +74,18 @@ def test_a_planned_change_keeps_what_the_one_before_has_signed(places: Authority
     lists = _lists(places)
     assert not is_list_due(lists, old.certificate, (), NOW)
     assert not is_list_due(lists, made.certificate, (), NOW)
+
+
+def test_a_former_issuing_one_signs_its_list_until_it_has_ended_itself(places: AuthorityPlaces) -> None:
+    end = load_authority(places).certificate.not_valid_after_utc
+    new_issuing(places, root_of(places), NOW + timedelta(days=300), is_lost=False)
+    for now, lists in ((end - timedelta(seconds=1), 2), (end, 1)):
+        issuer = Issuer(places, partial(_same, now))
+        try:
+            answer = issuer.answer(b'{"ask":"lists","serials":[]}')
+        finally:
+            issuer.close()
+        assert answer.count(b"BEGIN X509 CRL") == lists
 
 
 def test_after_a_loss_nothing_of_the_one_before_is_believed(places: AuthorityPlaces) -> None:
@@ -126,3 +134,16 @@ def _lists(places: AuthorityPlaces) -> bytes:
         return msgspec.json.decode(issuer.answer(b'{"ask":"lists"}'), type=Answer).pem.encode()
     finally:
         issuer.close()
+
+
+def test_a_renewed_root_has_an_issuing_one_below_it_and_the_one_before_goes_on_being_listed(
+    places: AuthorityPlaces,
+) -> None:
+    old, root = load_authority(places), root_of(places)
+    later = NOW + timedelta(days=300)
+    made = renew_root(places, root, later)
+    assert places.root_certificate.read_bytes() == made.certificate_pem != root.certificate_pem
+    assert load_authority(places).chain_pem == made.chain_pem
+    assert [one.certificate for one in load_previous(places)] == [old.certificate]
+    with pytest.raises(DataFolderUnusable, match="another authority's"):
+        renew_root(places, Root.make(NOW), later)

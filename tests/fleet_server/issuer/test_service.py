@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fleet_server.enrollment.authority import TAKE_OVER_LIFE, list_ends_at
-from fleet_server.enrollment.errors import NameNotEnrollable
+from fleet_server.enrollment.authority import ISSUING_LIFE, TAKE_OVER_LIFE
+from fleet_server.enrollment.ends import list_ends_at
+from fleet_server.enrollment.errors import AuthorityLapsed, NameNotEnrollable
 from fleet_server.issuer import service
 from fleet_server.issuer.client import IssuerClient
 from fleet_server.issuer.errors import (
@@ -29,6 +30,7 @@ from fleet_server.issuer.errors import (
 )
 from fleet_server.issuer.folder import AuthorityPlaces, ensure_authority
 from fleet_server.issuer.service import GRACE, Issuer
+from protocol.enrolment import MAX_PEM
 from tests.support.issuer import LocalChannel
 from tests.support.signing_requests import new_key, renewal_proof, request_of
 
@@ -91,6 +93,8 @@ WEAK: dict[str, Callable[[], str]] = {
     "a long RSA key": lambda: request_of(rsa.generate_private_key(65537, 2048)),
     "another curve": lambda: request_of(ec.generate_private_key(ec.SECP384R1())),
     "a small curve": lambda: request_of(ec.generate_private_key(ec.SECP192R1())),
+    "an attribute": lambda: request_of(new_key(), challenge=b"word"),
+    "more than there is room for": lambda: request_of(new_key()) + "\n" * MAX_PEM,
     "another hash": lambda: request_of(new_key(), algorithm=hashes.SHA512()),
     "a request that somebody altered": lambda: _altered(request_of(new_key())),
     "no request": lambda: "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
@@ -262,3 +266,16 @@ def test_a_list_lives_long_after_it_is_renewed(office: Office) -> None:
     ends = list_ends_at(office.client.revocation_list((), NOW))
     assert ends is not None
     assert ends > NOW + timedelta(days=80)
+
+
+def test_a_lapsed_issuing_certificate_is_said_in_words_and_the_issuer_lives(office: Office) -> None:
+    key = new_key()
+    office.client.enrol(LINK, request_of(key))
+    office.now = NOW + ISSUING_LIFE
+    with pytest.raises(AuthorityLapsed, match="the issuing certificate ended"):
+        office.client.enrol(OTHER, request_of(new_key()))
+    with pytest.raises(AuthorityLapsed, match="the issuing certificate ended"):
+        office.client.issue_service("svc-fleet-1", office.now)
+    assert office.client.describe()
+    office.now = NOW
+    assert office.client.enrol(OTHER, request_of(new_key())).serial, "no name was taken by what came to nothing"

@@ -5,7 +5,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -228,3 +228,58 @@ def test_an_answer_that_is_cut_short_is_no_answer(folder: Path) -> None:
             with pytest.raises(SignerUnreachable, match="cut short"):
                 SignerClient(path).standing(NOON)
         thread.join()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0", b"\0\0\0\x20", b'\0\0\0\x20{"type":'], ids=["nothing", "a byte", "a length", "half a line"]
+)
+def test_a_peer_that_says_nothing_or_half_a_request_keeps_no_place(folder: Path, content: bytes) -> None:
+    with listening_signer(a_signer(), folder, idle_s=0.3, whole_s=0.3) as settings, ExitStack() as stack:
+        for _ in range(MAX_CONNECTIONS):
+            link = stack.enter_context(socket.socket(socket.AF_UNIX))
+            link.settimeout(10)
+            link.connect(settings.socket)
+            link.sendall(content)
+        late = stack.enter_context(closing(SignerClient(Path(settings.socket))))
+        until(lambda: is_served(late), "their places are free")
+        assert link.recv(1) == b"", "the last of them was cut off"
+
+
+def test_whoever_drips_byte_by_byte_is_cut_off_all_the_same(folder: Path) -> None:
+    body = framed(b'{"type": "standing"}' + b" " * 1000)
+    with (
+        listening_signer(a_signer(), folder, idle_s=10, whole_s=0.3) as settings,
+        socket.socket(socket.AF_UNIX) as link,
+    ):
+        link.connect(settings.socket)
+        link.settimeout(0.02)
+        assert 1 < dripped(link, body) < len(body)
+
+
+def dripped(link: socket.socket, body: bytes) -> int:
+    """How many bytes it took, one at a time, until the signer hung up."""
+    for sent, byte in enumerate(body):
+        with suppress(ConnectionError):
+            link.sendall(bytes([byte]))
+            if _is_open(link):
+                continue
+        return sent
+    return len(body)
+
+
+def _is_open(link: socket.socket) -> bool:
+    try:
+        return link.recv(1) != b""
+    except TimeoutError:
+        return True
+
+
+def test_a_client_that_was_silent_for_long_asks_again_and_notices_nothing(folder: Path) -> None:
+    with (
+        listening_signer(a_signer(), folder, idle_s=0.05) as settings,
+        closing(SignerClient(Path(settings.socket))) as client,
+    ):
+        for _ in range(3):
+            assert client.standing(NOON).policy_version == 1
+            assert client._link is not None
+            assert client._link.recv(1, socket.MSG_PEEK) == b"", "it was let go"

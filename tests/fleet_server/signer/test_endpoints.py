@@ -11,6 +11,8 @@ from fleet_server.approvals.permit_making import signed_lift
 from fleet_server.audit.models import AuditEntry
 from fleet_server.db import reading, transaction
 from fleet_server.devices.models import Device
+from fleet_server.kit.times import utc_now
+from fleet_server.tenants.models import Tenant
 from protocol.signing import SigningKey
 from protocol.stops import open_stop
 from tests.fleet_server.api import Api, running_api
@@ -53,7 +55,25 @@ def test_one_operator_stops_all_signing_and_all_that_waits_ends(api: Api) -> Non
     standing = api.get("/api/v1/signing").json()
     assert (standing["stopped"], standing["by"], standing["reason"]) == (True, "operator", "looks odd")
     with reading(api.engine) as session:
-        assert session.exec(select(AuditEntry.data).where(AuditEntry.action == "signing_stop")).one()
+        entry = session.exec(select(AuditEntry).where(AuditEntry.action == "signing_stop")).one()
+    # What somebody typed lies beside the chain, where it can be erased.
+    assert (entry.target, entry.data) == (TENANT, {})
+
+
+def test_a_stop_is_of_all_tenants_and_each_ones_approvers_lift_their_own(api: Api, tmp_path: Path) -> None:
+    with transaction(api.engine) as session:
+        session.add(Tenant(id="other", name="Other", created_at=utc_now()))
+    assert stopped(api) == 200
+    policy = policy_of(COMMAND_KEY, APPROVERS)
+    for tenant in (TENANT, "other"):
+        order = open_stop((tmp_path / "server" / "stops" / f"{tenant}.json").read_bytes(), policy, tenant)
+        assert (getattr(order, "epoch", None), getattr(order, "lifts", None)) == (1, False), tenant
+    assert api.post("/api/v1/signing/lift", {"envelope": signed_lift(TENANT, 1, [MEI])}).json()["stopped"] is False
+    standing = api.app.state.signer.standing(utc_now())
+    assert {note.tenant: note.holds for note in standing.stops} == {TENANT: False, "other": True}
+    with reading(api.engine) as session:
+        entries = session.exec(select(AuditEntry.tenant_id).where(AuditEntry.action == "signing_stop")).all()
+    assert sorted(entries) == [TENANT, "other"]
 
 
 def test_the_signed_stop_lies_where_terminals_are_given_it_from(api: Api, tmp_path: Path) -> None:

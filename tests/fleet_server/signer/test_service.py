@@ -204,26 +204,6 @@ def test_used_counts_caps_and_stops_outlive_a_restart(tmp_path: Path) -> None:
     signer.state.close()
 
 
-def test_commands_are_capped_in_an_hour_by_class() -> None:
-    signer = a_signer(changes_per_hour=3)
-    for _ in range(3):
-        signer.sign(allowed(), NOON)
-    with pytest.raises(SigningCapReached):
-        signer.sign(allowed(), NOON + timedelta(minutes=59))
-    signer.sign(READ, NOON)
-    late = replace(APPROVAL, not_after_ms=to_ms(NOON + timedelta(hours=2)))
-    signer.sign(allowed(ORDER, late), NOON + timedelta(minutes=61))
-
-
-def test_devices_are_capped_in_an_hour_by_class() -> None:
-    signer = a_signer(reads_devices_per_hour=2)
-    for device in (0, 1, 0, 1, 1):
-        signer.sign(numbered(READ, device, device), NOON)
-    with pytest.raises(SigningCapReached, match="2 devices"):
-        signer.sign(numbered(READ, 2, 2), NOON)
-    signer.sign(numbered(READ, 2, 2), NOON + timedelta(minutes=61))
-
-
 def test_a_refused_command_uses_up_nothing() -> None:
     signer = a_signer(changes_per_hour=1)
     for _ in range(5):

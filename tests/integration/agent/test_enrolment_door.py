@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from device_agent.adapters.enrolment_door import EnrolmentFailed
+from device_agent.adapters.enrolment_door import EnrolmentFailed, Server
 from device_agent.enrolling import enroll
 from device_agent.errors import ConfigurationInvalid
-from fleet_server.enrollment.authority import Authority
+from fleet_server.enrollment.authority import Authority, Root
 from fleet_server.kit.times import utc_now
 from protocol.enrolment import Code, fingerprint
 
@@ -35,7 +36,7 @@ class Peer:
 
 
 @contextmanager
-def answering(folder: Path, certificate_of: Authority, shown: bytes) -> Iterator[Peer]:
+def answering(folder: Path, certificate_of: Authority, shown: bytes, now: datetime | None = None) -> Iterator[Peer]:
     peer = Peer(shown)
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,7 +56,7 @@ def answering(folder: Path, certificate_of: Authority, shown: bytes) -> Iterator
         def log_message(self, *_: Any) -> None:
             return
 
-    issued = certificate_of.issue_server(["127.0.0.1"], utc_now())
+    issued = certificate_of.issue_server(["127.0.0.1"], now or utc_now())
     (folder / "s.crt").write_bytes(issued.certificate_pem)
     (folder / "s.key").write_bytes(issued.key_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -74,7 +75,7 @@ def answering(folder: Path, certificate_of: Authority, shown: bytes) -> Iterator
 
 
 def code_of(authority: Authority) -> str:
-    return str(Code(SECRET, fingerprint((authority.root or authority.certificate).public_bytes(Encoding.DER))))
+    return str(Code(SECRET, fingerprint(authority.root.public_bytes(Encoding.DER))))
 
 
 def try_it(peer: Peer, code: str, folder: Path, **how: Any) -> str:
@@ -140,3 +141,20 @@ def test_an_identity_that_is_there_is_not_overwritten(ours: Authority, tmp_path:
     (tmp_path / "b" / "enrolment.json").write_text("{}")
     with pytest.raises(ConfigurationInvalid, match="holds an identity already"):
         enroll("https://127.0.0.1:1", code_of(ours), tmp_path / "b", "SN1", "A920", wait_s=0, has_public_name=False)
+
+
+@pytest.mark.parametrize("days", [-3000, 3000])
+def test_a_renewal_is_asked_for_whatever_this_machines_clock_says(ours: Authority, tmp_path: Path, days: int) -> None:
+    """The server's certificate is years old, or begins in years: as one of today is for a clock that is as far off."""
+    when = utc_now() + timedelta(days=days)
+    at_that_time = Root.make(when).make_issuing(when)
+    with answering(tmp_path, at_that_time, at_that_time.certificate_pem, when) as peer:
+        ca_pem = at_that_time.certificate_pem.decode()
+        server = Server(peer.url, ca_pem, has_public_name=True, hears_no_secret=True)
+        assert server.ask("POST", "/enrol/v1/renewals", b"{}")[0] == 403
+        # A secret goes by a public name's certificate only while that is good.
+        with pytest.raises(EnrolmentFailed, match=r"expired|not yet valid"):
+            Server(peer.url, ca_pem, has_public_name=True).ask("POST", "/enrol/v1/requests", b"{}")
+        foreign = Server(peer.url, ours.certificate_pem.decode(), has_public_name=True, hears_no_secret=True)
+        with pytest.raises(EnrolmentFailed, match="does not show a certificate"):
+            foreign.ask("POST", "/enrol/v1/renewals", b"{}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from protocol.records import Outcome
 from protocol.session import PresenceStatus
 from tests.integration.agent.conftest import Site

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from protocol.catalogue.vocabulary import TerminalClass
-from protocol.commands import ExecutionState
+from protocol.executions import ExecutionState
 from simulators.terminal import SimulatedTerminal
 from tests.integration.agent.conftest import Site
 

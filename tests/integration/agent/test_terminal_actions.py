@@ -48,6 +48,8 @@ def test_every_check_runs_and_finds_a_healthy_terminal_healthy(recorder: Recorde
     [
         ("app.restart", "app_dead", "agent.APP_DEAD"),
         ("queue.send", "queue_stuck", "agent.UPLOAD_STUCK"),
+        ("batch.settle", "batch_full", "term.BATCH_FULL"),
+        ("sign_in.renew", "sign_in_expired", "term.SIGN_IN_NEEDED"),
         ("device.reboot", "app_dead", "agent.APP_DEAD"),
     ],
 )

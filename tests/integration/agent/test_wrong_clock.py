@@ -11,11 +11,12 @@ import pytest
 from device_agent.adapters.mqtt_link import Broker as Address
 from device_agent.adapters.mqtt_link import MqttLink
 from device_agent.core.effects import Arrived, Connect, LinkDown, LinkUp, Publish
+from fleet_server.enrollment.authority import Usage
 from fleet_server.enrollment.private_files import write_private
 from fleet_server.kit.times import utc_now
 from protocol.identifiers import LinkId
 from protocol.topics import Up
-from tests.support.broker import Broker, running_broker
+from tests.support.broker import Broker, issue_any, running_broker
 from tests.support.wire_agent import until
 
 pytestmark = pytest.mark.integration
@@ -31,7 +32,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 def made_at(broker: Broker, moment: datetime) -> None:
     """Gives the broker a certificate of 90 days from ``moment`` on."""
-    issued = broker.authority.issue_server(["127.0.0.1"], moment)
+    issued = issue_any(broker.authority, "127.0.0.1", Usage.SERVER, moment, ["127.0.0.1"])
     write_private(broker.tls_dir / "broker.crt", issued.certificate_pem)
     write_private(broker.tls_dir / "broker.key", issued.key_pem)
     broker.restart()

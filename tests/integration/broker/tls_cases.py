@@ -54,7 +54,7 @@ def make(authority: Authority, recipe: Recipe, now: datetime, key: PrivateKey | 
         builder = builder.add_extension(unknown, critical=True)
     signer = own if recipe.self_signed else authority.key
     certificate = builder.sign(signer, hashes.SHA256())
-    chain = _pem(certificate) + (authority.issuing_pem if authority.root else b"")
+    chain = _pem(certificate) + authority.issuing_pem
     return Shown(chain, _key_pem(own), serial)
 
 
@@ -66,7 +66,7 @@ def below(authority: Authority, now: datetime) -> Authority:
     builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=30))
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    return Authority(builder.sign(authority.key, hashes.SHA256()), key)
+    return Authority(builder.sign(authority.key, hashes.SHA256()), key, authority.root)
 
 
 def chained(shown: Shown, authority: Authority) -> Shown:
@@ -92,8 +92,8 @@ def _leaf_as_authority(authority: Authority, now: datetime) -> Shown:
     leaf = make(authority, Recipe(common_name="d-bbbbbbbbbbbb"), now)
     key = serialization.load_pem_private_key(leaf.key, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
-    false_authority = Authority(x509.load_pem_x509_certificate(leaf.chain), key)
-    return chained(chained(make(false_authority, Recipe(), now), false_authority), authority)
+    false_authority = Authority(x509.load_pem_x509_certificate(leaf.chain), key, authority.root)
+    return chained(make(false_authority, Recipe(), now), authority)
 
 
 DAY = timedelta(days=1)
@@ -111,8 +111,8 @@ CASES: dict[str, Callable[[Authority, datetime], Shown]] = {
     "unknown critical extension": lambda a, now: make(a, Recipe(critical_extension=True), now),
     "RSA of 1024 bits": _rsa,
     "signature altered": lambda a, now: altered(make(a, Recipe(), now)),
-    "intermediate missing": lambda a, now: make(below(a, now), Recipe(), now),
-    "intermediate that is not allowed": lambda a, now: chained(_through(below(a, now), now), a),
+    "intermediate missing": lambda a, now: _leaf_alone(make(below(a, now), Recipe(), now)),
+    "intermediate that is not allowed": lambda a, now: chained(make(below(a, now), Recipe(), now), a),
     "issued by a terminal's certificate": _leaf_as_authority,
 }
 # Those that mosquitto lets through the handshake: our authority does not make them, and they may do nothing.
@@ -128,8 +128,8 @@ def _look_alike(now: datetime) -> Shown:
     return Shown(shown.chain + authority.certificate_pem, shown.key, shown.serial)
 
 
-def _through(intermediate: Authority, now: datetime) -> Shown:
-    return chained(make(intermediate, Recipe(), now), intermediate)
+def _leaf_alone(shown: Shown) -> Shown:
+    return Shown(_pem(x509.load_pem_x509_certificate(shown.chain)), shown.key, shown.serial)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -18,23 +18,26 @@ import uvicorn
 from sqlalchemy import Engine
 
 from fleet_server.app import create_app
+from fleet_server.databases import Databases
 from fleet_server.db import open_engine, transaction
 from fleet_server.executions.dispatch import Dispatcher
 from fleet_server.http_server import StreamingServer
 from fleet_server.ingest.worker import Worker
+from fleet_server.issuer.client import IssuerClient
 from fleet_server.live.hub import LiveHub
 from fleet_server.live.link import api_link
 from fleet_server.settings import ServerSettings
 from fleet_server.signer.service import Signs
 from fleet_server.timeline.hub import EventHub
-from protocol.commands import Command, ExecutionState
+from protocol.commands import Command
+from protocol.executions import ExecutionState
 from protocol.records import ExecutionReport, Outcome, Verdict
 from protocol.signing import Envelope
 from tests.fleet_server.api import add_callers
 from tests.fleet_server.executions.conftest import APPROVER_KEY, COMMAND_KEY
 from tests.fleet_server.factories import Fleet, add_fleet
 from tests.support.broker import Broker, running_broker
-from tests.support.engines import migrated_postgres, migrated_sqlite, postgres_url
+from tests.support.engines import PATIENT_S, migrated_postgres, migrated_sqlite, postgres_url
 from tests.support.ingest_worker import running_ingest, settings_for, worker_on
 from tests.support.postgres import PostgresServer
 from tests.support.signing import local_signer
@@ -85,7 +88,7 @@ def running_server(broker: Broker, folder: Path, database_url: str) -> Iterator[
     add_callers(engine)
     settings = replace(settings_for(broker, folder), url="http://127.0.0.1")
     signer = local_signer(COMMAND_KEY, APPROVER_KEY)
-    worker = worker_on(engine, settings, Dispatcher(signer, settings))
+    worker = worker_on(engine, settings, Dispatcher(signer))
     # Of its own, as the API is a process of its own: what it refuses while the database is away is its affair alone.
     of_api = open_engine(database_url)
     with running_ingest(worker), running_http(settings, of_api, signer) as url:
@@ -102,11 +105,16 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def running_http(settings: ServerSettings, engine: Engine, signer: Signs) -> Iterator[str]:
+def running_http(
+    settings: ServerSettings, engine: Engine, signer: Signs, issuer: IssuerClient | None = None
+) -> Iterator[str]:
     hub, live = EventHub(engine), LiveHub()
     link = api_link(settings, "svc-api-1", hub, live)
+    databases = Databases(engine, silent_s=PATIENT_S)
     config = uvicorn.Config(
-        create_app(settings, engine, link, hub, signer, live), log_level="warning", timeout_graceful_shutdown=10
+        create_app(settings, engine, link, hub, signer, live, databases, issuer),
+        log_level="warning",
+        timeout_graceful_shutdown=10,
     )
     http = StreamingServer(config, hub, live)
     listening = socket.create_server(("127.0.0.1", 0))

@@ -72,6 +72,11 @@ class Site:
         subprocess.run([*AGENT, *words, "--serial", serial, "--model", "A920"], check=True, capture_output=True)
         return bundle
 
+    def actions(self, link: str) -> list[str]:
+        """What the device has declared so far."""
+        known = self.ask("GET", f"/api/v1/devices/{link}")["capabilities"]
+        return [str(one["name"]) for kind in ("checks", "tests", "fixes") for one in known[kind]]
+
     def presence(self, link: str) -> str:
         return str(self.ask("GET", f"/api/v1/devices/{link}")["presence"])
 
@@ -163,9 +168,12 @@ class Thief:
         return link
 
     def is_let_in(self) -> bool:
+        """Raises ``TimeoutError`` of a broker that is only slow: that would be no refusal."""
         try:
             self.enter().close()
-        except OSError:
+        except (ssl.SSLError, ConnectionError) as refused:
+            if isinstance(refused, TimeoutError):
+                raise
             return False
         return True
 
@@ -201,6 +209,7 @@ def test_a_stolen_terminal_is_shut_out_within_the_time_that_is_promised(
     thief = Thief(site, bundle)
     live = thief.enter()
     live.sendall(packets.publish(thief.topic, thief.payload, 1, 1, "application/json"))
+    wait_for(lambda: last_heard(site, thief.link) is not None, "ingest hears it while it may speak")
     began_s = time.monotonic()
     began = datetime.now(UTC)
     site.ask("POST", f"/api/v1/devices/{thief.link}/retirement", {"reason": "stolen", "note": "from the counter"})
@@ -215,12 +224,9 @@ def test_a_stolen_terminal_is_shut_out_within_the_time_that_is_promised(
     wait_for(
         lambda: site.ask("GET", f"/api/v1/devices/{thief.link}/retirement")["enforced_at"] is not None, "it is true"
     )
-    engine = open_engine(load_settings(site.data).database_url)
-    with reading(engine) as session:
-        row = session.get(Device, thief.link)
-        assert row is not None
-        heard_s = 0.0 if row.last_seen_at is None else (row.last_seen_at - began).total_seconds()
-    engine.dispose()
+    heard_at = last_heard(site, thief.link)
+    assert heard_at is not None
+    heard_s = (heard_at - began).total_seconds()
     record_property("live session cut after s", round(cut_s[0], 3))
     sys.stdout.write(f"live session cut after {cut_s[0]:.3f} s, data taken until {heard_s:.3f} s\n")
     assert cut_s[0] <= 60
@@ -233,6 +239,16 @@ def test_a_stolen_terminal_is_shut_out_within_the_time_that_is_promised(
     assert not thief.is_let_in()
 
 
+def last_heard(site: Site, link: str) -> datetime | None:
+    engine = open_engine(load_settings(site.data).database_url)
+    with reading(engine) as session:
+        row = session.get(Device, link)
+        assert row is not None
+        heard_at = row.last_seen_at
+    engine.dispose()
+    return heard_at
+
+
 def test_new_connections_are_refused_within_five_seconds(
     site: Site, record_property: Callable[[str, object], None]
 ) -> None:
@@ -240,10 +256,12 @@ def test_new_connections_are_refused_within_five_seconds(
     assert thief.is_let_in()
     began_s = time.monotonic()
     site.ask("POST", f"/api/v1/devices/{thief.link}/retirement", {"reason": "compromised"})
-    refused_s = wait_for(lambda: not thief.is_let_in(), "it is refused") + 0.0
-    record_property("new connections refused after s", round(time.monotonic() - began_s, 3))
-    sys.stdout.write(f"new connections refused after {time.monotonic() - began_s:.3f} s\n")
+    wait_for(lambda: not thief.is_let_in(), "it is refused")
+    refused_s = time.monotonic() - began_s
+    record_property("new connections refused after s", round(refused_s, 3))
+    sys.stdout.write(f"new connections refused after {refused_s:.3f} s\n")
     assert refused_s <= 5
+    assert not any(thief.is_let_in() for _ in range(3)), "and stays so"
 
 
 def test_drill_after_a_stolen_issuing_key_nothing_forged_is_let_in_and_devices_come_back_by_their_own_keys(

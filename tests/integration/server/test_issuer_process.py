@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from fleet_server.enrollment.settings_file import Wishes, ensure_settings
+from fleet_server.issuer import client as client_module
 from fleet_server.issuer.client import connect_to
+from fleet_server.issuer.errors import IssuerUnreachable
 from fleet_server.issuer.opening import issuer_of, places_of, prepare
 from fleet_server.kit.times import utc_now
 from fleet_server.restoring import declared, has_writers
@@ -141,3 +143,26 @@ def test_a_socket_that_systemd_opened_is_taken(settings: ServerSettings, tmp_pat
         listener.close()
         process.terminate()
         assert process.wait(DEADLINE_S) == 0
+
+
+def test_how_long_a_process_takes_to_load_is_no_part_of_how_long_it_may_take_to_answer(
+    settings: ServerSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "slow-python"
+    slow.write_text(f'#!/bin/sh\nsleep 2\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    monkeypatch.setattr(client_module, "_PATIENCE_S", 1.0)
+    client = issuer_of(settings)
+    assert client.enrol(LINK, request_of(new_key())).serial
+    client.close()
+
+
+def test_a_process_that_dies_while_it_loads_is_noticed_at_once(
+    settings: ServerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    began_s = time.monotonic()
+    with pytest.raises(IssuerUnreachable, match="ended before it was ready"):
+        issuer_of(settings).describe()
+    assert time.monotonic() - began_s < DEADLINE_S

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.api_process import ApiProcess, ask, running_api_process
-from tests.support.reverse_proxy import NAMES, ReverseProxy, running_proxy
+from fleet_server.approvals.page.files import content_security_policy
+from simulators.broker import free_port
+from tests.support.api_process import ApiProcess, ask, running_api_process, running_approval_page
+from tests.support.reverse_proxy import APPROVAL_NAME, NAMES, ReverseProxy, running_proxy
 
 pytestmark = pytest.mark.integration
 # What the proxy says itself; what the server says brings all of its own.
@@ -32,8 +34,48 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiProcess]:
 def proxy(
     request: pytest.FixtureRequest, api: ApiProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ReverseProxy]:
-    with running_proxy(request.param, tmp_path_factory.mktemp(request.param), api) as running:
+    """Before the console and before the approval page, under two names at one port."""
+    folder, port = tmp_path_factory.mktemp(request.param), free_port()
+    with (
+        running_approval_page(api, folder, f"https://{APPROVAL_NAME}:{port}") as both,
+        running_proxy(request.param, folder, both, port=port) as running,
+    ):
         yield running
+
+
+def asked(proxy: ReverseProxy, host: str, path: str, **headers: str) -> http.client.HTTPResponse:
+    link = http.client.HTTPSConnection("localhost", proxy.port, timeout=30, context=proxy.tls)
+    link.request("GET", path, headers={"Host": host, **headers})
+    answer = link.getresponse()
+    answer.read()
+    link.close()
+    return answer
+
+
+def test_the_approval_page_has_a_name_of_its_own_and_nothing_in_common_with_the_console(proxy: ReverseProxy) -> None:
+    page = asked(proxy, proxy.approval_host, "/")
+    assert page.status == 200
+    [policy] = page.headers.get_all("content-security-policy") or []
+    # Its own: scripts by their hashes, as the page's process says it and nobody else.
+    assert "sha256-" in policy
+    assert policy == content_security_policy()
+    assert page.headers.get_all("strict-transport-security") == ["max-age=63072000"]
+    assert page.headers.get("set-cookie") is None
+    for path in ("/sign-in", "/api/v1/devices", "/healthz", "/metrics"):
+        assert asked(proxy, proxy.approval_host, path).status == 404, path
+    console = asked(proxy, f"localhost:{proxy.port}", "/sign-in")
+    assert console.status == 200
+    assert "sha256-" not in (console.headers.get("content-security-policy") or "")
+    assert asked(proxy, f"localhost:{proxy.port}", "/approve.js").status == 404
+
+
+def test_another_name_at_the_same_port_is_not_the_approval_page(proxy: ReverseProxy) -> None:
+    assert asked(proxy, f"{APPROVAL_NAME}:1", "/").status == 403, "the page itself knows its whole origin"
+    for host in (f"evil.{proxy.approval_host}", f"{APPROVAL_NAME}.evil:{proxy.port}"):
+        answer = asked(proxy, host, "/")
+        assert "sha256-" not in (answer.headers.get("content-security-policy") or ""), host
+    forged = asked(proxy, proxy.approval_host, "/waiting", **{"Sec-Fetch-Site": "same-site"})
+    assert forged.status == 403
 
 
 def secured(proxy: ReverseProxy, source: str = "127.0.0.1") -> ssl.SSLSocket:

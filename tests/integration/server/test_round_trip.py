@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from fleet_server.db import open_engine
-from protocol.commands import CANCEL, ExecutionState
+from protocol.commands import CANCEL
+from protocol.executions import ExecutionState
 from protocol.records import ExecutionReport
 from tests.fleet_server.api import add_callers, bearer
 from tests.fleet_server.executions.conftest import COMMAND_KEY

@@ -20,7 +20,7 @@ def named(name: str) -> Metric:
 
 
 def test_all_metrics_of_the_sources_are_there() -> None:
-    assert len(ALL) == len({metric.name for metric in ALL}) == 112
+    assert len(ALL) == len({metric.name for metric in ALL}) == 114
 
 
 def test_every_metric_has_a_title_in_both_languages() -> None:

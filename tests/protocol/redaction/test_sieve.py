@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,16 @@ from hypothesis import given, settings
 from protocol.redaction import scrub
 from protocol.redaction.borders import groups, is_border
 from protocol.redaction.scrubber import find_card_data
+from protocol.redaction.sieve import Reading
 from protocol.redaction.views import fold
-from tests.protocol.redaction.awkward_texts import awkward_texts, seeded_text
+from protocol.redaction.written_forms import is_dense
+from tests.protocol.redaction.awkward_texts import awkward_texts, dense_text, packed_text, seeded_text
 from tests.protocol.redaction.card_samples import FORMS, generated
 from tests.protocol.redaction.plain_scan import scrubber as plain
 
 CORPUS = Path(__file__).resolve().parents[2] / "golden" / "pan_corpus.jsonl"
+MakeText = Callable[[random.Random, list[str], int], str]
+BLOCK = 1 << 13  # more digits than arithmetic takes in one go
 LABELLED = [json.loads(line)["text"] for line in CORPUS.read_text(encoding="utf-8").splitlines()]
 
 
@@ -35,6 +40,31 @@ def test_nor_does_it_on_thousands_of_seeded_texts(seed: int) -> None:
     for _ in range(750):
         text = seeded_text(draw, numbers)
         assert find_card_data(text) == plain.find_card_data(text), f"seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("make", [dense_text, packed_text])
+def test_nor_does_it_where_there_is_little_but_digits(
+    make: Callable[[random.Random, list[str], int], str], seed: int
+) -> None:
+    draw = random.Random(seed)
+    numbers = generated(200, seed)
+    for size in (50, 50, 50, 300, 2500, 6000):
+        text = make(draw, numbers, size)
+        assert find_card_data(text) == plain.find_card_data(text), f"seed {seed}"
+
+
+def test_digits_further_on_than_one_block_are_found_too() -> None:
+    text = "1 " * 3 * BLOCK + " 6222020000000007 \n" + "12 " * BLOCK
+    assert is_dense(Reading(text))
+    assert [text[one.start : one.end] for one in find_card_data(text)] == ["6222020000000007"]
+
+
+@pytest.mark.parametrize("name", ["card ", "card_no: ", "PAN=", '"acct":"', "account#", "卡号：", "账号"])
+def test_a_field_that_decides_on_a_number_is_seen_among_digits_too(name: str) -> None:
+    text = "12 " * 2000 + f"x\n{name}6222020000000008\n" + "12 " * 2000
+    assert is_dense(Reading(fold(text)))
+    assert [text[one.start : one.end] for one in find_card_data(text)] == ["6222020000000008"]
 
 
 @given(awkward_texts)
@@ -86,6 +116,38 @@ def test_what_is_found_in_a_text_is_what_is_found_between_its_borders(text: str)
         for found in plain.find_card_data(text[start:end])
     ]
     assert apart == plain.find_card_data(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a 62220200\n00000007 b",
+        "a x62\n00 12 34 56 78 90 b",
+        "a 62 00\n12 34 56 78 90 b",
+        "a 62 00 12 34 56 78\n90 b",
+        "a gAF\nB0 1C 34 5D 78 9E b",
+        "a AF B0\nC1 D2 E3 F4 A5 b",
+        "a pan 62228461\n68576075 b",
+        "a TMK\n0123456789ABCDEF",
+        "a F52=\n0123456789ABCDEF",
+    ],
+)
+@pytest.mark.parametrize(
+    "write",
+    [
+        str,
+        FORMS["json escapes"],
+        FORMS["xml entities"],
+        lambda text: "".join(f"%{ord(char):02X}" for char in text),
+        "\u200b".join,
+    ],
+)
+def test_a_break_that_a_rule_looks_across_is_no_border(text: str, write: Callable[[str], str]) -> None:
+    before, after = text.split("\n")
+    for far in ("", "10:11:12 I PosApp: state idle, " * 9):
+        written = f"{far}{write(before)}\n{write(after)}{far}\n"
+        at = written.index("\n") + 1
+        assert not is_border(fold(written), at), written
 
 
 def test_ordinary_log_lines_have_borders_between_them() -> None:

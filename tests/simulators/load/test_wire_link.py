@@ -10,7 +10,8 @@ from device_agent.core.effects import Arrived, Connect, Effect, LinkDown, LinkUp
 from device_agent.core.ports import Dice
 from protocol import codec
 from protocol.capabilities import Capabilities, digest
-from protocol.commands import COMMAND_TYPE, Command, DangerClass, ExecutionState
+from protocol.commands import COMMAND_TYPE, Command, DangerClass
+from protocol.executions import ExecutionState
 from protocol.identifiers import LinkId
 from protocol.records import ExecutionReport, Outcome, Record, Verdict
 from protocol.session import Flow, Hello, Profile, Welcome

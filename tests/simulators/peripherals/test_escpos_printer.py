@@ -55,6 +55,32 @@ def test_request_in_pieces_is_answered_once_it_is_whole(printer: EscposPrinter) 
     assert [printer.receive(bytes([byte]), 0.0) for byte in b"\x10\x04\x01"] == [b"", b"", b"\x12"]
 
 
+COUNTER = bytes.fromhex("1d6732009400")
+
+
+def test_maintenance_counter_answers_the_lines_fed_and_rises_with_each(printer: EscposPrinter) -> None:
+    assert printer.receive(COUNTER, 0.0) == bytes.fromhex("5f343832313100")
+    printer.receive(b"one\ntwo\n\x1bd\x04", 0.1)
+    assert printer.receive(COUNTER, 0.2) == bytes.fromhex("5f343832313700")
+    # Reading it moves nothing, and of other counters nothing is told.
+    assert printer.receive(COUNTER, 0.3) == bytes.fromhex("5f343832313700")
+    assert printer.receive(bytes.fromhex("1d6732001400"), 0.4) == b""
+    assert printer.printed_text() == ["one", "two", ""]
+
+
+def test_maintenance_counter_is_answered_behind_what_was_printed_before_it(printer: EscposPrinter) -> None:
+    printer.apply_fault("cover_open")
+    assert printer.receive(b"late\n" + COUNTER, 0.0) == b""
+    printer.clear_fault()
+    assert printer.tick(0.1) == bytes.fromhex("5f343832313200")
+
+
+def test_printer_without_counters_skips_the_question_and_prints_none_of_it() -> None:
+    plain = EscposPrinter(has_counters=False)
+    assert plain.receive(COUNTER + b"text\n", 0.0) == b""
+    assert plain.printed_text() == ["text"]
+
+
 def test_automatic_status_is_sent_on_request_and_on_every_change(printer: EscposPrinter) -> None:
     assert printer.receive(b"\x1da\x0f", 0.0) == bytes.fromhex("1000000f")
     assert printer.tick(0.1) == b""

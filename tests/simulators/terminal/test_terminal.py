@@ -12,8 +12,8 @@ from protocol.catalogue.vocabulary import TerminalClass
 from simulators.errors import FaultUnknown
 from simulators.fault_plan import APP_DEAD, QUEUE_STUCK, REGISTRATION_LOST
 from simulators.terminal import SimulatedTerminal
-from simulators.terminal_calls import CallRefused
-from simulators.terminal_payments import pay
+from simulators.terminal_calls import CHANGING, CallRefused
+from simulators.terminal_payments import PAYMENT_TAKES_S, pay
 
 READS = ("describe", "readings", "signs", "safety", "app_status", "queue_status", "logs_status", "clock_get")
 MORE_READS = ("config_get", "storage", "memory", "certificate", "log_tail", "net_probe")
@@ -107,6 +107,7 @@ def test_a_cause_of_another_class_is_refused() -> None:
         (REGISTRATION_LOST, "modem_reregister"),
         ("storage_log_growth", "logs_purge"),
         ("sign_in_expired", "sign_in"),
+        ("batch_full", "settle"),
     ],
 )
 def test_the_right_call_ends_its_fault(terminal: SimulatedTerminal, fault: str, call: str) -> None:
@@ -133,7 +134,7 @@ def test_a_clock_set_right_ends_the_drift_and_one_set_wrong_does_not(terminal: S
     assert terminal.readings()["sys.clock_drift_s"] == 0
 
 
-@pytest.mark.parametrize("call", ["modem_reregister", "app_restart", "reboot", "queue_send", "sign_in"])
+@pytest.mark.parametrize("call", ["modem_reregister", "app_restart", "reboot", "queue_send", "sign_in", "settle"])
 def test_a_dead_sim_stays_dead_whatever_is_tried(terminal: SimulatedTerminal, call: str) -> None:
     terminal.apply_fault("sim_dead")
     with suppress(CallRefused):
@@ -157,9 +158,10 @@ def test_a_queue_is_never_lost_and_not_sent_without_a_host(terminal: SimulatedTe
     assert terminal.snapshot()["trade"]["queue"] == []
 
 
-def test_a_purge_touches_no_byte_of_the_journal(terminal: SimulatedTerminal) -> None:
+def test_a_purge_touches_no_byte_of_the_journal(terminal: SimulatedTerminal, clock: Clock) -> None:
     for _ in range(5):
         pay(terminal)
+    clock.now_s += PAYMENT_TAKES_S
     journal = terminal.log.journal_path
     assert journal is not None
     before = journal.read_bytes(), terminal.snapshot()["trade"]["journal"]
@@ -167,6 +169,18 @@ def test_a_purge_touches_no_byte_of_the_journal(terminal: SimulatedTerminal) -> 
     terminal.call("logs_purge", {})
     assert (journal.read_bytes(), terminal.snapshot()["trade"]["journal"]) == before
     assert len(before[0].splitlines()) == 5
+
+
+@pytest.mark.parametrize("call", sorted(CHANGING))
+def test_nothing_is_changed_while_somebody_pays(terminal: SimulatedTerminal, clock: Clock, call: str) -> None:
+    pay(terminal)
+    before = terminal.snapshot()
+    with pytest.raises(CallRefused) as refused:
+        terminal.call(call, {})
+    assert refused.value.code == "transaction_running"
+    assert terminal.snapshot() == before
+    clock.now_s += PAYMENT_TAKES_S
+    assert terminal.call("safety", {})["transaction_running"] is False  # type: ignore[index]  # an answer in JSON
 
 
 def test_a_payment_without_an_answer_leaves_a_reversal_until_the_next_approved_one(clock: Clock) -> None:

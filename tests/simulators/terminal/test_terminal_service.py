@@ -90,6 +90,9 @@ def test_a_reboot_takes_the_service_away_and_brings_it_back_with_another_boot(
     terminal: SimulatedTerminal, device: TerminalDevice, folder: Path
 ) -> None:
     boot = device.boot()
+    # Nobody pays: it would not go down.
+    terminal.trade_every_s = 0
+    terminal.memory.trade.busy_until_s = -1.0
     device.reboot()
     eventually(lambda: not (folder / "service.sock").exists())
     with pytest.raises(DeviceNotAnswering):

@@ -7,10 +7,14 @@ const issuer = `http://127.0.0.1:${port}`;
 const provider = new Provider(issuer, {
   clients: [{ client_id, client_secret, redirect_uris: [redirect_uri] }],
   pkce: { required: () => true },
-  claims: { openid: ["sub"], profile: ["preferred_username"] },
+  claims: { openid: ["sub"], profile: ["preferred_username", "org"] },
   conformIdTokenClaims: false,
   features: { devInteractions: { enabled: true } },
   cookies: { keys: ["only for tests"] },
-  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id, preferred_username: id }) }),
+  // Whoever is called NAME@ORG is of ORG; NAME@ONE+TWO of both.
+  findAccount: (_ctx, id) => {
+    const orgs = id.includes("@") ? id.split("@")[1].split("+") : [];
+    return { accountId: id, claims: () => ({ sub: id, preferred_username: id.split("@")[0], org: orgs.length > 1 ? orgs : orgs[0] }) };
+  },
 });
 provider.listen(Number(port), "127.0.0.1", () => console.log("ready"));

@@ -9,7 +9,7 @@ from device_agent.drivers.attached import FIRMWARE_EVERY_S
 from device_agent.drivers.escpos.device import ANSWER_S, PrinterDevice
 from device_agent.drivers.escpos.wire import Identity, identity_request
 from device_agent.drivers.results import LINE_SILENT_CODE, Outcome
-from device_agent.errors import ActionFailed
+from device_agent.errors import ActionFailed, DeviceNotAnswering
 from simulators.direct_port import DirectPort, WaitClock
 from simulators.peripherals.escpos_printer import EscposPrinter
 from tests.support.driver_rig import LateChannel, Rig
@@ -57,6 +57,38 @@ def test_reads_change_nothing_and_move_no_paper(rig: Rig) -> None:
     rig.device.status()
     rig.device.identity()
     assert rig.peripheral.snapshot() == before
+
+
+def test_lines_fed_are_read_and_rise_with_a_slip(rig: Rig) -> None:
+    before = rig.device.lines_fed()
+    rig.device.print_test(("one", "two"))
+    after = rig.device.lines_fed()
+    assert before is not None
+    assert after == before + 6
+
+
+def test_a_blocked_printer_and_one_that_does_not_count_tell_nothing(rig: Rig) -> None:
+    rig.peripheral.apply_fault("paper_out")
+    assert rig.device.lines_fed() is None
+    clock = WaitClock()
+    plain = PrinterDevice(DirectPort(EscposPrinter(has_counters=False), clock).open, monotonic=clock)
+    assert plain.lines_fed() is None
+    assert plain.status().is_done
+
+
+def test_a_count_that_noise_has_changed_is_never_taken(rig: Rig) -> None:
+    right = rig.device.lines_fed()
+    rig.port.damaged_share = 0.03
+    told = {_told(rig) for _ in range(300)}
+    assert told <= {right, None}
+    assert right in told
+
+
+def _told(rig: Rig) -> int | None:
+    try:
+        return int(fed) if (fed := rig.device.lines_fed()) is not None else None
+    except DeviceNotAnswering:
+        return None
 
 
 def test_identity_is_read(rig: Rig) -> None:

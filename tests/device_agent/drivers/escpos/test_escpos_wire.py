@@ -10,6 +10,7 @@ from device_agent.drivers.escpos.wire import (
     MAX_BLOCK_BYTES,
     AutoStatus,
     BufferedStatus,
+    Counter,
     Identity,
     InfoBlock,
     LineFault,
@@ -19,6 +20,8 @@ from device_agent.drivers.escpos.wire import (
     StatusEvent,
     StatusReader,
     auto_status,
+    counter_request,
+    counter_value,
     identity_request,
     paper_request,
     print_job,
@@ -54,6 +57,20 @@ def test_requests_have_the_bytes_of_the_command_reference() -> None:
     assert paper_request() == bytes.fromhex("1d7201")
     assert (auto_status(enabled=True), auto_status(enabled=False)) == (bytes.fromhex("1d610f"), bytes.fromhex("1d6100"))
     assert print_job(("AB",), encoding="ascii", feed_lines=3) == b"\x1b@AB\n\x1bd\x03\x1dVB\x00"
+
+
+def test_maintenance_counter_is_asked_for_and_answered_in_the_bytes_of_the_command_reference() -> None:
+    """GS g 2 of the cumulative count of line feeds: 148, low byte first; the answer is a block of decimal digits."""
+    assert counter_request(Counter.LINES_FED) == bytes.fromhex("1d6732009400")
+    (block,) = read_all(bytes.fromhex("5f343832313100"))
+    assert isinstance(block, InfoBlock)
+    assert counter_value(block.text) == 48_211
+
+
+@given(st.text(max_size=24))
+def test_what_is_no_decimal_number_is_no_counter(text: str) -> None:
+    value = counter_value(text)
+    assert value is None or (text.isascii() and str(value) == (text.lstrip("0") or "0"))
 
 
 def test_paper_bits_are_those_an_independent_library_tests() -> None:

@@ -32,6 +32,7 @@ from protocol.signing import SigningKey
 from tests.fleet_server.api import OTHER_TENANT, Api, running_api
 from tests.fleet_server.auth.people import code_of
 from tests.fleet_server.executions.conftest import COMMAND_KEY
+from tests.fleet_server.factories import TENANT
 from tests.fleet_server.routes import routes_of
 from tests.support.approval_page import PASSWORD, add_page_people, page_app, page_settings, signature_by
 from tests.support.signing import policy_of, signer_with
@@ -97,7 +98,7 @@ def test_an_approver_signs_and_the_scheduler_has_a_command_that_terminals_obey(e
         assert page.sign(execution).json() == {"state": "QUEUED"}
         with transaction(engine) as session:
             now = utc_now() + timedelta(minutes=1)
-            taken = page.api.app.state.dispatcher.take_overdue(session, now)
+            taken = page.api.app.state.dispatcher.take_overdue(session, TENANT, now)
         page.api.app.state.outbound.publish(taken.outgoing, [])
         [(_, command)] = page.api.broker.commands()
         assert command.authorisation is not None
@@ -225,11 +226,12 @@ def test_a_session_of_the_console_opens_nothing_here_nor_does_a_cookie_or_a_toke
     page.api.app.dependency_overrides[passwords] = Passwords.cheap
     form = {"name": "mei", "password": PASSWORD}
     page.api.client.post("/sign-in", data=form, headers={"Origin": CONSOLE}, follow_redirects=False)
-    [cookie] = [one.value or "" for one in page.api.client.cookies.jar]
-    for secret in (cookie, f"{cookie}.", f"{cookie}.{'0' * 64}", ""):
+    session, mark = (page.api.client.cookies[name] for name in ("tillmedic", "tillmedic-known"))
+    tried = [secret for cookie in (session, mark) for secret in (cookie, f"{cookie}.", f"{cookie}.{'0' * 64}")]
+    for secret in (*tried, ""):
         page.session = secret
         assert page.get("/waiting").json()["code"] == "not_signed_in"
-        assert page.get("/waiting", Cookie=f"tillmedic={cookie}").status_code == 401
+        assert page.get("/waiting", Cookie=f"tillmedic={session}; tillmedic-known={mark}").status_code == 401
         assert page.get("/waiting", Authorization="Bearer tm_approver").status_code == 401
 
 

@@ -7,7 +7,7 @@ import pytest
 from fleet_server.console.language import Language, translations
 from fleet_server.console.moments import Calendar, zone_of
 from fleet_server.console.view_models.actions import suggested
-from fleet_server.console.view_models.device import has_to_wait, headline_first, lead, masked
+from fleet_server.console.view_models.device import has_to_wait, headline_first, lead
 from fleet_server.faults.models import Fault
 from tests.fleet_server.console.declared import ACTIONS, CLOCK, SYNC
 from tests.fleet_server.factories import device
@@ -82,8 +82,3 @@ def test_a_device_behind_a_gateway_that_is_away_is_not_said_to_be_new() -> None:
 def test_only_what_no_agent_can_take_now_has_to_wait(presence: str, of_gateway: str | None, waits: bool) -> None:
     gateway = None if of_gateway is None else device("d-2", "s-1", presence=of_gateway)
     assert has_to_wait(device("d-1", "s-1", presence=presence), gateway) is waits
-
-
-@pytest.mark.parametrize(("phone", "shown"), [("13812345678", "138 **** 5678"), ("110", "110"), ("", "")])
-def test_a_telephone_number_is_shown_in_part(phone: str, shown: str) -> None:
-    assert masked(phone) == shown

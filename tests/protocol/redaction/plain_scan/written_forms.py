@@ -22,11 +22,11 @@ _GROUP = re.compile(r"[0-9]+")
 _LINE_BREAK = re.compile(r"(?<=[0-9])[ \t\\+]{0,4}\r?\n[ \t+>]{0,16}(?=[0-9])")
 _STARTS_WITH_DATE = re.compile(r"20[0-3][0-9][-/.]?(?:0[1-9]|1[0-2])[-/.]?(?:0[1-9]|[12][0-9]|3[01])")
 # Where a field is known to hold a card number, an issuer's prefix is enough: some old domestic cards fail Luhn.
-_CARD_FIELD = re.compile(r"(?:card|pan|acct|account|卡号|账号|帐号)[a-z_]{0,6}[\"' :=：#]{0,4}$", re.IGNORECASE)
+_CARD_FIELD = re.compile(r"(?:card|pan|acct|account|卡号|账号|帐号)[a-z_]{0,6}[\"' :=：#]{0,4}\Z", re.IGNORECASE)
 # Retrieval references (field 37) have twelve digits and begin with the year's last digit and the day, often 5 or 6,
 # like the few Maestro numbers of that length. The last part of a UUID has twelve digits too.
 _REFERENCE_FIELD = re.compile(
-    r"(?:rrn|ref|reference|refno|ref_no|retrieval|参考号|检索号)[\"' :=：#]{0,4}$|[0-9a-f]{4}-[0-9a-f]{4}-$",
+    r"(?:rrn|ref|reference|refno|ref_no|retrieval|参考号|检索号)[\"' :=：#]{0,4}\Z|[0-9a-f]{4}-[0-9a-f]{4}-\Z",
     re.IGNORECASE,
 )
 _LUHN_EXEMPT_LENGTHS = frozenset({16, 19})

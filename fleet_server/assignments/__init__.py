@@ -1,0 +1,1 @@
+"""Which devices a technician sees, and how long."""

@@ -1,0 +1,1 @@
+"""Freezes: spans of time in which nothing starts that is planned for many devices."""

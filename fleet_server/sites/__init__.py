@@ -1,0 +1,1 @@
+"""Sites: which shop a device stands in, whom to call there, and where it is"""

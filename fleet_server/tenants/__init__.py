@@ -1,0 +1,1 @@
+"""Whose devices these are: the acquirers and service companies of one installation."""
