@@ -20,6 +20,8 @@ def read_toml(text: str, into: type[T]) -> T:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TomlWrong(f"expected TOML, came {error}") from error
+    except RecursionError as error:
+        raise TomlWrong("expected TOML, came brackets within brackets, hundreds deep") from error
     try:
         return msgspec.convert(table, into)
     except msgspec.ValidationError as error:

@@ -98,6 +98,10 @@ class Packer:
         return self._deflate.compress(CLOSING) + self._deflate.flush()
 
 
+def _inflater() -> zlib._Decompress:
+    return zlib.decompressobj(_GZIP)
+
+
 @dataclass(slots=True)
 class Reader:
     """Feed it the file as it comes; ``finish`` says whether that was all of it.
@@ -107,7 +111,7 @@ class Reader:
 
     is_over: bool = False
     broken: Broken | None = None
-    _inflate: zlib._Decompress = field(default_factory=lambda: zlib.decompressobj(_GZIP))
+    _inflate: zlib._Decompress = field(default_factory=_inflater)
     _held: bytes = b""
     _left: int = 0  # of the file that is being read
     _pad: int = 0

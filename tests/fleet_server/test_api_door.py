@@ -111,6 +111,7 @@ def test_no_endpoint_shows_another_tenants_device_or_execution(api: Api) -> None
             "approval_not_found",
             "permit_not_found",
             "enrolment_not_found",
+            "freeze_not_found",
             "inspection_not_found",
             "playbook_not_found",
             "playbook_run_not_found",

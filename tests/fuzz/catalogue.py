@@ -21,7 +21,7 @@ from protocol import codec
 from tests.device_agent.drivers import test_hostile_streams as streams
 from tests.fleet_server.enrollment.fleets import small_fleet
 from tests.fleet_server.ingest import test_decode as messages
-from tests.fuzz import documents, doors, parsers, programs
+from tests.fuzz import documents, doors, parsers, programs, software
 from tests.fuzz.parsers import Parse, Parser, json_text
 
 # A second of the fastest serial line; a text, or a line of a log.
@@ -137,6 +137,7 @@ def all_parsers() -> dict[str, Parser]:
         **_of_messages(),
         **_of_lines(),
         **_of_files(),
+        **_of_software(),
         **_of_signed(),
         **_of_handed_in(),
         **doors.SEEDS,
@@ -269,6 +270,15 @@ def _of_lines() -> dict[Parse, tuple[bytes, ...]]:
         parsers.terminal_service: (b'{"id":1,"call":"describe","args":{}}\n{"id":1,"result":{}}\n',),
         parsers.terminal_messages: (json_text(_DESCRIPTION),),
         parsers.payment_log: (_LOG, _LOG.decode().encode("gb18030")),
+    }
+
+
+def _of_software() -> dict[Parse, tuple[bytes, ...]]:
+    return {
+        software.device_pass: software.pass_seeds(),
+        software.target_facts: software.facts_seeds(),
+        software.playbook: software.playbook_seeds(),
+        software.bundle_archive: software.bundle_seeds(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,3 +70,21 @@ def entered_by(work: Callable[[], None]) -> set[str]:
         sys.setprofile(before)
     named = ((Path(code.co_filename), code.co_name) for code in codes)
     return {f"{path.relative_to(ROOT).as_posix()}:{name}" for path, name in named if path.is_relative_to(ROOT)}
+
+
+def _main() -> None:
+    from tests.fuzz.catalogue import all_parsers
+
+    found = all_parsers()
+
+    def read_all_seeds() -> None:
+        for parser in found.values():
+            for data in parser.seeds:
+                parser.parse(data[: parser.most_bytes])
+
+    # The last line; parsers log what they think of their inputs.
+    print(json.dumps(sorted(entered_by(read_all_seeds))))
+
+
+if __name__ == "__main__":
+    _main()

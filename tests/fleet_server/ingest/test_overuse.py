@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
-from sqlmodel import select
+from sqlmodel import col, select
 
 from fleet_server.db import reading, transaction
 from fleet_server.ingest import overuse
@@ -54,6 +54,6 @@ def test_the_timeline_has_one_entry_a_link_and_hour_whichever_worker_tells(engin
     assert tell({TERMINAL: 2}, NOW + timedelta(minutes=61)) == 1
     assert tell({}, NOW) == 0
     with reading(engine) as session:
-        events = session.exec(select(Event)).all()
+        events = session.exec(select(Event).order_by(col(Event.at))).all()
     assert {one.type for one in events} == {"security"}
     assert events[0].data == {"code": OVER_QUOTA, "detail": "7 messages were put off"}

@@ -293,7 +293,7 @@ def test_paused_one_asks_nobody_and_goes_on_with_the_next_window(night: Night) -
         service.resume(BOSS, inspection, night.at)
     night.go(OPENS_AT + timedelta(days=1), timedelta(hours=2))
     assert night.asked() == []
-    night.go(CLOSES_AT + timedelta(days=1), step=timedelta(minutes=20))
+    night.go(CLOSES_AT + timedelta(days=1))
     assert len(night.asked()) == 2
 
 

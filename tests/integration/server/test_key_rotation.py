@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from device_agent.config import load
 from fleet_server.__main__ import make_app
 from fleet_server.approvals.keys import make_key, read_key
 from fleet_server.enrollment.ceremony import CeremonyRefused, present_policy
+from fleet_server.kit.times import utc_now
 from fleet_server.mqtt import ServerLink
 from fleet_server.settings import load_settings
+from fleet_server.signer.client import SignerClient
 from fleet_server.signer.keys import load_key
 from protocol import codec
 from protocol.commands import COMMAND_TYPE, Command, DangerClass
@@ -67,6 +69,11 @@ class Keys:
 
     def policy(self) -> Any:
         return present_policy(load_settings(self.site.data))
+
+    def is_with_signer(self) -> bool:
+        """It takes what was imported within seconds."""
+        with closing(SignerClient(load_settings(self.site.data).signer_socket_path)) as signer:
+            return bool(signer.policy(utc_now()).version == self.policy().version)
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +185,7 @@ def test_all_keys_are_replaced_and_a_link_that_slept_through_it_comes_back(site:
     with running(sleeper) as agent:
         wait_for(lambda: agent.runner.core.trust.policy.version == keys.policy().version, "it has all policies")
         assert is_checked(site, link_of(sleeper))
+        wait_for(keys.is_with_signer, "the signer goes by the last policy too")
         execution = ask(site, link_of(sleeper), "test.mend", folder=str(sleeper))
         assert approve(site, keys, execution, "mei.pem") == 2
         assert approve(site, keys, execution, "mei-2.pem") == 0

@@ -19,6 +19,8 @@ import pytest
 from device_agent.actions import Definition
 from device_agent.bootstrap import build
 from device_agent.config import load
+from device_agent.software.errors import SoftwareNotOffered
+from device_agent.software.keeper import SoftwareKeeper
 from protocol.commands import DangerClass
 from tests.integration.agent.actions import MEND_PROBED, PREPARE, _fix
 from tests.integration.agent.actions import definitions_for as definitions_of_tests
@@ -38,6 +40,7 @@ class Desk:
     site: Site
     keys: Keys
     bundle: Path
+    software: SoftwareKeeper
 
     @property
     def link(self) -> str:
@@ -61,6 +64,30 @@ class Desk:
         finally:
             process.kill()
             process.wait()
+
+    def publish(self, file: Path) -> None:
+        """The tenant's repository with this file, the policy that names it, and the terminal's wish for it."""
+        folder, data = str(self.keys.folder / "software"), ["--data", str(self.site.data)]
+        offices = {"--root": ("root-a", "root-b"), "--targets": ("release-a", "release-b")}
+        made = {name: self.keys.make(f"{name}.pem") for names in offices.values() for name in names}
+        given = [f"{office}={self.keys.public(f'{name}.pem')}" for office, names in offices.items() for name in names]
+        online = self.keys.run("artifacts", "online-keys", *data).split()
+        self.keys.run("artifacts", "init", folder, *given, *online)
+        about = ["--kind", "payment_application", "--version", "4.2", "--model", "A920"]
+        self.keys.run("artifacts", "add", folder, str(file), "--path", NAME, *about)
+        words = ["--passphrase-file", str(self.keys.folder / "words"), "--yes"]
+        for path in made.values():
+            self.keys.run("artifacts", "sign", folder, "--key", str(path), *words)
+        self.keys.run("artifacts", "pin", folder, "--root-key", str(self.keys.root[0]), *data)
+        self.keys.run("artifacts", "publish", folder, *data)
+        wait_for(self._is_wanted, "the terminal knows of the repository")
+
+    def _is_wanted(self) -> bool:
+        try:
+            self.software.want(NAME)
+        except SoftwareNotOffered:
+            return False
+        return True
 
     def approve(self, execution: str, name: str) -> subprocess.CompletedProcess[str]:
         files = ["--key", str(self.keys.folder / f"{name}.pem"), "--passphrase-file", str(self.keys.folder / "words")]
@@ -95,7 +122,8 @@ def desk(site: Site, keys: Keys) -> Iterator[Desk]:
         try:
             wait_for(lambda: "test.install" in site.actions(link_of(bundle)), "the server knows what it can do")
             wait_for(lambda: agent.runner.core.trust.policy.version == keys.policy().version, "it knows both approvers")
-            yield Desk(site, keys, bundle)
+            assert agent.software is not None
+            yield Desk(site, keys, bundle, agent.software)
         finally:
             agent.stop()
             thread.join(20)
@@ -115,15 +143,14 @@ def test_two_people_sign_at_the_command_line_and_the_terminal_runs_what_it_holds
         assert (again.returncode, "already_approved" in again.stderr) == (2, True)
         assert desk.approve(execution, "wu").returncode == 0
         said, _ = process.communicate(timeout=DEADLINE_S)
-    # There is no repository of software yet that would bring it the file; the terminal says so in these words.
+    # The policy names no repository yet that it would fetch from; the terminal says so in these words.
     assert f"artifact  {NAME} of {len(CONTENT)} bytes is not in hand" in said
     assert "refused by the terminal" in said
     assert process.returncode == 2
     assert not (desk.bundle / "mended").exists()
 
-    held = desk.bundle / "state" / "targets" / NAME
-    held.parent.mkdir(parents=True)
-    held.write_bytes(CONTENT)
+    desk.publish(file)
+    wait_for(lambda: desk.software.in_hand(NAME) is not None, "the terminal has fetched it")
     with desk.asking(file) as (execution, process):
         assert desk.approve(execution, "mei").returncode == 0
         assert desk.approve(execution, "wu").returncode == 0
